@@ -1,0 +1,247 @@
+"""Features: what the inputs of a toy model are, and how to draw them.
+
+The paper's inputs are sparse: a feature is zero with probability ``S`` and else uniform on
+[0, 1]. Its *density* is ``1 - S``, its *importance* weighs its error in the loss. Features may
+come in sets that are active together (correlated) or of which one at most is active
+(anticorrelated).
+
+    >>> distribution = FeatureDistribution(density=0.1, features=20, instances=7)
+    >>> distribution.sample(batch_size=1024).shape
+    torch.Size([7, 1024, 20])
+"""
+
+import math
+from dataclasses import KW_ONLY, dataclass, replace
+from functools import cached_property
+from numbers import Integral, Real
+from typing import NamedTuple
+
+import torch
+
+CORRELATIONS = ("independent", "correlated", "anticorrelated")
+
+
+class Draw(NamedTuple):
+    """Uniform numbers from which every instance makes its rows: common random numbers."""
+
+    first: torch.Tensor  # (batch,) chooses the first active set of a row
+    sets: torch.Tensor  # (batch, sets) activity, and member and value where these need no other
+    values: torch.Tensor  # (batch, features) values; the same tensor as sets unless correlated
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureDistribution:
+    """The distribution of a toy model's inputs, one for each instance of a batch (paper, Section 2).
+
+    density:     probability that a feature (or a set, see correlation) is active, in [0, 1];
+                 scalar or broadcastable to (instances, features); the same within a set
+    importance:  weight of a feature's squared error, finite and >= 0; same shapes
+    features:    number of features, where density and importance do not tell it
+    instances:   number of instances, where they do not tell it (default 1)
+    set_size:    sets are consecutive runs of this many features
+    correlation: "independent": every feature on its own, sets mean nothing;
+                 "correlated": one draw decides whether the whole set is active, values independent;
+                 "anticorrelated": with probability density the set is active, and then exactly one
+                 member, each equally likely
+    signed:      active values uniform on [-1, 1] instead of [0, 1] (paper, Section 8)
+
+    After construction ``density`` and ``importance`` are float64 of shape (instances, features).
+    Raises ValueError, naming the argument, for anything outside of these.
+    """
+
+    density: torch.Tensor | float
+    importance: torch.Tensor | float = 1.0
+    _: KW_ONLY
+    features: int | None = None
+    instances: int | None = None
+    set_size: int = 1
+    correlation: str = "independent"
+    signed: bool = False
+
+    def __post_init__(self):
+        density = _as_table("density", self.density)
+        importance = _as_table("importance", self.importance)
+        if not ((density >= 0) & (density <= 1)).all():  # false for NaN too
+            raise ValueError(f"density: expected values in [0, 1], got {_extremes(density)}")
+        if not ((importance >= 0) & importance.isfinite()).all():
+            raise ValueError(f"importance: expected finite values >= 0, got {_extremes(importance)}")
+        if self.correlation not in CORRELATIONS:
+            raise ValueError(f"correlation: expected one of {CORRELATIONS}, got {self.correlation!r}")
+        shape = self._resolved_shape(density.shape, importance.shape)
+        check_count("set_size", self.set_size)
+        if shape[1] % self.set_size:
+            raise ValueError(f"set_size: expected a divisor of {shape[1]} features, got {self.set_size}")
+        # Contiguous copies of our own: what the caller does to the arguments later changes nothing.
+        density, importance = (t.expand(shape).contiguous().clone() for t in (density, importance))
+        if self.correlation != "independent":
+            of_sets = density.unflatten(1, (-1, self.set_size))
+            if (of_sets != of_sets[..., :1]).any():
+                raise ValueError("density: expected the same value for all members of a set, got different ones")
+        for name, value in zip(("density", "importance", "instances", "features"), (density, importance, *shape)):
+            object.__setattr__(self, name, value)
+
+    def _resolved_shape(self, density, importance):
+        """(instances, features) from the shapes and counts given; ValueError where they do not agree."""
+        asked = (self.instances, self.features)
+        for name, count in zip(("instances", "features"), asked):
+            if count is not None:
+                check_count(name, count)
+        if self.features is None and len(density) == len(importance) == 0:
+            raise ValueError("features: expected a number of features, as density and importance are scalars, got None")
+        try:
+            shape = torch.broadcast_shapes(density, importance, tuple(count or 1 for count in asked))
+        except RuntimeError:
+            shape = ()
+        if len(shape) != 2 or any(count not in (None, size) for count, size in zip(asked, shape)):
+            raise ValueError(
+                f"density, importance: expected shapes that broadcast to (instances, features) = {asked}, "
+                f"got {tuple(density)} and {tuple(importance)}"
+            )
+        for name, count in zip(("instances", "features"), shape):
+            check_count(name, count)
+        return tuple(shape)
+
+    # Selections of instances
+
+    def select(self, instances):
+        """The distribution of some instances only: a slice or indices of the instance axis."""
+        return replace(self, density=self.density[instances], importance=self.importance[instances], instances=None)
+
+    def with_restarts(self, restarts):
+        """Each instance `restarts` times in a row: the layout that training.best_restart expects."""
+        check_count("restarts", restarts)
+        every = torch.arange(self.instances, device=self.density.device)
+        return self.select(every.repeat_interleave(restarts))
+
+    def distinct(self):
+        """One instance for each run of equal densities, as restarts have -> distribution, index of each instance."""
+        density, index = torch.unique_consecutive(self.density, dim=0, return_inverse=True)
+        return replace(self, density=density, importance=1.0, instances=None), index
+
+    def to(self, device):
+        """The same distribution with its tensors, and so its samples, on another device."""
+        return replace(self, density=self.density.to(device), importance=self.importance.to(device))
+
+    # Sampling
+
+    @cached_property
+    def active_probability(self):
+        """(instances,): the probability that a row has at least one active feature."""
+        return self._first_cumulative[:, -1]
+
+    def sample(self, batch_size, generator=None, dtype=torch.float32):
+        """Draw rows: x (instances, batch, features).
+
+        All instances see the same uniform numbers u, and x = u / p where u < p: each has exactly
+        its own distribution, and they differ by their density alone (common random numbers).
+        """
+        return self._rows(self.draw(batch_size, generator, dtype))
+
+    def sample_active(self, batch_size, generator=None, dtype=torch.float32):
+        """Draw rows that have at least one active feature, and say how likely such a row is.
+
+        -> x (instances, batch, features), probability (instances,). An instance whose densities
+        are all zero has no such row: it gets empty rows with probability 0.
+        """
+        return self.active_rows(self.draw(batch_size, generator, dtype)), self.active_probability.to(dtype)
+
+    def draw(self, batch_size, generator=None, dtype=torch.float32):
+        """The uniform numbers of a batch: they depend on the features, not on the instances."""
+        check_count("batch_size", batch_size)
+        device = self.density.device
+
+        def uniform(*shape):
+            return torch.rand(shape, generator=generator, dtype=torch.float64, device=device)
+
+        def rounded(u):  # drawn in float64 to resolve small densities; rounding must not reach 1
+            return u.to(dtype).clamp_(max=1 - torch.finfo(dtype).eps / 2)
+
+        first = uniform(batch_size)
+        sets = rounded(uniform(batch_size, self._set_density.shape[1]))
+        values = rounded(uniform(batch_size, self.features)) if self.correlation == "correlated" else sets
+        return Draw(first, sets, values)
+
+    def active_rows(self, draw):
+        """Rows with an active feature, from a draw: x (instances, batch, features).
+
+        The first active set of a row comes from its distribution given that there is one; sets
+        before it are off, sets after it are independent of it. Where an empty row is rarer than
+        rounding, as with many features, any row will do and costs half.
+        """
+        u = draw.sets  # (batch, sets)
+        dense = 1 - self.active_probability < torch.finfo(u.dtype).eps / 2  # (instances,)
+        if dense.all():
+            return self._rows(draw)
+        chosen = draw.first.expand(self.instances, -1).contiguous()
+        cumulative = self._first_cumulative * _reciprocal(self.active_probability)[:, None]
+        first = torch.searchsorted(cumulative, chosen, right=True).clamp_(max=u.shape[1] - 1)[..., None]
+        p = self._set_density.to(u.dtype)[:, None]  # (instances, 1, sets)
+        active = (u < p) & (torch.arange(u.shape[1], device=u.device) > first)  # (instances, batch, sets)
+        active.scatter_(2, first, (self.active_probability > 0)[:, None, None].expand_as(first))
+        within = u * _reciprocal(p)
+        within.scatter_(2, first, u.expand_as(within).gather(2, first))  # this u decided nothing yet
+        x = self._place(active, within, draw.values)
+        if dense.any():  # an instance's rows do not depend on which others stand beside it
+            x[dense] = self.select(dense)._rows(draw)
+        return x
+
+    def _rows(self, draw):
+        """x (instances, batch, features), empty rows among them, from a draw."""
+        u, p = draw.sets, self._set_density.to(draw.sets.dtype)[:, None]  # (batch, sets), (instances, 1, sets)
+        return self._place(u < p, u * _reciprocal(p), draw.values)
+
+    def _place(self, active, within, values):
+        """x (instances, batch, features) from the active sets and each one's uniform number within [0, 1]."""
+        k = self.set_size
+        if self.correlation == "correlated":
+            active, within = active.repeat_interleave(k, dim=2), values
+        elif self.correlation == "anticorrelated":  # one number chooses the member and is its value
+            member = (within * k).floor_().clamp_(max=k - 1)
+            chosen = member[..., None] == torch.arange(k, device=member.device, dtype=member.dtype)
+            active = (active[..., None] & chosen).flatten(2)
+            within = (within * k - member).repeat_interleave(k, dim=2)
+        if self.signed:
+            within = 2 * within - 1
+        return torch.where(active, within, 0)
+
+    @cached_property
+    def _set_density(self):
+        """(instances, sets): the density of what is active or not as one."""
+        return self.density if self.correlation == "independent" else self.density[:, :: self.set_size].contiguous()
+
+    @cached_property
+    def _first_cumulative(self):
+        """(instances, sets): probability that one of the sets up to this one is active, exact for tiny densities."""
+        return torch.expm1(torch.log1p(-self._set_density).cumsum(dim=1)).abs()
+
+
+def _as_table(name, value):
+    """value as a float64 tensor of at most two dimensions."""
+    try:
+        table = torch.as_tensor(value, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{name}: expected a number or a tensor of numbers, got {value!r}") from error
+    if table.dim() > 2:
+        raise ValueError(f"{name}: expected at most two dimensions (instances, features), got {tuple(table.shape)}")
+    return table.detach()
+
+
+def _extremes(table):
+    return f"values from {table.min():g} to {table.max():g}"
+
+
+def check_count(name, value):
+    """ValueError, naming the argument, unless value is a whole number of at least 1."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{name}: expected a whole number of at least 1, got {value!r}")
+
+
+def check_positive(name, value):
+    """ValueError, naming the argument, unless value is a finite number above 0."""
+    if not isinstance(value, Real) or isinstance(value, bool) or not (math.isfinite(value) and value > 0):
+        raise ValueError(f"{name}: expected a finite number above 0, got {value!r}")
+
+
+def _reciprocal(p):
+    """1 / p, and 0 where p = 0."""
+    return torch.where(p > 0, 1 / p, 0)
