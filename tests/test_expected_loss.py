@@ -1,0 +1,450 @@
+"""The exact expected loss against high-precision arithmetic, known values, sampling and finite differences."""
+
+from itertools import product
+
+import mpmath
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import expected_loss as module
+from expected_loss import MAX_FEATURES, expected_loss
+from features import FeatureDistribution
+
+BAR = 1e-9
+KINDS = [("independent", 1), ("correlated", 2), ("anticorrelated", 2), ("correlated", 4), ("anticorrelated", 4)]
+ALL_KINDS = [(correlation, k, signed) for correlation, k in KINDS for signed in (False, True)]
+
+
+@pytest.fixture(autouse=True)
+def high_precision():
+    with mpmath.workdps(300):
+        yield
+
+
+# An oracle of its own: subset by subset of active features, truncated powers at 300 digits
+
+
+def exact(tensor):
+    return [exact(row) for row in tensor] if tensor.dim() else mpmath.mpf(tensor.item())
+
+
+def cube_mean(c, slopes, r):
+    """E[max(c + slopes.u, 0)^r], u uniform on the unit cube."""
+    slopes = [slope for slope in slopes if slope != 0]
+    k = len(slopes)
+    total = mpmath.mpf(0)
+    for vertex in product((0, 1), repeat=k):
+        t = c + sum(slope for slope, v in zip(slopes, vertex) if v)
+        if t > 0:
+            total += (-1) ** (k - sum(vertex)) * t ** (r + k)
+    return total * mpmath.factorial(r) / mpmath.factorial(r + k) / mpmath.fprod(slopes)
+
+
+def cross_mean(c, slopes, own):
+    """E[v max(c + own v + slopes.u, 0)], v and u uniform on [0, 1]."""
+    if own == 0:
+        return cube_mean(c, slopes, 1) / 2
+    return (cube_mean(c + own, slopes, 2) - cube_mean(c, [*slopes, own], 2)) / (2 * own)
+
+
+def active_subsets(p, correlation, k):
+    """(probability, active features) of every subset."""
+    if correlation == "independent":
+        options = [[(1 - q, ()), (q, (j,))] for j, q in enumerate(p)]
+    elif correlation == "correlated":
+        options = [[(1 - p[s], ()), (p[s], tuple(range(s, s + k)))] for s in range(0, len(p), k)]
+    else:
+        options = [[(1 - p[s], ())] + [(p[s] / k, (j,)) for j in range(s, s + k)] for s in range(0, len(p), k)]
+    for chosen in product(*options):
+        probability = mpmath.fprod(chance for chance, _ in chosen)
+        if probability:
+            yield probability, [j for _, members in chosen for j in members]
+
+
+def oracle(W, b, p, importance, correlation="independent", k=1, signed=False):
+    """The expected loss of one instance, from nested lists of mpf."""
+    total = mpmath.mpf(0)
+    for i, weight in enumerate(importance):
+        if weight == 0:
+            continue
+        a = [sum(row[i] * row[j] for row in W) for j in range(len(b))]
+        for probability, active in active_subsets(p, correlation, k):
+            if signed:  # x = 2 u - 1
+                c, slopes = b[i] - sum(a[j] for j in active), {j: 2 * a[j] for j in active}
+            else:
+                c, slopes = b[i], {j: a[j] for j in active}
+            loss = cube_mean(c, slopes.values(), 2)
+            if i in active:
+                cross = cross_mean(c, [slopes[j] for j in active if j != i], slopes[i])
+                if signed:
+                    cross = 2 * cross - cube_mean(c, slopes.values(), 1)
+                loss += mpmath.mpf(1) / 3 - 2 * cross
+            total += weight * probability * loss
+    return total
+
+
+def assert_exact(W, b, distribution):
+    """Every instance within the bar, relative to its loss down to 1e-13 of sum_i I_i p_i / 3."""
+    losses = expected_loss(W, b, distribution)
+    of_set = distribution.set_size if distribution.correlation == "anticorrelated" else 1
+    for n in range(len(W)):
+        p, importance = distribution.density[n], distribution.importance[n]
+        kind = distribution.correlation, distribution.set_size, distribution.signed
+        true = oracle(exact(W[n]), exact(b[n]), exact(p), exact(importance), *kind)
+        floor = 1e-13 * (importance * p).sum().item() / of_set / 3
+        error = abs(losses[n].item() - true)
+        assert error <= BAR * max(true, floor), f"{losses[n].item()!r} for {mpmath.nstr(true, 17)}, W={W[n]}, b={b[n]}"
+
+
+def densities(instances, features, k, generator):
+    """Random ones, some exactly 0 and 1, equal within sets."""
+    p = torch.rand(instances, features // k, generator=generator, dtype=torch.float64) ** 2
+    chance = torch.rand(p.shape, generator=generator)
+    p = torch.where(chance < 0.1, 0, torch.where(chance > 0.85, 1, p))
+    return p.repeat_interleave(k, 1)
+
+
+def drawn(case, instances, hidden, features, generator):
+    """W and b of a named case."""
+
+    def normal(*shape):
+        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    def decades(lowest, *shape):
+        return 10 ** (lowest * torch.rand(*shape, generator=generator, dtype=torch.float64))
+
+    W, b = normal(instances, hidden, features), normal(instances, features) / 2
+    if case == "columns of all sizes":
+        W, b = W * decades(-6, instances, 1, features), b * decades(-6, instances, features)
+    elif case == "moderately small columns":
+        W, b = W * 0.1 * decades(-1, instances, 1, features), b * decades(-3, instances, features)
+    elif case == "small as a whole":
+        W, b = W * decades(-6, instances, 1, 1), b * decades(-12, instances, features)
+    elif case == "one large feature":
+        W[:, :, 1:] *= decades(-8, instances, 1, features - 1)
+    elif case == "integers":
+        W, b = W.round(), (4 * b).round() / 4
+    elif case == "zero columns":
+        W[:, :, ::2] = 0
+    elif case == "equal and antipodal":
+        W[:, :, 1::2] = -W[:, :, 0:1]
+        b[::2] = 0
+    elif case == "large":
+        W, b = 10 * W, 100 * b
+    elif case == "near perfect":
+        W = torch.eye(features, dtype=torch.float64) + normal(instances, features, features) * decades(
+            -6, instances, 1, 1
+        )
+        b = 1e-3 * b * decades(-3, instances, 1)
+    return W, b
+
+
+CASES = [
+    "random",
+    "columns of all sizes",
+    "moderately small columns",
+    "small as a whole",
+    "one large feature",
+    "integers",
+    "zero columns",
+    "equal and antipodal",
+    "large",
+    "near perfect",
+]
+
+
+@pytest.mark.parametrize("correlation, k, signed", ALL_KINDS)
+@pytest.mark.parametrize("case", CASES)
+def test_agrees_with_high_precision(case, correlation, k, signed):
+    generator = torch.Generator().manual_seed(7)
+    W, b = drawn(case, 3, 2, 4, generator)
+    p = densities(3, 4, k, generator)
+    importance = torch.rand(3, 4, generator=generator, dtype=torch.float64)
+    distribution = FeatureDistribution(p, importance, set_size=k, correlation=correlation, signed=signed)
+    assert_exact(W, b, distribution)
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("case", CASES)
+def test_eight_features(case, signed):
+    generator = torch.Generator().manual_seed(1)
+    W, b = drawn(case, 1, 3, 8, generator)
+    p = torch.tensor([[0.3, 1, 1, 1, 1, 1, 1, 1]], dtype=torch.float64)  # few subsets keep the oracle quick
+    importance = torch.tensor([[1.0, 0, 0, 0, 0, 0, 0, 0.5]])
+    assert_exact(W, b, FeatureDistribution(p, importance, signed=signed))
+
+
+@pytest.mark.parametrize("small", [1e-1, 1e-2, 1e-3, 1e-4, 1e-6, 1e-8, 1e-12])
+@pytest.mark.parametrize("b", [0.0, -0.05, 0.3, -1e-3, -0.25 - 1e-4])
+def test_several_small_interferences_at_once(small, b):
+    W = torch.tensor([[[0.5, small, -small, small / 3, 2 * small]]], dtype=torch.float64)
+    p = torch.tensor([[0.2, 0.9, 0.5, 1.0, 0.01]])
+    assert_exact(W, torch.full((1, 5), b, dtype=torch.float64), FeatureDistribution(p))
+
+
+@st.composite
+def models(draw):
+    """W, b and distribution of one instance with degenerate ones on purpose."""
+    correlation, k = draw(st.sampled_from([("independent", 1), *KINDS[1:3]]))
+    n = draw(st.integers(1, 2)) * 2 if k == 2 else draw(st.integers(1, 4))
+    hidden = draw(st.integers(1, 3))
+    number = st.integers(-2000, 2000).map(lambda thousandths: thousandths / 1000) | st.sampled_from([0.0, 1.0, -1.0])
+    scale = st.sampled_from([1.0, 1.0, 1e-1, 1e-2, 1e-3, 1e-5, 1e-8, 1e-12])
+    columns = []
+    for _ in range(n):
+        twin = draw(st.sampled_from([None, None, None, 0.0, 1.0, -1.0]))  # zero, equal or antipodal to the last one
+        if twin is None or not columns:
+            size = draw(scale)
+            columns.append([size * draw(number) for _ in range(hidden)])
+        else:
+            columns.append([twin * w for w in columns[-1]])
+    b = [draw(scale) * draw(number) for _ in range(n)]
+    p = [draw(st.sampled_from([0.0, 1.0, 0.5, 1e-3]) | st.floats(1e-12, 1)) for _ in range(n // k)]
+    p = torch.tensor([p], dtype=torch.float64).repeat_interleave(k, 1)
+    importance = torch.tensor([[draw(st.sampled_from([1.0, 0.1, 0.0])) for _ in range(n)]], dtype=torch.float64)
+    distribution = FeatureDistribution(p, importance, set_size=k, correlation=correlation, signed=draw(st.booleans()))
+    return torch.tensor(columns, dtype=torch.float64).T[None], torch.tensor([b], dtype=torch.float64), distribution
+
+
+@settings(max_examples=400, deadline=None, derandomize=True)
+@given(models())
+def test_any_model_agrees_with_high_precision(model):
+    with mpmath.workdps(300):
+        assert_exact(*model)
+
+
+# The gradient
+
+
+def high_precision_gradient(W, b, p, importance):
+    """Central differences at 300 digits: (of W, of b) as lists."""
+    h = mpmath.mpf(10) ** -40
+    W, b, fixed = exact(W), exact(b), (exact(p), exact(importance))
+
+    def slope(row, j):
+        centre = row[j]
+        values = []
+        for row[j] in (centre + h, centre - h):
+            values.append(oracle(W, b, *fixed))
+        row[j] = centre
+        return float((values[0] - values[1]) / (2 * h))
+
+    return [[slope(row, j) for j in range(len(row))] for row in W], [slope(b, j) for j in range(len(b))]
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case != "integers"])  # those sit on kinks
+def test_gradient_agrees_with_high_precision(case):
+    generator = torch.Generator().manual_seed(3)
+    W, b = drawn(case, 1, 2, 3, generator)
+    p = torch.tensor([[0.2, 0.7, 1.0]], dtype=torch.float64)
+    W.requires_grad_(), b.requires_grad_()
+    expected_loss(W, b, FeatureDistribution(p)).backward()
+    for found, true in zip((W.grad[0], b.grad[0]), high_precision_gradient(W[0], b[0], p[0], torch.ones(3))):
+        true = torch.tensor(true, dtype=torch.float64)
+        torch.testing.assert_close(found, true, rtol=1e-6, atol=1e-7 * true.abs().max().item())
+
+
+@pytest.mark.parametrize("tolerance", [1e300, -1.0], ids=["fast", "careful"])
+@pytest.mark.parametrize("correlation, k, signed", ALL_KINDS)
+def test_gradcheck(correlation, k, signed, tolerance, monkeypatch):
+    monkeypatch.setattr(module, "_TOLERANCE", tolerance)
+    generator = torch.Generator().manual_seed(0)
+    W, b = drawn("random", 2, 2, 4, generator)
+    p = torch.rand(2, 4 // k, generator=generator).repeat_interleave(k, 1)
+    importance = torch.rand(2, 4, generator=generator)
+    distribution = FeatureDistribution(p, importance, set_size=k, correlation=correlation, signed=signed)
+    for output in ("relu", "linear"):
+        torch.autograd.gradcheck(
+            lambda W, b, output=output: expected_loss(W, b, distribution, output),
+            (W.requires_grad_(), b.requires_grad_()),
+        )
+
+
+def test_gradient_near_a_perfect_reconstruction():
+    """W = 1 + e for one feature: x' = (1 + e)^2 x, loss ((1 + e)^2 - 1)^2 p / 3."""
+    e = 1e-6
+    W = torch.tensor([[[1 + e]]], dtype=torch.float64, requires_grad=True)
+    loss = expected_loss(W, torch.zeros(1, 1), FeatureDistribution(torch.tensor([[0.3]])))
+    (slope,) = torch.autograd.grad(loss, W)
+    assert loss.item() == pytest.approx((2 * e + e**2) ** 2 * 0.1, rel=1e-7)  # 0.3 is a float32
+    assert slope.item() == pytest.approx(4 * (2 * e + e**2) * (1 + e) * 0.1, rel=1e-7)
+
+
+def test_float32_is_computed_in_float64():
+    W, b = drawn("random", 3, 2, 4, torch.Generator().manual_seed(0))
+    W, b = W.float().requires_grad_(), b.float().requires_grad_()
+    distribution = FeatureDistribution(0.3, features=4, instances=3)
+    loss = expected_loss(W, b, distribution)
+    loss.sum().backward()
+    assert loss.dtype == torch.float64
+    assert W.grad.dtype == b.grad.dtype == torch.float32
+    assert torch.equal(loss, expected_loss(W.detach().double(), b.detach().double(), distribution))
+
+
+# Known values
+
+
+def value(W, b, density, importance=1.0, output="relu", **kind):
+    W, b = torch.tensor([W], dtype=torch.float64), torch.tensor([b], dtype=torch.float64)
+    distribution = FeatureDistribution(density, importance, instances=1, features=b.shape[1], **kind)
+    return expected_loss(W, b, distribution, output).item()
+
+
+def test_nothing_learned():
+    """All W zero and b = E[x]: sum_i I_i (p / 3 - p^2 / 4)."""
+    p, importance = 0.3, torch.tensor([[1.0, 0.9, 0.5]])
+    assert value([[0.0] * 3], [p / 2] * 3, p, importance) == pytest.approx(2.4 * (p / 3 - p**2 / 4), rel=1e-8)
+
+
+def test_perfect_dedicated_dimensions():
+    assert value([[1.0, 0.0], [0.0, -1.0]], [0.0, 0.0], 0.4) == 0
+
+
+def test_antipodal_pair():
+    """Importances 1 and r, b = 0: both active costs E[min(x_1, x_2)^2] = 1/6, anything else nothing."""
+    p, r = 0.05, 0.25
+    found = value([[1.0, -1.0]], [0.0, 0.0], p, torch.tensor([[1.0, r]]))
+    assert found == pytest.approx((1 + r) * p**2 / 6, rel=1e-12)
+
+
+def test_antipodal_pair_of_an_anticorrelated_set_is_perfect():
+    found = value([[1.0, -1.0]], [0.0, 0.0], 0.7, correlation="anticorrelated", set_size=2)
+    assert found == pytest.approx(0, abs=1e-30)
+
+
+def test_dead_output_costs_the_second_moment():
+    assert value([[1.0, 1.0]], [-5.0, -5.0], 0.6) == pytest.approx(2 * 0.6 / 3, rel=1e-14)
+
+
+def test_densities_zero_and_one():
+    assert value([[0.3, 0.7]], [0.5, -0.1], 0.0) == pytest.approx(0.25, rel=1e-14)  # x = 0, x' = ReLU(b)
+    assert value([[0.0]], [0.5], 1.0) == pytest.approx(1 / 12, rel=1e-14)  # variance of a uniform number
+
+
+def test_unimportant_outputs_do_not_count():
+    assert value([[1.0, -1.0]], [0.0, 3.0], 0.05, torch.tensor([[1.0, 0.0]])) == pytest.approx(0.05**2 / 6, rel=1e-12)
+
+
+# The linear output
+
+
+@pytest.mark.parametrize("correlation, k, signed", ALL_KINDS)
+def test_linear_output_subset_by_subset(correlation, k, signed):
+    """The residual is linear in x: within a subset of active features, squared mean plus variance."""
+    generator = torch.Generator().manual_seed(5)
+    W, b = drawn("random", 1, 2, 4, generator)
+    p = densities(1, 4, k, generator)
+    importance = torch.rand(1, 4, generator=generator, dtype=torch.float64)
+    distribution = FeatureDistribution(p, importance, set_size=k, correlation=correlation, signed=signed)
+    mean, variance = (0, 1 / 3) if signed else (1 / 2, 1 / 12)
+    d = torch.eye(4, dtype=torch.float64) - W[0].T @ W[0]
+    true = 0
+    for probability, active in active_subsets(p[0].tolist(), correlation, k):
+        residual = (d[:, active].sum(1) * mean - b[0]) ** 2 + (d[:, active] ** 2).sum(1) * variance
+        true += float(probability) * (importance[0] * residual).sum().item()
+    assert expected_loss(W, b, distribution, "linear").item() == pytest.approx(true, rel=1e-12)
+
+
+def test_linear_output_by_hand():
+    """One feature: E[((1 - w^2) x - b)^2] = (1 - w^2)^2 p / 3 - (1 - w^2) b p + b^2."""
+    d, b, p = 1 - 0.6**2, 0.2, 0.4
+    assert value([[0.6]], [b], p, output="linear") == pytest.approx(d**2 * p / 3 - d * b * p + b**2, rel=1e-13)
+
+
+def test_linear_output_of_many_features():
+    n = 300
+    found = value([[0.0] * n], [0.25] * n, 0.5, output="linear")
+    assert found == pytest.approx(n * (0.5 / 3 - 0.25**2), rel=1e-12)
+
+
+# Sampling
+
+
+@pytest.mark.parametrize("correlation, k, signed", ALL_KINDS)
+@pytest.mark.parametrize("output", ["relu", "linear"])
+def test_agrees_with_sampling(correlation, k, signed, output):
+    generator = torch.Generator().manual_seed(11)
+    W, b = drawn("random", 1, 2, 4, generator)
+    p = torch.rand(1, 4 // k, generator=generator).repeat_interleave(k, 1)
+    distribution = FeatureDistribution(p, set_size=k, correlation=correlation, signed=signed)
+    x = distribution.sample(200_000, generator, dtype=torch.float64)[0]
+    z = x @ W[0].T @ W[0] + b[0]
+    losses = ((x - (z.relu() if output == "relu" else z)) ** 2).sum(1)
+    error = losses.std() / len(losses) ** 0.5
+    assert abs(losses.mean() - expected_loss(W, b, distribution, output)[0]) < 4.5 * error
+
+
+# How it is computed must not show
+
+
+@pytest.mark.parametrize("output", ["relu", "linear"])
+def test_chunks_do_not_show(output, monkeypatch):
+    W, b = drawn("columns of all sizes", 50, 2, 3, torch.Generator().manual_seed(2))
+    distribution = FeatureDistribution(0.3, features=3, instances=50)
+
+    def computed():
+        leaves = W.clone().requires_grad_(), b.clone().requires_grad_()
+        loss = expected_loss(*leaves, distribution, output)
+        return loss.detach(), *torch.autograd.grad(loss.sum(), leaves)
+
+    whole = computed()
+    monkeypatch.setattr(module, "_CHUNK", 700)
+    for found, expected in zip(computed(), whole):
+        # not to the last digit: vector units round the ends of a chunk differently
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("correlation, k, signed", ALL_KINDS)
+def test_fast_and_careful_agree(correlation, k, signed, monkeypatch):
+    W, b = drawn("random", 20, 2, 4, torch.Generator().manual_seed(4))
+    distribution = FeatureDistribution(
+        0.4, features=4, instances=20, set_size=k, correlation=correlation, signed=signed
+    )
+    losses = []
+    for tolerance in (1e300, -1.0):
+        monkeypatch.setattr(module, "_TOLERANCE", tolerance)
+        losses.append(expected_loss(W, b, distribution))
+    torch.testing.assert_close(*losses, rtol=1e-7, atol=0)  # careless quotients lose some digits
+
+
+def test_gradient_is_weighted_by_instance():
+    W, b = drawn("random", 3, 2, 3, torch.Generator().manual_seed(6))
+    weight = torch.tensor([1.0, 0.0, -2.0], dtype=torch.float64)
+    distribution = FeatureDistribution(0.3, features=3, instances=3)
+    W.requires_grad_()
+    (plain,) = torch.autograd.grad(expected_loss(W, b, distribution).sum(), W)
+    (weighted,) = torch.autograd.grad((weight * expected_loss(W, b, distribution)).sum(), W)
+    torch.testing.assert_close(weighted, weight[:, None, None] * plain)
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"W": torch.zeros(2, 3)}, r"W: expected shape \(instances=2, hidden, features=3\), got \(2, 3\)"),
+        ({"W": torch.zeros(2, 1, 4)}, r"W: expected shape .* got \(2, 1, 4\)"),
+        ({"W": torch.zeros(1, 1, 3)}, r"W: expected shape .* got \(1, 1, 3\)"),
+        ({"b": torch.zeros(3)}, r"b: expected shape \(instances=2, features=3\), got \(3,\)"),
+        ({"W": torch.full((2, 1, 3), float("nan"))}, "W: expected finite values, got"),
+        ({"b": torch.full((2, 3), float("inf"))}, "b: expected finite values, got"),
+        ({"output": "ReLU"}, "output: expected 'relu' or 'linear', got 'ReLU'"),
+    ],
+)
+def test_bad_input(change, message):
+    good = {"W": torch.zeros(2, 1, 3), "b": torch.zeros(2, 3), "output": "relu"}
+    with pytest.raises(ValueError, match=message):
+        expected_loss(**good | change, distribution=FeatureDistribution(0.5, features=3, instances=2))
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_feature_limit(signed):
+    n = MAX_FEATURES[signed]
+    distribution = FeatureDistribution(0.5, features=n, signed=signed)
+    assert expected_loss(torch.zeros(1, 1, n), torch.zeros(1, n), distribution).item() == pytest.approx(n / 6)
+    distribution = FeatureDistribution(0.5, features=n + 1, signed=signed)
+    with pytest.raises(ValueError, match=rf"features: expected at most {n} .*, got {n + 1}"):
+        expected_loss(torch.zeros(1, 1, n + 1), torch.zeros(1, n + 1), distribution)
