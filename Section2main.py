@@ -78,22 +78,30 @@ def falling_importance(densities, features, decay):
 
 
 def figures(results):
-    """The introduction's arrows, and for each size W^T W, b and norms: the linear model, then ReLU by density."""
-    drawn = {
-        "section2-introduction": visualization.feature_arrows(
-            results["introduction/W"], results["introduction/importance"], results["introduction/densities"]
-        ),
-        "section2-represented": visualization.represented_counts(
-            results["densities"], {size: results[f"{size}/relu/W"] for size in SIZES}
-        ),
+    """All figures of the section by name."""
+    return {
+        "section2-introduction": arrows_figure(results),
+        **{f"section2-{size}": panels_figure(results, size) for size in SIZES},
+        "section2-represented": counts_figure(results),
     }
-    titles = ["linear, density 1"] + [f"ReLU, density {p:g}" for p in results["densities"]]
-    for size in SIZES:
-        W, b = (
-            torch.cat([results[f"{size}/linear/{name}"][:1], results[f"{size}/relu/{name}"]]) for name in ("W", "b")
-        )
-        drawn[f"section2-{size}"] = visualization.superposition_panels(W, b, titles)
-    return drawn
+
+
+def arrows_figure(results):
+    """The introduction's features as arrows in the plane."""
+    names = ("W", "importance", "densities")
+    return visualization.feature_arrows(*(results[f"introduction/{name}"] for name in names))
+
+
+def panels_figure(results, size):
+    """W^T W, b and norms of one of SIZES: the linear model, then the ReLU output model by density."""
+    W, b = (torch.cat([results[f"{size}/linear/{name}"][:1], results[f"{size}/relu/{name}"]]) for name in ("W", "b"))
+    titles = ["linear, density 1"] + [f"ReLU, density {density:g}" for density in results["densities"]]
+    return visualization.superposition_panels(W, b, titles)
+
+
+def counts_figure(results):
+    """How many features the ReLU output models represent, and how many of them share, at each density."""
+    return visualization.represented_counts(results["densities"], [results[f"{size}/relu/W"] for size in SIZES])
 
 
 def claims(results):

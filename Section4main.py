@@ -52,13 +52,20 @@ def run(settings, seed=0, device="cpu", progress=True):
 
 
 def figures(results):
-    """D* and the dimensionalities over 1/(1-S), and the feature geometry graphs of some models."""
+    """All figures of the section by name."""
+    return {"section4-uniform": uniform_figure(results), "section4-graphs": graphs_figure(results)}
+
+
+def uniform_figure(results):
+    """D* and the dimensionalities over 1/(1-S)."""
+    return visualization.uniform_superposition(results["inverse_density"], results["W"], PAPER_POLYTOPES)
+
+
+def graphs_figure(results):
+    """The feature geometry graphs of the models nearest to SHOWN."""
     inverse_density, W = results["inverse_density"], results["W"]
     nearest = (inverse_density[:, None].log() - torch.tensor(SHOWN).log()).abs().argmin(dim=0)
-    return {
-        "section4-uniform": visualization.uniform_superposition(inverse_density, W, PAPER_POLYTOPES),
-        "section4-graphs": visualization.geometry_graphs(inverse_density[nearest], W[nearest]),
-    }
+    return visualization.geometry_graphs(inverse_density[nearest], W[nearest])
 
 
 # Claims

@@ -90,7 +90,7 @@ def feature_arrows(W, importance, densities):
     W (instances, 2, features), importance (features,), densities (instances,)
     """
     figure, axes = plt.subplots(1, len(W), figsize=(WIDTH, WIDTH / len(W) + 0.6), layout="constrained", squeeze=False)
-    scale = Normalize(0, float(importance.max()))
+    scale = Normalize(float(importance.min()), float(importance.max()))
     colours = plt.get_cmap("viridis_r")
     for ax, weights, density in zip(axes[0], W, densities):
         for direction, weight in zip(weights.T.tolist(), importance.tolist()):
@@ -112,18 +112,19 @@ def feature_arrows(W, importance, densities):
     return figure
 
 
-def represented_counts(densities, W_by_size):
+def represented_counts(densities, stacks):
     """How many features a ReLU output model represents, and how many of these share, against density.
 
-    densities (instances,); W_by_size: label -> W (instances, hidden, features)
+    densities (instances,); stacks: W (instances, hidden, features) for each panel
     """
-    figure, axes = plt.subplots(1, len(W_by_size), figsize=(WIDTH, 3.6), layout="constrained", squeeze=False)
-    for ax, W in zip(axes[0], W_by_size.values()):
-        shown = feature_norms(W) > 0.5
+    figure, axes = plt.subplots(1, len(stacks), figsize=(WIDTH, 3.6), layout="constrained", squeeze=False)
+    for ax, W in zip(axes[0], stacks):
+        shown = feature_norms(W) > REPRESENTED_NORM
         sharing = shown & (interference(W) > 0.1)
-        x = densities.numpy()
-        ax.fill_between(x, shown.sum(1).numpy(), color=DEDICATED, label="with a dimension of its own")
-        ax.fill_between(x, sharing.sum(1).numpy(), color=SHARED, label="in superposition")
+        x, all_shown, all_sharing = (values.numpy() for values in (densities, shown.sum(1), sharing.sum(1)))
+        ax.fill_between(x, all_sharing, all_shown, color=DEDICATED, label="with a dimension of its own")
+        ax.fill_between(x, all_sharing, color=SHARED, label="in superposition")
+        ax.plot(x, all_shown, "o", color=INK, markersize=4)
         ax.axhline(W.shape[1], color=INK, linewidth=1, linestyle="--", label="hidden dimensions $m$")
         ax.set(xscale="log", xlim=(x.max(), x.min()), ylim=(0, None), title=f"$n={W.shape[2]}$, $m={W.shape[1]}$")
         ax.set(xlabel="density $1-S$ (log scale, sparser to the right)", ylabel="represented features")

@@ -8,11 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import training
+from expected_loss import expected_loss
 from features import FeatureDistribution
 from models import AbsoluteValueModel, LinearModel, ReLUHiddenModel, ReLUOutputModel
 from training import best_restart, train, train_best
 
 MODELS = [LinearModel, ReLUOutputModel, ReLUHiddenModel, AbsoluteValueModel]
+OUTPUTS = {LinearModel: "linear", ReLUOutputModel: "relu"}  # models whose expected loss is known
 
 each_model = pytest.mark.parametrize("model_class", MODELS)
 CORRELATIONS = dict(zip(MODELS, ["correlated", "independent", "anticorrelated", "independent"]))
@@ -47,13 +49,16 @@ def plain_loss(model, distribution, draw):
     return torch.stack(losses)
 
 
-def plain_train(model, distribution, steps, batch_size, lr, seed):
+def plain_train(model, distribution, steps, batch_size, lr, seed, exact=False):
     """The loop without blocks, shared draws or a library's optimizer -> losses (steps, instances)."""
     generator = torch.Generator().manual_seed(seed ^ training.SAMPLE_STREAM)
     moments = {name: (0, 0) for name, _ in model.named_parameters()}
     losses = []
     for step in range(steps):
-        loss = plain_loss(model, distribution, distribution.draw(batch_size, generator, torch.float64))
+        if exact:
+            loss = expected_loss(model.W, model.b, distribution, OUTPUTS[type(model)])
+        else:
+            loss = plain_loss(model, distribution, distribution.draw(batch_size, generator, torch.float64))
         losses.append(loss.detach())
         gradients = torch.autograd.grad(loss.sum(), list(model.parameters()))
         rate = lr * min(1, (step + 1) / (0.05 * steps)) * (1 + math.cos(math.pi * step / steps)) / 2
@@ -382,3 +387,81 @@ def test_refused_distributions(function, other):
 def test_best_restart_refuses(name, losses, restarts):
     with pytest.raises(ValueError, match=f"^{name}: expected .*, got "):
         best_restart(losses, restarts)
+
+
+# Exact loss
+
+each_exact_model = pytest.mark.parametrize("model_class", OUTPUTS)
+
+
+@each_exact_model
+def test_exact_training_equals_a_plain_loop(model_class):
+    model, distribution = setting(model_class)
+    plain, _ = setting(model_class)
+    history = train(model, distribution, exact=True, steps=30, lr=0.03, record=1, progress=False)
+    losses = plain_train(plain, distribution, steps=30, batch_size=None, lr=0.03, seed=0, exact=True)
+    torch.testing.assert_close(history.losses[:30], losses, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(weights_of(model), weights_of(plain), rtol=1e-7, atol=1e-9)
+    for row in (0, 7, 30):  # a recorded loss belongs to the recorded weights
+        W, b = history.weights["W"][row], history.weights["b"][row]
+        exact = expected_loss(W, b, distribution, OUTPUTS[model_class])
+        torch.testing.assert_close(history.losses[row], exact, rtol=1e-12, atol=0)
+
+
+@each_exact_model
+def test_exact_training_reaches_the_closed_form(model_class):
+    """Dense features, one of them of little importance: it is ignored and costs its variance."""
+    density = torch.tensor([[1.0], [0.9]])
+    distribution = FeatureDistribution(density, [[1.0, 1.0, 0.1]])
+    model, losses = train_best(
+        model_class, distribution, 2, exact=True, restarts=6, steps=1500, lr=0.03, init_scale=0.3, progress=False
+    )
+    variance = (density / 3 - density**2 / 4)[:, 0].double()
+    torch.testing.assert_close(losses, 0.1 * variance, rtol=1e-5, atol=0)
+    torch.testing.assert_close(model.b.detach()[:, 2], density[:, 0] / 2, rtol=0, atol=1e-3)
+
+
+def test_exact_training_does_not_depend_on_samples():
+    finals = []
+    for seed, batch_size in ((0, 256), (1, 256), (0, 3)):
+        model, distribution = setting()
+        train(model, distribution, exact=True, steps=10, seed=seed, batch_size=batch_size, progress=False)
+        finals.append(weights_of(model))
+    for final in finals[1:]:
+        torch.testing.assert_close(final, finals[0], rtol=0, atol=0)
+
+
+def test_exact_and_sampled_training_end_alike():
+    finals = []
+    for exact in (True, False):
+        model, distribution = setting(instances=[3])
+        train(model, distribution, exact=exact, steps=600, batch_size=512, lr=0.02, progress=False)
+        finals.append(expected_loss(model.W.detach(), model.b.detach(), distribution))
+    assert finals[0] < finals[1] and finals[1].item() == pytest.approx(finals[0].item(), rel=0.02)
+
+
+def test_train_best_keeps_the_best_of_exact_descents():
+    distribution = FeatureDistribution([[0.3], [0.1]], [[1, 0.9, 0.8, 0.7]])
+    arguments = {"exact": True, "steps": 40, "lr": 0.02, "progress": False}
+    best, losses = train_best(ReLUOutputModel, distribution, 2, restarts=5, seed=4, init_scale=0.8, **arguments)
+    torch.testing.assert_close(losses, expected_loss(best.W.detach(), best.b.detach(), distribution))
+
+    model = ReLUOutputModel(10, 4, 2, seed=4, init_scale=0.8)
+    every = train(model, distribution.with_restarts(5), **arguments).losses[-1].view(2, 5)
+    assert every.unique().numel() == 10
+    for k, chosen in enumerate(every.argmin(dim=1)):
+        assert losses[k] == every[k].min() and torch.equal(best.W[k], model.W[5 * k + chosen])
+
+
+@pytest.mark.parametrize("model_class", [ReLUHiddenModel, AbsoluteValueModel])
+def test_exact_refused_without_a_closed_form(model_class):
+    model, distribution = setting(model_class)
+    before = weights_of(model)
+    with pytest.raises(ValueError, match=f"^exact: expected .*, got {model_class.__name__}$"):
+        train(model, distribution, exact=True, steps=2, progress=False)
+    torch.testing.assert_close(weights_of(model), before, rtol=0, atol=0)
+
+
+def test_exact_refused_for_many_features():
+    with pytest.raises(ValueError, match="^features: expected at most .*, got 40"):
+        train(ReLUOutputModel(1, 40, 2), FeatureDistribution(0.1, features=40), exact=True, steps=2, progress=False)
