@@ -84,12 +84,12 @@ def claims(results):
 
 def longest_range(inverse_density, chosen):
     """The longest run of neighbouring points that are chosen: its lowest and highest 1/(1-S); (1, 1) if none are."""
-    runs, start = [(1.0, 1.0)], None
+    runs, start = [], None
     for at, now in zip(inverse_density.tolist(), chosen.tolist()):
         start = (start or at) if now else None
         if now:
             runs.append((start, at))
-    return max(runs, key=lambda run: run[1] / run[0])
+    return max(runs, key=lambda run: run[1] / run[0], default=(1.0, 1.0))
 
 
 def _claim_sticky(inverse_density, per_feature):

@@ -136,7 +136,8 @@ def scanned_optimum(density, ratio, *, candidates=4, steps=200, progress=True):
     For fixed weights the loss is a sum over the two outputs, each with its own bias. So for every
     density one table holds the first output's loss on a grid of both weights, least over its bias;
     the second output's is the same table with the weights exchanged, and every ratio uses both.
-    The lowest local minima of the grid are then refined by descent.
+    The lowest local minima of the grid are then refined by descent: for densities of 0.01 and above
+    (the paper's) to 0.1 % of the loss, sparser ones want more steps.
     """
     weights = torch.arange(-LARGEST_WEIGHT, LARGEST_WEIGHT + WEIGHT_STEP / 2, WEIGHT_STEP, dtype=torch.float64)
     starts_W, starts_b = [], []
@@ -230,10 +231,10 @@ class Boundary(NamedTuple):
 ONSET = 0.02  # of |w_2|; a smaller change is none
 
 
-def boundary(density, *, resolution=60, progress=True):
+def boundary(density, *, resolution=120, progress=True):
     """The phase change of n=2, m=1 along r <= 1 at each density (densities,) -> Boundary.
 
-    The exact optimum on a fine grid of r around the named solutions' boundary shows in which two
+    The exact optimum on a fine grid of r around the named solutions' boundary shows in which four
     gaps of the grid |w_2| changes most. The solutions at both ends of a gap are followed across it:
     where they stay apart their losses cross and the change is first order, with a jump; where they
     meet it is smooth. r > 1 is the same with the features exchanged.
@@ -247,11 +248,12 @@ def boundary(density, *, resolution=60, progress=True):
     w_2 = W[:, :, 0, 1].abs()
     every = torch.arange(len(density))
     onset = ratio[every, (w_2 > ONSET).int().argmax(dim=1)]
-    gaps = w_2.diff(dim=1).topk(2).indices  # (densities, 2)
+    gaps = w_2.diff(dim=1).topk(4).indices  # (densities, 4)
     low, high = (ratio.gather(1, end)[..., None] for end in (gaps, gaps + 1))
     inside = low * (high / low) ** span  # (densities, gaps, resolution)
     followed_w, followed_loss = _follow(density, inside, W, b, gaps)  # (densities, gaps, ends, resolution)
-    crossing = followed_loss.diff(dim=2).abs().argmin(dim=3)  # (densities, gaps, 1)
+    apart = followed_w.diff(dim=2).abs() > ONSET  # where it ends, a solution falls into the other: no crossing
+    crossing = torch.where(apart, followed_loss.diff(dim=2).abs(), torch.inf).argmin(dim=3)  # (densities, gaps, 1)
     ends = followed_w.gather(3, crossing[..., None].expand(-1, -1, 2, -1))[..., 0]  # (densities, gaps, ends)
     slopes = torch.gradient(followed_loss, dim=3)[0] / torch.gradient(inside, dim=2)[0][:, :, None]
     kinks = -slopes.diff(dim=2)[:, :, 0].gather(2, crossing)[..., 0] / ignored_loss(1, density)[:, None]

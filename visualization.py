@@ -68,7 +68,8 @@ def superposition_panels(W, b, titles, columns=4):
         heat.set(title=title, xticks=[], yticks=[], ylabel=r"$W^T W$" if k % columns == 0 else "")
         bias.set(title="$b$", xticks=[], yticks=[])
         norm_bars(norms[k], superposition[k], ax=bars)
-        bars.set(ylabel=r"$\|W_i\|$" if k % columns == 0 else "")
+        if k % columns:
+            bars.set(ylabel="")
     scales = ((WEIGHTS, Normalize(-1, 1), "$W^T W$ and $b$"), (SUPERPOSITION, Normalize(0, 1), SUPERPOSITION_LABEL))
     for ax, (colours, scale, label) in zip(right.subplots(2, 1), scales):
         right.colorbar(plt.cm.ScalarMappable(scale, colours), cax=ax, label=label)
@@ -80,7 +81,8 @@ def norm_bars(norms, superposition, ax=None):
     ax = ax or plt.subplots(layout="constrained")[1]
     ax.bar(range(len(norms)), norms.numpy(), width=0.85, color=SUPERPOSITION(superposition.clamp(0, 1).numpy()))
     ax.axhline(0.5, color=FAINT, linewidth=0.8, linestyle=":")
-    ax.set(ylim=(0, 1.25), xlim=(-0.6, len(norms) - 0.4), xlabel="feature $i$, most important first")
+    ax.set(ylim=(0, 1.25), xlim=(-0.6, len(norms) - 0.4))
+    ax.set(xlabel="feature $i$, most important first", ylabel=r"$\|W_i\|$")
     return ax
 
 
@@ -238,7 +240,7 @@ def _packed_layout(graph):
 def phase_colours(norm, superposition):
     """RGB of a feature by norm (strength) and superposition (hue), any shape -> (..., 3)."""
     strength = norm.clamp(0, 1).numpy()[..., None]
-    hue = SUPERPOSITION(superposition.clamp(0, 1).numpy())[..., :3]
+    hue = np.asarray(SUPERPOSITION(superposition.clamp(0, 1).numpy()))[..., :3]
     return (1 - strength) * np.array(to_rgb(BLANK)) + strength * hue
 
 
@@ -286,13 +288,18 @@ def phase_key(ax):
     ):
         ax.text(x, y, text, ha="center", va="center", color=colour, fontsize=9)
     ax.set(title="last feature", xlabel=SUPERPOSITION_LABEL.split(" (")[0], ylabel=r"norm $\|W_i\|$")
+    return ax
 
 
 def boundary_figure(density, onset, ratio, before, after, kink, named):
-    """Where the second feature of n=2, m=1 appears, how |w_2| jumps, the kink of the loss there; all (densities,)."""
+    """Where the second feature of n=2, m=1 appears, how |w_2| jumps, the kink of the loss there; all (densities,).
+
+    The curves of the jump have a gap where there is none.
+    """
     figure, axes = plt.subplots(1, 3, figsize=(WIDTH, 3.8), layout="constrained")
     where, jump, slope = axes
     x = density.numpy()
+    ratio, before, after = (torch.where(kink > 0, values, torch.nan) for values in (ratio, before, after))
     where.plot(x, named.numpy(), color=FAINT, linewidth=4, label="named solutions cross")
     where.plot(x, onset.numpy(), ":", color=INK, label="$|w_2|$ leaves zero")
     where.plot(x, ratio.numpy(), "o-", color=DEDICATED, markersize=3, label="largest jump of $|w_2|$")

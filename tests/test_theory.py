@@ -282,14 +282,16 @@ BOUNDARY = {  # density -> ratio, |w_2| before and after the largest jump, from 
     0.3162: (0.2228, 0.0, 0.699),
     # denser features: |w_2| rises smoothly first and jumps later; in the end at r = 1, where the two change places
     0.6: (0.8077, 0.363, 0.711),
+    0.625: (0.8715, 0.408, 0.685),
     0.66: (0.9435, 0.473, 0.662),
+    0.7: (0.995, 0.517, 0.715),
     1.0: (1.0, 0.367, 0.936),
 }
 
 
 @pytest.fixture(scope="module")
 def boundary():
-    return theory.boundary(numbers(*BOUNDARY), resolution=200, progress=False)
+    return theory.boundary(numbers(*BOUNDARY), progress=False)
 
 
 @pytest.mark.parametrize("density", BOUNDARY)
@@ -314,9 +316,9 @@ def test_boundary_in_sparse_features_is_where_the_second_feature_appears(boundar
     assert (boundary.ratio[sparse] < named_boundary(boundary.density[sparse])).all()
 
 
-def test_losses_cross_at_the_boundary():
+def test_losses_cross_at_the_boundary(boundary):
     """On either side of the jump the optimum is as far along as the boundary says."""
-    found = theory.boundary(numbers(0.3), progress=False)
+    found = theory.Boundary(*(values[boundary.density == 0.3] for values in boundary))
     ratio = found.ratio * numbers(0.99, 1.01)
     optimum = scanned_optimum(numbers(0.3, 0.3), ratio, progress=False)
     w_2 = optimum.W[:, 0, 1].abs()

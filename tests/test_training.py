@@ -414,7 +414,7 @@ def test_exact_training_reaches_the_closed_form(model_class):
     density = torch.tensor([[1.0], [0.9]])
     distribution = FeatureDistribution(density, [[1.0, 1.0, 0.1]])
     model, losses = train_best(
-        model_class, distribution, 2, exact=True, restarts=6, steps=1500, lr=0.03, init_scale=0.3, progress=False
+        model_class, distribution, 2, exact=True, restarts=3, steps=300, lr=0.05, init_scale=0.3, progress=False
     )
     variance = (density / 3 - density**2 / 4)[:, 0].double()
     torch.testing.assert_close(losses, 0.1 * variance, rtol=1e-5, atol=0)
@@ -435,7 +435,7 @@ def test_exact_and_sampled_training_end_alike():
     finals = []
     for exact in (True, False):
         model, distribution = setting(instances=[3])
-        train(model, distribution, exact=exact, steps=600, batch_size=512, lr=0.02, progress=False)
+        train(model, distribution, exact=exact, steps=300, batch_size=256, lr=0.03, progress=False)
         finals.append(expected_loss(model.W.detach(), model.b.detach(), distribution))
     assert finals[0] < finals[1] and finals[1].item() == pytest.approx(finals[0].item(), rel=0.02)
 
@@ -463,5 +463,5 @@ def test_exact_refused_without_a_closed_form(model_class):
 
 
 def test_exact_refused_for_many_features():
-    with pytest.raises(ValueError, match="^features: expected at most .*, got 40"):
+    with pytest.raises(ValueError, match=r"^features: expected at most .*, got 40"):
         train(ReLUOutputModel(1, 40, 2), FeatureDistribution(0.1, features=40), exact=True, steps=2, progress=False)
