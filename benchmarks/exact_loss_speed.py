@@ -1,0 +1,98 @@
+"""Times the exact expected loss and its gradient against a plain autograd version, and the exact phase diagrams.
+
+    python benchmarks/exact_loss_speed.py            # about 2 minutes on 2 cores
+
+The plain version writes the closed form out as it stands: a polynomial at every vertex of the cube
+{0, 1}^n for E[ReLU(z)^2], once more for the cross term, gradients by autograd. Both get the same
+random models at density 0.1; runs alternate, so that a busy machine slows both.
+"""
+
+import sys
+import time
+from itertools import pairwise, product
+from math import factorial
+from pathlib import Path
+from statistics import median
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import theory
+from expected_loss import expected_loss
+from features import FeatureDistribution
+
+SIZES = ((2, 1, 20_000), (3, 2, 10_000), (5, 2, 500))  # features, hidden, instances
+DENSITY, ROUNDS = 0.1, 9
+
+
+def plain_second_moment(b, a, p):
+    """E[ReLU(b + a.x)^2]: b (instances,), a and p (instances, features)."""
+    vertices = torch.tensor(list(product((0.0, 1.0), repeat=a.shape[1])), dtype=a.dtype)
+    coefficients = [torch.ones(len(b), len(vertices), dtype=a.dtype)]  # of s^0, s^1, ...
+    for v, slope, density in zip(vertices.T, a.T[..., None], p.T[..., None]):
+        constant, linear = (1 - v) * (1 - density), (2 * v - 1) * density / slope
+        padded = [torch.zeros_like(coefficients[0]), *coefficients, torch.zeros_like(coefficients[0])]
+        coefficients = [constant * same + linear * lower for lower, same in pairwise(padded)]
+    reach = (b[:, None] + a @ vertices.T).clamp(min=0)
+    return sum((c * 2 * reach ** (q + 2) / factorial(q + 2)).sum(dim=1) for q, c in enumerate(coefficients))
+
+
+def plain_expected_loss(W, b, p):
+    """The expected loss of the ReLU output model with importance 1: (instances,)."""
+    loss = 0
+    for i in range(W.shape[2]):
+        a = (W[:, :, i, None] * W).sum(dim=1)
+        others = [j for j in range(W.shape[2]) if j != i]
+        certain = p.clone()
+        certain[:, i] = 1
+        rest = plain_second_moment(b[:, i] + a[:, i], a[:, others], p[:, others])
+        cross = p[:, i] / (2 * a[:, i]) * (rest - plain_second_moment(b[:, i], a, certain))
+        loss = loss + p[:, i] / 3 - 2 * cross + plain_second_moment(b[:, i], a, p)
+    return loss
+
+
+def seconds(function, *leaves):
+    start = time.perf_counter()
+    torch.autograd.grad(function(*leaves).sum(), leaves)
+    return time.perf_counter() - start
+
+
+def compare(features, hidden, instances):
+    """Median microseconds a model and step, of the plain version and of ours."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = ((instances, hidden, features), (instances, features))
+    W, b = (0.7 * torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes)
+    leaves = W.requires_grad_(), b.requires_grad_()
+    distribution = FeatureDistribution(DENSITY, features=features, instances=instances)
+
+    def plain(W, b):
+        return plain_expected_loss(W, b, distribution.density)
+
+    def ours(W, b):
+        return expected_loss(W, b, distribution)
+
+    # the median, as the plain version loses its digits where a weight is small
+    assert (plain(*leaves) / ours(*leaves) - 1).abs().median() < 1e-9
+    rounds = [(seconds(plain, *leaves), seconds(ours, *leaves)) for _ in range(ROUNDS)]
+    return [median(times) / instances * 1e6 for times in zip(*rounds)]
+
+
+def main():
+    print(f"{torch.get_num_threads()} threads, torch {torch.__version__}; microseconds a model, loss and gradient")
+    for features, hidden, instances in SIZES:
+        plain, ours = compare(features, hidden, instances)
+        print(f"n={features}, m={hidden}: plain {plain:.2f}, ours {ours:.2f}, ratio of medians {plain / ours:.1f}")
+    for name, points, solve in (
+        ("n=2, m=1", 100, lambda density, ratio: theory.scanned_optimum(density, ratio)),
+        ("n=3, m=2", 40, lambda density, ratio: theory.descended_optimum(3, 2, density, ratio, random_starts=8)),
+    ):
+        axes = [torch.logspace(*ends, points, dtype=torch.float64) for ends in ((0, -2), (-1, 1))]
+        density, ratio = (axis.flatten() for axis in torch.meshgrid(*axes, indexing="ij"))
+        start = time.perf_counter()
+        solve(density, ratio)
+        print(f"exact diagram of {name}, {points} x {points} points: {time.perf_counter() - start:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
