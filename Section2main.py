@@ -15,7 +15,7 @@ import torch
 import visualization
 from claims import Claim
 from features import FeatureDistribution
-from geometry import REPRESENTED_NORM, feature_norms, interference, tegum_factors
+from geometry import in_superposition, represented, tegum_factors
 from models import LinearModel, ReLUOutputModel
 from sweeps import section_main
 from training import train_best
@@ -40,7 +40,6 @@ QUICK = {
     "linear": {"restarts": 1, "steps": 500, "batch_size": 128, "lr": 3e-2},
     "relu": {"restarts": 2, "steps": 300, "batch_size": 128, "lr": 3e-2},
 }
-SHARED_DIRECTION = 0.1  # interference above which a represented feature counts as in superposition
 
 
 def run(settings, seed=0, device="cpu", progress=True):
@@ -177,15 +176,6 @@ def _claim_pairs(W, superposed, density):
         f"at density {density[first]:g}: {pairs} of {len(factors)} groups of features are antipodal pairs",
         bool(sharing.any() and pairs == len(factors) > 0),
     )  # fmt: skip
-
-
-def represented(W):
-    return feature_norms(W) > REPRESENTED_NORM
-
-
-def in_superposition(W):
-    """Features that are represented and share their direction with others."""
-    return represented(W) & (interference(W) > SHARED_DIRECTION)
 
 
 def top_projection_error(W):

@@ -17,11 +17,10 @@ from claims import Claim
 from features import FeatureDistribution
 from geometry import (
     POLYTOPES,
-    REPRESENTED_NORM,
     dimensionality,
     dimensions_per_feature,
-    feature_norms,
     polytope_shares,
+    represented,
     tegum_factors,
 )
 from models import ReLUOutputModel
@@ -105,8 +104,7 @@ def _claim_sticky(inverse_density, per_feature):
 
 
 def _claim_clusters(W):
-    represented = feature_norms(W) > REPRESENTED_NORM
-    values = dimensionality(W)[represented]
+    values = dimensionality(W)[represented(W)]
     levels = {name: POLYTOPES[name].dimensionality for name in PAPER_POLYTOPES}
     near = {name: ((values - level).abs() < 0.01).double().mean().item() for name, level in levels.items()}
     return Claim(
@@ -119,7 +117,7 @@ def _claim_clusters(W):
 
 def _claim_tegum(inverse_density, W):
     named = torch.tensor([1 - polytope_shares(tegum_factors(w)).get("irregular", 0.0) for w in W])
-    some = (feature_norms(W) > REPRESENTED_NORM).sum(dim=1) > W.shape[1]
+    some = represented(W).sum(dim=1) > W.shape[1]
     low, high = longest_range(inverse_density, some & (named >= 0.9))
     return Claim(
         "4.3", "the geometry is a tegum product of polytopes", "yes",

@@ -20,6 +20,7 @@ from typing import NamedTuple
 import torch
 
 REPRESENTED_NORM = 0.5
+SHARED_DIRECTION = 0.1  # a represented feature with more interference than this is in superposition
 SAME_COSINE = 0.1  # cosines no further apart than this count as equal, and as zero for orthogonal features
 STRAY = 0.04  # share of a feature's squared cosines that may fall on features of other factors
 SPANNED = 0.5  # a direction is spanned where the features' squared cosines with it sum to more than this
@@ -29,6 +30,16 @@ THOMSON_ANGLE = 55.9137  # degrees: polar angle of the square antiprism of 8 ele
 def feature_norms(W):
     """||W_i||: how far each feature is represented, (instances, features)."""
     return _checked(W).norm(dim=1)
+
+
+def represented(W):
+    """Which features are represented, ||W_i|| > 0.5: (instances, features), bool."""
+    return feature_norms(W) > REPRESENTED_NORM
+
+
+def in_superposition(W):
+    """Which features are represented and share their direction with others: (instances, features), bool."""
+    return represented(W) & (interference(W) > SHARED_DIRECTION)
 
 
 def unit_directions(W):

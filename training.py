@@ -49,7 +49,7 @@ def train(model, distribution, *, steps, batch_size=256, lr=1e-2, exact=False, s
 
     Raises ValueError where model and distribution do not match or a setting is out of range.
     """
-    _check_match(model, distribution)
+    distribution = _matching(model, distribution)
     for name, count in (("steps", steps), ("batch_size", batch_size), ("record", 1 if record is None else record)):
         check_count(name, count)
     check_positive("lr", lr)
@@ -84,7 +84,7 @@ def sampled_loss(model, distribution, *, rows=2**14, seed=0):
     Rows are drawn 1,024 at a time, rounded up. The same draws serve all instances, so that restarts
     of one setting compare on the same data.
     """
-    _check_match(model, distribution)
+    distribution = _matching(model, distribution)
     check_count("rows", rows)
     generator = torch.Generator(model.b.device).manual_seed(seed ^ TEST_STREAM)
     batch_size = min(rows, 1024)
@@ -182,9 +182,11 @@ def _snapshot(model):
     return {name: value.detach().cpu().clone() for name, value in model.named_parameters()}
 
 
-def _check_match(model, distribution):
+def _matching(model, distribution):
+    """The distribution, on the model's device; ValueError where the two do not match."""
     if not isinstance(distribution, FeatureDistribution):
         raise ValueError(f"distribution: expected a FeatureDistribution, got {type(distribution).__name__}")
     ours, theirs = (model.instances, model.features), (distribution.instances, distribution.features)
     if ours != theirs:
         raise ValueError(f"distribution: expected (instances, features) = {ours} as the model has, got {theirs}")
+    return distribution.to(model.b.device)

@@ -20,7 +20,9 @@ from geometry import (
     dimensionality,
     dimensions_per_feature,
     feature_norms,
+    in_superposition,
     interference,
+    represented,
     tegum_factors,
 )
 
@@ -80,7 +82,7 @@ def norm_bars(norms, superposition, ax=None):
     """||W_i|| of one instance as bars, coloured by superposition; norms, superposition (features,)."""
     ax = ax or plt.subplots(layout="constrained")[1]
     ax.bar(range(len(norms)), norms.numpy(), width=0.85, color=SUPERPOSITION(superposition.clamp(0, 1).numpy()))
-    ax.axhline(0.5, color=FAINT, linewidth=0.8, linestyle=":")
+    ax.axhline(REPRESENTED_NORM, color=FAINT, linewidth=0.8, linestyle=":")
     ax.set(ylim=(0, 1.25), xlim=(-0.6, len(norms) - 0.4))
     ax.set(xlabel="feature $i$, most important first", ylabel=r"$\|W_i\|$")
     return ax
@@ -121,9 +123,8 @@ def represented_counts(densities, stacks):
     """
     figure, axes = plt.subplots(1, len(stacks), figsize=(WIDTH, 3.6), layout="constrained", squeeze=False)
     for ax, W in zip(axes[0], stacks):
-        shown = feature_norms(W) > REPRESENTED_NORM
-        sharing = shown & (interference(W) > 0.1)
-        x, all_shown, all_sharing = (values.numpy() for values in (densities, shown.sum(1), sharing.sum(1)))
+        counts = represented(W).sum(dim=1), in_superposition(W).sum(dim=1)
+        x, all_shown, all_sharing = (values.numpy() for values in (densities, *counts))
         ax.fill_between(x, all_sharing, all_shown, color=DEDICATED, label="with a dimension of its own")
         ax.fill_between(x, all_sharing, color=SHARED, label="in superposition")
         ax.plot(x, all_shown, "o", color=INK, markersize=4)
@@ -156,7 +157,7 @@ def uniform_superposition(inverse_density, W, polytopes, axes=None):
 def dimensionality_scatter(inverse_density, W, polytopes, ax=None):
     """The dimensionality of every represented feature over 1/(1-S), with a line for each polytope."""
     ax = ax or plt.subplots(layout="constrained")[1]
-    shown = feature_norms(W) > REPRESENTED_NORM
+    shown = represented(W)
     x = inverse_density[:, None].expand(shown.shape)
     spread = torch.linspace(-0.008, 0.008, shown.shape[1], dtype=x.dtype).exp()  # so that equal features stay visible
     ax.scatter(

@@ -14,8 +14,10 @@ from geometry import (
     dimensionality,
     dimensions_per_feature,
     feature_norms,
+    in_superposition,
     interference,
     polytope_shares,
+    represented,
     square_antiprism,
     tegum_factors,
     unit_directions,
@@ -257,3 +259,10 @@ def test_polytope_shares_count_features():
     product = torch.block_diag(*[POLYTOPES[name].vertices for name in ("triangle", "digon", "triangle")])
     assert polytope_shares(tegum_factors(product)) == {"triangle": 6 / 8, "digon": 2 / 8}
     assert polytope_shares([]) == {}
+
+
+def test_represented_and_in_superposition():
+    """Three features on one dimension and a small one: the norm decides first, then the shared direction."""
+    W = torch.tensor([[[1.0, -0.8, 0.3, 0.0], [0.0, 0.0, 0.0, 0.9]]])
+    assert represented(W).tolist() == [[True, True, False, True]]
+    assert in_superposition(W).tolist() == [[True, True, False, False]]
