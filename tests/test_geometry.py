@@ -50,15 +50,6 @@ OF_BATCH = [feature_norms, unit_directions, interference, dimensionality, dimens
 W = torch.tensor([[[2.0, 0.3, 0.0], [0.0, 0.4, 0.0]], [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]])
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Tensors this small are no work to share: threads only wait for each other where cores are busy."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def plane(*degrees):
     """Unit vectors (2, features) at these angles."""
     return torch.tensor([[cos(radians(d)) for d in degrees], [sin(radians(d)) for d in degrees]])

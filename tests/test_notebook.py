@@ -32,7 +32,8 @@ def test_committed_notebook_is_readable_on_github(committed):
     assert all(len(cell.source.splitlines()) < 20 for cell in code_cells(committed))
 
 
-def test_notebook_executes():
+def test_notebook_executes(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as the other tests
     notebook = nbformat.read(PATH, as_version=4)
     for cell in code_cells(notebook):
         cell.outputs = []

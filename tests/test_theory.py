@@ -14,15 +14,6 @@ SOLUTIONS = [pytest.param(n, k, id=s.name) for n, named in NAMED_SOLUTIONS.items
 each_solution = pytest.mark.parametrize("features, k", SOLUTIONS)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Tensors this small are no work to share: threads only wait for each other where cores are busy."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def numbers(*values):
     return torch.tensor(values, dtype=torch.float64)
 
