@@ -25,20 +25,23 @@ SIZES = {
     "n20": {"features": 20, "hidden": 5, "decay": 0.7},
     "n80": {"features": 80, "hidden": 20, "decay": 0.9},
 }
+LINEAR = {"restarts": 2, "steps": 3000, "batch_size": 512, "lr": 3e-2}
+RELU = {"steps": 3000, "batch_size": 256, "lr": 2e-2}
 SETTINGS = {
     "densities": DENSITIES,
     "introduction": {
         "features": 5, "hidden": 2, "decay": 0.9, "densities": [1.0, 0.2, 0.1],
         "restarts": 8, "steps": 2000, "batch_size": 256, "lr": 2e-2,
     },
-    "linear": {"restarts": 2, "steps": 3000, "batch_size": 512, "lr": 3e-2},
-    "relu": {"restarts": 4, "steps": 3000, "batch_size": 256, "lr": 2e-2},
+    "linear": {"n20": LINEAR, "n80": LINEAR},
+    "relu": {"n20": RELU | {"restarts": 16}, "n80": RELU | {"restarts": 4}},
 }  # fmt: skip
+QUICK_TRAINING = {"restarts": 2, "steps": 300, "batch_size": 128, "lr": 3e-2}
 QUICK = {
     "densities": DENSITIES,
     "introduction": SETTINGS["introduction"] | {"restarts": 4, "steps": 300},
-    "linear": {"restarts": 1, "steps": 500, "batch_size": 128, "lr": 3e-2},
-    "relu": {"restarts": 2, "steps": 300, "batch_size": 128, "lr": 3e-2},
+    "linear": dict.fromkeys(SIZES, QUICK_TRAINING),
+    "relu": dict.fromkeys(SIZES, QUICK_TRAINING),
 }
 
 
@@ -53,7 +56,12 @@ def run(settings, seed=0, device="cpu", progress=True):
         for kind, model_class in (("linear", LinearModel), ("relu", ReLUOutputModel)):
             distribution = falling_importance(settings["densities"], shape["features"], shape["decay"])
             model, _ = train_best(
-                model_class, distribution.to(device), shape["hidden"], seed=seed, progress=progress, **settings[kind]
+                model_class,
+                distribution.to(device),
+                shape["hidden"],
+                seed=seed,
+                progress=progress,
+                **settings[kind][size],
             )
             results |= {f"{size}/{kind}/W": model.W.detach(), f"{size}/{kind}/b": model.b.detach()}
     return results | introduction(**settings["introduction"], seed=seed, device=device, progress=progress)
@@ -162,6 +170,7 @@ def _claim_growth(W, superposed):
         "features first", "yes",
         f"{', '.join(map(str, counts.tolist()))} represented; least important first at {sum(later)} of {len(later)} "
         "densities with both kinds",
+        # no step down by more than one: the sparsest models do not all end in their best minimum
         bool((counts.diff() >= -1).all() and counts[-1] > 1.5 * counts[0] and len(later) and all(later)),
     )  # fmt: skip
 
