@@ -160,12 +160,13 @@ def _relu_loss(W, b, distribution, need_gradient):
     """loss (instances,) and its gradient in W and b (None unless needed) for x' = ReLU(W^T W x + b)."""
     instances, _, n = W.shape
     order = _positions(n, _set_size(distribution)).to(W.device)
-    loss = W.new_empty(instances)
-    gradient = (torch.empty_like(W), torch.empty_like(b)) if need_gradient else None
+    outputs = (distribution.importance > 0).any(0).nonzero()[:, 0]  # the others cost nothing
+    loss = W.new_zeros(instances)
+    gradient = (torch.zeros_like(W), torch.zeros_like(b)) if need_gradient else None
     numbers = (n + 2) * len(_points(distribution)) ** n  # of a pair: powers times vertices
-    doubtful = []
-    for chunk in _chunks(instances, n * numbers):
-        doubtful.append(_fast_chunk(W, b, distribution, order, chunk, loss, gradient))
+    doubtful = [outputs.new_empty(0, 2)]
+    for chunk in _chunks(instances, len(outputs) * numbers) if len(outputs) else ():
+        doubtful.append(_fast_chunk(W, b, distribution, order, outputs, chunk, loss, gradient))
     doubtful = torch.cat(doubtful)
     for part in _chunks(len(doubtful), numbers):
         _careful_pairs(W, b, distribution, order, doubtful[part], loss, gradient)
@@ -185,30 +186,29 @@ def _points(distribution):
     return (-1, 0, 1) if distribution.signed else (0, 1)
 
 
-def _fast_chunk(W, b, distribution, order, chunk, loss, gradient):
+def _fast_chunk(W, b, distribution, order, outputs, chunk, loss, gradient):
     """Fill in loss and gradient of a chunk of instances, leaving out the doubtful pairs; return (instance, output) of
     those."""
-    n = W.shape[2]
     W = W[chunk].permute(1, 2, 0).contiguous()  # (hidden, feature, instance)
     gram = (W[:, :, None] * W[:, None]).sum(0)  # (output, feature, instance)
-    outputs = torch.arange(n, device=W.device)
+    order = order[:, outputs]
     a = gram[outputs, order].flatten(1)  # (position, pair), pair = (output, instance)
     p = distribution.density[chunk].t()[order].flatten(1)
-    importance = distribution.importance[chunk].t()  # (output, instance)
+    importance = distribution.importance[chunk].t()[outputs]  # (output, instance)
 
-    pairs, error, of_b, of_a = _fast(b[chunk].t().reshape(-1), a, p, distribution, gradient is not None)
+    pairs, error, of_b, of_a = _fast(b[chunk].t()[outputs].flatten(), a, p, distribution, gradient is not None)
     pairs, error = pairs.view_as(importance), error.view_as(importance)
     at_least = (importance * (pairs - error).nan_to_num(0, 0, 0).clamp(min=0)).sum(0)
     sure = importance * error <= _TOLERANCE * at_least  # false for NaN too
     loss[chunk] = torch.where(sure, importance * pairs, 0).sum(0)
     if gradient:
-        of_gram = torch.empty_like(gram)
-        of_gram[outputs, order] = torch.where(sure, importance * of_a.unflatten(1, (n, -1)), 0)
+        of_gram = torch.zeros_like(gram)
+        of_gram[outputs, order] = torch.where(sure, importance * of_a.unflatten(1, (len(outputs), -1)), 0)
         of_gram = of_gram + of_gram.transpose(0, 1)
         gradient[0][chunk] = (W[:, :, None] * of_gram).sum(1).permute(2, 0, 1)
-        gradient[1][chunk] = torch.where(sure, importance * of_b.view_as(importance), 0).t()
+        gradient[1][chunk, outputs] = torch.where(sure, importance * of_b.view_as(importance), 0).t()
     output, instance = (~sure).nonzero(as_tuple=True)
-    return torch.stack([instance + chunk.start, output], dim=1)
+    return torch.stack([instance + chunk.start, outputs[output]], dim=1)
 
 
 def _careful_pairs(W, b, distribution, order, pairs, loss, gradient):

@@ -262,6 +262,24 @@ def test_gradcheck(correlation, k, signed, tolerance, monkeypatch):
         )
 
 
+@pytest.mark.parametrize("correlation, k, signed", ALL_KINDS)
+def test_loss_is_the_sum_of_the_outputs(correlation, k, signed):
+    """Outputs without importance are left out; one at a time they make up the whole, gradient included."""
+    W, b = drawn("random", 2, 2, 4, torch.Generator().manual_seed(0))
+    kind = {"set_size": k, "correlation": correlation, "signed": signed}
+
+    def values(importance):
+        leaves = [v.clone().requires_grad_() for v in (W, b)]
+        loss = expected_loss(*leaves, FeatureDistribution(0.4, torch.tensor(importance), instances=2, **kind))
+        return loss.detach(), *torch.autograd.grad(loss.sum(), leaves)
+
+    weights = [1.0, 0.5, 0.2, 2.0]
+    parts = [values([weight if i == j else 0.0 for j, weight in enumerate(weights)]) for i in range(4)]
+    for whole, *of_parts in zip(values(weights), *parts):
+        torch.testing.assert_close(sum(of_parts), whole)
+    assert all((values([0.0] * 4)[i] == 0).all() for i in range(3))
+
+
 def test_gradient_near_a_perfect_reconstruction():
     """W = 1 + e for one feature: x' = (1 + e)^2 x, loss ((1 + e)^2 - 1)^2 p / 3."""
     e = 1e-6
