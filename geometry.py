@@ -119,6 +119,13 @@ def _diplosimplex(dimensions):
     return torch.cat((_simplex(dimensions), -_simplex(dimensions)), dim=1)
 
 
+def _tilted(vertices, copies):
+    """Copies in orthogonal subspaces, all leaning towards one dimension more, which they share; a tight frame."""
+    product = torch.block_diag(*[vertices] * copies)
+    lean = (len(product) + 1) ** -0.5  # cosine with the shared dimension
+    return torch.cat(((1 - lean**2) ** 0.5 * product, lean * torch.ones_like(product[:1])))
+
+
 def _rectified_4_simplex():
     """The middles of a 4-simplex's edges: the ten directions in 4-D furthest apart (Bachoc and Vallentin, 2009)."""
     simplex = _simplex(4)
@@ -156,6 +163,12 @@ POLYTOPES = {
         "5-diplosimplex": _diplosimplex(5),
         "icosahedron": _icosahedron(),
         "rectified 4-simplex": _rectified_4_simplex(),
+        # Dense features form these too; two tilted digons are a tetrahedron.
+        "3 tilted digons": _tilted(_simplex(1), 3),
+        "4 tilted digons": _tilted(_simplex(1), 4),
+        "2 tilted triangles": _tilted(_simplex(2), 2),
+        "3 tilted triangles": _tilted(_simplex(2), 3),
+        "4 tilted triangles": _tilted(_simplex(2), 4),
     }.items()
 }
 

@@ -43,6 +43,11 @@ DIMENSIONALITIES = {
     "5-diplosimplex": 5 / 12,
     "icosahedron": 3 / 12,
     "rectified 4-simplex": 4 / 10,
+    "3 tilted digons": 4 / 6,
+    "4 tilted digons": 5 / 8,
+    "2 tilted triangles": 5 / 6,
+    "3 tilted triangles": 7 / 9,
+    "4 tilted triangles": 9 / 12,
 }
 OF_BATCH = [feature_norms, unit_directions, interference, dimensionality, dimensions_per_feature]
 
@@ -120,6 +125,13 @@ def test_polytopes_of_equal_size_differ_by_more_than_the_tolerance():
     for i, (shape, cosines) in enumerate(spectra):
         for other_shape, other in spectra[:i]:
             assert shape != other_shape or (cosines - other).abs().max() > 2 * SAME_COSINE
+
+
+def test_tilted_digons():
+    """Partners are 120 degrees apart, features of different digons 75.5: one dimension is shared."""
+    cosines = POLYTOPES["3 tilted digons"].vertices.mT @ POLYTOPES["3 tilted digons"].vertices
+    expected = torch.block_diag(*[torch.tensor([[0.75, -0.75], [-0.75, 0.75]], dtype=torch.float64)] * 3) + 0.25
+    torch.testing.assert_close(cosines, expected)
 
 
 def test_square_antiprism_at_the_tight_angle_is_a_tight_frame():
