@@ -114,10 +114,6 @@ def _chunks(instances, numbers_each):
     return [slice(start, start + size) for start in range(0, instances, size)]
 
 
-def _set_size(distribution):
-    return 1 if distribution.correlation == "independent" else distribution.set_size
-
-
 # Linear output: first and second moments of x are all it takes
 
 
@@ -128,7 +124,7 @@ def _linear_loss(W, b, distribution, need_gradient):
     for chunk in _chunks(len(W), W.shape[2] ** 2):
         with torch.set_grad_enabled(need_gradient):
             leaves = [v[chunk].detach().requires_grad_(need_gradient) for v in (W, b)]
-            part = _linear_chunk(*leaves, distribution.density[chunk], distribution.importance[chunk], distribution)
+            part = _linear_chunk(*leaves, distribution.select(chunk))
         loss[chunk] = part.detach()
         if need_gradient:
             for whole, piece in zip(gradient, torch.autograd.grad(part, leaves, torch.ones_like(part))):
@@ -136,20 +132,15 @@ def _linear_loss(W, b, distribution, need_gradient):
     return loss, gradient
 
 
-def _linear_chunk(W, b, p, importance, distribution):
+def _linear_chunk(W, b, distribution):
     """E[(d.x - b)^2] = (d.E[x] - b)^2 + d^T Cov(x) d with d a row of 1 - W^T W, weighted and summed over rows."""
-    k, centre = _set_size(distribution), 0 if distribution.signed else 1 / 2
-    if distribution.correlation == "anticorrelated":
-        p = p / k
-        shared = -((p * centre) ** 2)  # covariance of two members of a set
-    else:
-        shared = p * (1 - p) * centre**2
-    own = p / 3 - (p * centre) ** 2 - shared  # a member's variance is own + shared
+    mean, own, shared = distribution.moments()
+    k = distribution.members
     d = torch.eye(W.shape[2], dtype=W.dtype, device=W.device) - W.mT @ W  # (instances, output, feature)
-    bias = d @ (p * centre)[..., None] - b[..., None]  # (instances, output, 1)
+    bias = d @ mean[..., None] - b[..., None]  # (instances, output, 1)
     of_sets = d.unflatten(2, (-1, k)).sum(3)  # (instances, output, set)
     per_output = bias**2 + d**2 @ own[..., None] + of_sets**2 @ shared[:, ::k, None]
-    return (importance * per_output[..., 0]).sum(1)
+    return (distribution.importance * per_output[..., 0]).sum(1)
 
 
 # ReLU output. A *pair* is one output of one instance. Tensors have pairs last: long vectors for the processor. Every
@@ -159,7 +150,7 @@ def _linear_chunk(W, b, p, importance, distribution):
 def _relu_loss(W, b, distribution, need_gradient):
     """loss (instances,) and its gradient in W and b (None unless needed) for x' = ReLU(W^T W x + b)."""
     instances, _, n = W.shape
-    order = _positions(n, _set_size(distribution)).to(W.device)
+    order = _positions(n, distribution.members).to(W.device)
     outputs = (distribution.importance > 0).any(0).nonzero()[:, 0]  # the others cost nothing
     loss = W.new_zeros(instances)
     gradient = (torch.zeros_like(W), torch.zeros_like(b)) if need_gradient else None
@@ -242,7 +233,7 @@ class _State(NamedTuple):
 
 def _states(p, distribution):
     """The states of which the distribution is a mixture, from the densities (position, pairs)."""
-    n, k = len(p), _set_size(distribution)
+    n, k = len(p), distribution.members
     if k == 1:
         return [_State(list(range(n)), p, 1 - p[-1], p[-1])]
     *others, own = [tuple(range(start, start + k)) for start in range(0, n, k)]

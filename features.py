@@ -122,6 +122,28 @@ class FeatureDistribution:
         """The same distribution with its tensors, and so its samples, on another device."""
         return replace(self, density=self.density.to(device), importance=self.importance.to(device))
 
+    # Moments
+
+    @property
+    def members(self):
+        """Features that are active or not together: set_size, but 1 where features are independent."""
+        return 1 if self.correlation == "independent" else self.set_size
+
+    def moments(self):
+        """Mean, own and shared variance of every feature: three tensors (instances, features).
+
+        Members of one set have the covariance `shared`, each has the variance own + shared; features of different sets
+        are independent.
+        """
+        centre = 0 if self.signed else 1 / 2  # mean of an active value; the mean of its square is 1/3
+        p = self.density
+        if self.correlation == "anticorrelated":
+            p = p / self.set_size
+            shared = -((p * centre) ** 2)
+        else:
+            shared = p * (1 - p) * centre**2
+        return p * centre, p / 3 - (p * centre) ** 2 - shared, shared
+
     # Sampling
 
     @cached_property

@@ -22,6 +22,8 @@ import torch
 REPRESENTED_NORM = 0.5
 SHARED_DIRECTION = 0.1  # a represented feature with more interference than this is in superposition
 SAME_COSINE = 0.1  # cosines no further apart than this count as equal, and as zero for orthogonal features
+SAME_ANGLE = 0.02  # radians: directions no further apart than this, 1.1 degrees, may stand in either order
+COLLAPSED = 0.2  # a pair has collapsed where the difference of its columns is shorter than this share of their sum
 STRAY = 0.04  # share of a feature's squared cosines that may fall on features of other factors
 SPANNED = 0.5  # a direction is spanned where the features' squared cosines with it sum to more than this
 THOMSON_ANGLE = 55.9137  # degrees: polar angle of the square antiprism of 8 electrons on a sphere
@@ -71,6 +73,58 @@ def dimensionality(W):
 def dimensions_per_feature(W):
     """D* = m / ||W||_F^2: hidden dimensions per represented feature, (instances,); inf for an instance of zeros."""
     return _checked(W).shape[1] / W.square().sum(dim=(1, 2))
+
+
+# Sets of features: consecutive runs of set_size, as in features.FeatureDistribution; ValueError where it is no divisor
+
+
+def set_cosines(W, set_size):
+    """Cosines between features of the same set and of different sets: two tensors (instances, pairs of features)."""
+    directions = unit_directions(_checked_sets(W, set_size))
+    cosines = directions.mT @ directions
+    set_of = torch.arange(W.shape[2]) // set_size
+    same = set_of[:, None] == set_of
+    once = torch.ones_like(same).triu(diagonal=1)
+    return cosines[:, same & once], cosines[:, ~same & once]
+
+
+def side_by_side(W, set_size):
+    """Whether the members of every set follow each other around the circle, all represented: (instances,), bool.
+
+    W (instances, 2, features). Where features of two sets have the same direction, either order will do.
+    """
+    angles = torch.atan2(*_checked_plane(_checked_sets(W, set_size)).flip(1).unbind(dim=1))
+    ahead = (angles[:, :, None] - angles[:, None]).unflatten(2, (-1, set_size))  # of i: (instances, i, set, member)
+    other = torch.arange(W.shape[2])[:, None] // set_size != torch.arange(W.shape[2] // set_size)  # (i, set)
+    # going around from its first member, all of a set are passed before any other feature
+    of_set, of_others = ((ahead + shift) % (2 * torch.pi) - shift for shift in (SAME_ANGLE, -SAME_ANGLE))
+    last = torch.where(other[..., None], 0, of_set).amax(dim=1)  # (instances, set, member)
+    next_other = torch.where(other[..., None], of_others, torch.inf).amin(dim=1)
+    return (last <= next_other + SAME_ANGLE).any(dim=2).all(dim=1) & represented(W).all(dim=1)
+
+
+def collapsed_pairs(W):
+    """How many sets of two features have collapsed into their principal component, (instances,).
+
+    Of such a pair only the sum is represented, not the difference: the difference of its two columns is less than
+    COLLAPSED = 1/5 of their sum. For columns of equal length that is an angle of less than 23 degrees.
+    """
+    first, second = _checked_sets(W, 2).unflatten(2, (-1, 2)).unbind(dim=3)
+    return ((first - second).norm(dim=1) < COLLAPSED * (first + second).norm(dim=1)).sum(dim=1)
+
+
+def oriented(W, first=0, second=1):
+    """The plane turned and mirrored such that one feature points right and another up: (instances, 2, features).
+
+    W (instances, 2, features): what remains is the arrangement itself, alike in instances that differ by a rotation
+    or a reflection.
+    """
+    x, y = _checked_plane(W)[:, :, first].T
+    length = torch.hypot(x, y).clamp(min=torch.finfo(W.dtype).tiny)
+    cos, sin = x / length, y / length
+    turned = torch.stack((torch.stack((cos, sin), 1), torch.stack((-sin, cos), 1)), dim=1) @ W
+    mirror = torch.where(turned[:, 1, second] < 0, -1, 1).to(W.dtype)
+    return turned * torch.stack((torch.ones_like(mirror), mirror), dim=1)[:, :, None]
 
 
 # Polytopes
@@ -316,4 +370,16 @@ def _checked(W, axes=("instances", "hidden", "features")):
         raise ValueError(f"W: expected a tensor ({', '.join(axes)}), got {getattr(W, 'shape', W)!r}")
     if not W.isfinite().all():
         raise ValueError(f"W: expected finite weights, got {(~W.isfinite()).sum()} that are not")
+    return W
+
+
+def _checked_plane(W):
+    if _checked(W).shape[1] != 2:
+        raise ValueError(f"W: expected 2 hidden dimensions, got {W.shape[1]}")
+    return W
+
+
+def _checked_sets(W, set_size):
+    if set_size < 1 or _checked(W).shape[2] % set_size:
+        raise ValueError(f"set_size: expected a divisor of {W.shape[2]} features, got {set_size}")
     return W

@@ -470,3 +470,48 @@ def test_any_instance_is_drawn_as_if_alone(distribution, seed):
         alone = distribution.select(instance)
         assert torch.equal(alone.sample(20, generator(seed))[0], x[instance])
         assert torch.equal(alone.sample_active(20, generator(seed))[0][0], rows[instance])
+
+
+# Moments
+
+BY_HAND = {  # correlation -> mean, variance and covariance within a set of 2 at density p; None where there is none
+    "independent": lambda p: (p / 2, p / 3 - p**2 / 4, None),
+    "correlated": lambda p: (p / 2, p / 3 - p**2 / 4, p / 4 - p**2 / 4),
+    "anticorrelated": lambda p: (p / 4, p / 6 - p**2 / 16, -(p**2) / 16),  # never active together
+}
+
+
+@pytest.mark.parametrize("correlation", CORRELATIONS)
+@pytest.mark.parametrize("p", [1.0, 0.3, 0.01])
+def test_moments_by_hand(correlation, p):
+    distribution = FeatureDistribution(p, features=4, set_size=2, correlation=correlation)
+    mean, own, shared = distribution.moments()
+    by_hand = BY_HAND[correlation](p)
+    assert mean.tolist() == [pytest.approx([by_hand[0]] * 4, rel=1e-12)]
+    assert (own + shared).tolist() == [pytest.approx([by_hand[1]] * 4, rel=1e-12)]
+    assert distribution.members == (1 if correlation == "independent" else 2)
+    if by_hand[2] is not None:
+        assert shared.tolist() == [pytest.approx([by_hand[2]] * 4, rel=1e-12, abs=1e-15)]
+
+
+@pytest.mark.parametrize("correlation", CORRELATIONS)
+def test_signed_moments(correlation):
+    mean, own, shared = FeatureDistribution(0.3, features=4, set_size=2, correlation=correlation, signed=True).moments()
+    variance = 0.3 / 3 / (2 if correlation == "anticorrelated" else 1)
+    assert not mean.any() and not shared.any()
+    assert own.tolist() == [pytest.approx([variance] * 4)]
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("correlation", CORRELATIONS)
+def test_moments_agree_with_sampling(correlation, signed):
+    density = torch.tensor([0.4, 0.4, 0.4, 0.9, 0.9, 0.9])
+    distribution = FeatureDistribution(density[None], set_size=3, correlation=correlation, signed=signed)
+    x = distribution.sample(2**17, torch.Generator().manual_seed(0), torch.float64)[0]
+    mean, own, shared = (value[0] for value in distribution.moments())
+    covariance = torch.diag(own + (shared if distribution.members == 1 else 0 * shared))
+    if distribution.members == 3:
+        same_set = torch.block_diag(torch.ones(3, 3), torch.ones(3, 3))
+        covariance = covariance + shared[:, None] * same_set
+    torch.testing.assert_close(x.mean(dim=0), mean, rtol=0, atol=0.005)
+    torch.testing.assert_close(x.T.cov(), covariance, rtol=0, atol=0.005)
