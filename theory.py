@@ -14,7 +14,9 @@ a sum over the factors. So the loss of each polytope by itself, at its best scal
 of them, or which mixture, uses the hidden dimensions best at each density (the last part).
 """
 
+import math
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise, permutations
 from typing import NamedTuple
 
@@ -124,6 +126,8 @@ class Optimum(NamedTuple):
 
 
 SAME_LOSS = 1e-3  # losses closer than this, relative, are the same minimum
+INSIDE = 13  # points on which a gap between neighbours is searched for a crossing, ends included
+GENTLE = 1e-2  # learning rate at which a descent stays in the basin that it starts in
 WEIGHT_STEP, LARGEST_WEIGHT = 0.05, 1.4  # of the scan, as for the biases
 LOWEST_BIAS, HIGHEST_BIAS = -1.0, 1.0
 
@@ -217,6 +221,132 @@ def _lowest_minima(total, count):
     # a point with fewer minima repeats its lowest
     indices = torch.where(found.values.isfinite(), found.indices, found.indices[:, :1])
     return indices // total.shape[2], indices % total.shape[2]
+
+
+# The best solution of each kind
+
+
+class Kinds(NamedTuple):
+    """The best solution found of each kind at each point; where a kind has none its loss is infinite."""
+
+    W: torch.Tensor  # (points, kinds, hidden, features)
+    b: torch.Tensor  # (points, kinds, features)
+    loss: torch.Tensor  # (points, kinds)
+
+
+class Crossings(NamedTuple):
+    """Where the best kind changes along a line of points, all (crossings,), in the order of the points."""
+
+    line: torch.Tensor  # which line
+    position: torch.Tensor  # in points along the line, as 3.5 is half-way from point 3 to 4; NaN where not found
+    below: torch.Tensor  # the best kind before and after
+    above: torch.Tensor
+
+
+def best_of_kinds(W, b, distribution, lines, kind, kinds, *, steps, lr, worth=math.inf, progress=True):
+    """Descend from several starts at each point, sort the solutions by kind, and hand each kind on along the line.
+
+    W:            (points, starts, hidden, features), b (points, starts, features): where to start
+    distribution: of one instance a point; points along a line differ little, `lines` of equal length follow each other
+    kind:         W (instances, hidden, features) -> (instances,): index of a kind below `kinds`, anything else for none
+    worth:        solutions of a loss above this many times the lowest are not followed
+
+    A kind that was found at one point and not at its neighbour is followed there, as far as it goes: where it ends it
+    has ceased to be a local minimum, or nearly so, and falls into another kind.
+    -> Kinds. Raises ValueError where the points are not divisible by the lines or do not match the distribution.
+    """
+    points, starts = W.shape[:2]
+    if points % lines:
+        raise ValueError(f"lines: expected a divisor of {points} points, got {lines}")
+    repeated = distribution.with_restarts(starts)
+    model, losses = descend(W.flatten(0, 1), b.flatten(0, 1), repeated, steps=steps, lr=lr, progress=progress)
+    W, b = (value.detach().unflatten(0, (points, starts)) for value in (model.W, model.b))
+    losses = losses.view(points, starts)
+    of_kind = kind(W.flatten(0, 1)).view(points, starts, 1) == torch.arange(kinds)
+    lowest, at = torch.where(of_kind, losses[:, :, None], torch.inf).min(dim=1)  # (points, kinds)
+    every = torch.arange(points)[:, None]
+    found = Kinds(W[every, at], b[every, at], lowest)
+    fresh = lowest.isfinite()
+    while fresh.any():
+        fresh = _hand_on(found, fresh, distribution, lines, kind, worth, steps)
+    return found
+
+
+def _hand_on(found, fresh, distribution, lines, kind, worth, steps):
+    """Follow kinds found freshly (points, kinds) to neighbours that lack them, in place; where that succeeded."""
+    points = len(fresh)
+    succeeded = torch.zeros_like(fresh)
+    along = torch.arange(points).view(lines, -1)
+    low, high = along[:, :-1].flatten(), along[:, 1:].flatten()
+    source, to = torch.cat((low, high)), torch.cat((high, low))  # of every step along a line
+    low_enough = found.loss[source] <= worth * found.loss.amin(dim=1)[to, None]
+    step, of = (fresh[source] & low_enough & found.loss[to].isinf()).nonzero().T
+    if not len(step):
+        return succeeded
+    source, to = source[step], to[step]
+    model, losses = descend(found.W[source, of], found.b[source, of], distribution.select(to), steps=steps, lr=GENTLE)
+    W, b = model.W.detach(), model.b.detach()
+    for k in (kind(W) == of).nonzero()[:, 0].tolist():
+        place = to[k], of[k]
+        if losses[k] < found.loss[place]:  # from either side
+            found.W[place], found.b[place], found.loss[place] = W[k], b[k], losses[k]
+            succeeded[place] = True
+    return succeeded
+
+
+def crossings(found, distribution, lines, kind, *, steps):
+    """Where the losses of two kinds cross, between neighbouring points of different best kind -> Crossings.
+
+    Both kinds are followed across the gap, from either end, at INSIDE points whose densities lie logarithmically
+    between the neighbours'. The crossing is where their difference changes its sign, interpolated between two of these:
+    it is known to 1 / (INSIDE - 1) of the gap at worst. Where a kind ends before the losses cross, the position is NaN.
+    """
+    lowest, best = (values.view(lines, -1) for values in found.loss.min(dim=1))
+    known = lowest.isfinite()
+    line, gap = ((best.diff(dim=1) != 0) & known[:, 1:] & known[:, :-1]).nonzero().T
+    if not len(gap):
+        return Crossings(line, gap.double(), gap, gap)
+    ends = (line * best.shape[1] + gap)[:, None] + torch.arange(2)  # (crossings, 2), into the points
+    kinds = best.flatten()[ends]  # (crossings, 2)
+    shape = len(gap), 2, 2, INSIDE  # of kinds, of ends to start from
+    end = ends[:, None, :, None].expand(shape).flatten()
+    of = kinds[:, :, None, None].expand(shape).flatten()
+    low, high = distribution.density[ends].unbind(dim=1)  # (crossings, features)
+    share = torch.linspace(0, 1, INSIDE, dtype=torch.float64)[:, None]
+    between = low[:, None] ** (1 - share) * high[:, None] ** share  # (crossings, INSIDE, features)
+    density = between[:, None, None].expand(*shape, -1).reshape(len(end), -1)
+    losses = found.loss[end, of]
+    there = losses.isfinite()  # at this end the kind was found
+    end, of = end[there], of[there]
+    inputs = replace(distribution.select(end), density=density[there])
+    model, followed = descend(found.W[end, of], found.b[end, of], inputs, steps=steps, lr=GENTLE)
+    losses[there] = torch.where(kind(model.W.detach()) == of, followed, torch.inf)
+    losses = losses.view(shape).amin(dim=2)  # (crossings, 2, INSIDE)
+    ahead = losses[:, 0] - losses[:, 1]  # (crossings, INSIDE): below zero before the crossing, above after it
+    crossed = (ahead[:, :-1] <= 0) & (ahead[:, 1:] > 0) & ahead[:, :-1].isfinite() & ahead[:, 1:].isfinite()
+    first = crossed.int().argmax(dim=1, keepdim=True)
+    before, after = (ahead.gather(1, at)[:, 0] for at in (first, first + 1))
+    position = gap + (first[:, 0] + before / (before - after)) / (INSIDE - 1)
+    return Crossings(line, torch.where(crossed.any(dim=1), position, torch.nan), *kinds.T)
+
+
+# The linear model
+
+
+def principal_components_loss(distribution, hidden):
+    """Least loss of a linear model with bias: the variance outside of the first m principal components, (instances,).
+
+    A set of k members, each of variance v, any two of covariance c, has the eigenvalues v - c + k c once and v - c
+    otherwise; different sets are independent.
+    Raises ValueError for other importances.
+    """
+    if (distribution.importance != 1).any():
+        raise ValueError(f"importance: expected 1 for all features, got up to {distribution.importance.max():g}")
+    _, own, shared = distribution.moments()
+    size = distribution.members
+    own, shared = own[:, ::size], shared[:, ::size]  # (instances, sets)
+    variances = torch.cat([own + size * shared, *[own] * (size - 1)], dim=1).sort(dim=1, descending=True).values
+    return variances[:, hidden:].sum(dim=1)
 
 
 # The boundary of the phase change
@@ -344,6 +474,23 @@ def _stretched(vertices, stretch):
     """Vertices (dimensions, k) stretched along the last dimension and put back on the sphere: (stretches, ...)."""
     stretched = torch.cat((vertices[:-1].expand(len(stretch), -1, -1), stretch[:, None, None] * vertices[-1:]), dim=1)
     return stretched / stretched.norm(dim=1, keepdim=True)
+
+
+def product_of_copies(polytope, optimum, features, hidden, density):
+    """Weights of as many copies of a polytope as fit, other features without weights and with their mean as bias.
+
+    polytope, optimum: a name and its PolytopeOptimum at density (densities,)
+    -> W (densities, hidden, features), b (densities, features)
+    """
+    one = optimum.scale[:, None, None] * _stretched(POLYTOPES[polytope].vertices, optimum.stretch)
+    dimensions, count = one.shape[1:]
+    copies = min(hidden // dimensions, features // count)
+    W = torch.zeros(len(density), hidden, features, dtype=torch.float64)
+    b = (density / 2)[:, None].repeat(1, features)
+    for k in range(copies):
+        W[:, k * dimensions : (k + 1) * dimensions, k * count : (k + 1) * count] = one
+    b[:, : copies * count] = optimum.bias[:, None]
+    return W, b
 
 
 def polytope_optima(density, polytopes=tuple(POLYTOPES), progress=True):

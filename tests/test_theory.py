@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 import theory
 from expected_loss import expected_loss
-from features import FeatureDistribution
-from geometry import POLYTOPES
+from features import CORRELATIONS, FeatureDistribution
+from geometry import POLYTOPES, tegum_factors
 from models import ReLUOutputModel
 from theory import NAMED_SOLUTIONS, descended_optimum, named_boundary, nearest_named, scanned_optimum
 
@@ -322,6 +322,138 @@ def test_losses_cross_at_the_boundary(boundary):
     assert slope[0] == pytest.approx(ratio[0].item(), rel=1e-6) and slope[1] < 0.999 * ratio[1]
 
 
+# The best solution of each kind, on n=2, m=1 at the relative importance whose boundary lies at density 0.3
+
+RATIO = BOUNDARY[0.3][0]
+IGNORED, PAIR = numbers([1, 0]), numbers([1, -0.7])  # the second feature not represented, and in an antipodal pair
+LINE = numbers(0.2, 0.26, 0.34, 0.42)
+
+
+def second_represented(W):
+    """0 where the second feature is not represented, 1 where it is."""
+    return (W[:, 0, 1].abs() > 0.3).long()
+
+
+def kinds_on_line(starts, kind=second_represented, density=LINE, **options):
+    """Starts (points, starts, 1, 2) -> distribution and the Kinds found, along one line of densities."""
+    distribution = theory.grid_distribution(2, density, torch.full_like(density, RATIO))
+    W = starts.expand(len(density), -1, 1, 2)
+    b = torch.zeros(*W.shape[:2], 2, dtype=torch.float64)
+    b[:, :, 1] = 0.1
+    options = {"lines": 1, "steps": 300, "lr": 1e-2, "progress": False} | options
+    return distribution, theory.best_of_kinds(W, b, distribution, kind=kind, kinds=2, **options)
+
+
+def test_best_of_kinds_holds_the_optimum():
+    """The lower of the two kinds is the exhaustive scan's optimum, and both are what they are called."""
+    distribution, found = kinds_on_line(torch.stack((IGNORED, PAIR)))
+    optimum = scanned_optimum(LINE, torch.full_like(LINE, RATIO), progress=False)
+    torch.testing.assert_close(found.loss.amin(dim=1), optimum.loss, rtol=1e-4, atol=0)
+    assert found.loss.argmin(dim=1).tolist() == [1, 1, 0, 0]
+    torch.testing.assert_close(found.loss[:, 0], theory.ignored_loss(RATIO, LINE), rtol=1e-4, atol=0)
+    for k in (0, 1):
+        there = found.loss[:, k].isfinite()
+        assert (second_represented(found.W[there, k]) == k).all()
+        of_kind = expected_loss(found.W[there, k], found.b[there, k], distribution.select(there))
+        torch.testing.assert_close(found.loss[there, k], of_kind)
+    assert found.W.shape == (4, 2, 1, 2) and found.b.shape == (4, 2, 2)
+
+
+def test_kinds_are_handed_on_along_a_line():
+    """A pair that is started from at the first density alone is found at all at which it is a local minimum."""
+    starts = IGNORED.expand(4, 1, 1, 2).clone()
+    starts[0] = PAIR
+    _, found = kinds_on_line(starts)
+    _, both = kinds_on_line(torch.stack((IGNORED, PAIR)))
+    torch.testing.assert_close(found.loss, both.loss, rtol=1e-4, atol=0)
+    # where it is not worth it, nothing is handed on
+    _, less = kinds_on_line(starts, worth=0)
+    assert less.loss.isfinite().tolist() == [[False, True], [True, False], [True, False], [True, False]]
+
+
+def test_nothing_is_handed_on_to_another_line():
+    starts = IGNORED.expand(4, 1, 1, 2).clone()
+    starts[:2] = PAIR
+    _, found = kinds_on_line(starts, lines=2)
+    assert found.loss.isfinite().tolist() == [[False, True], [False, True], [True, False], [True, False]]
+
+
+def test_lines_must_divide_the_points():
+    with pytest.raises(ValueError, match="lines: expected a divisor of 4 points, got 3"):
+        kinds_on_line(IGNORED.expand(4, 1, 1, 2), lines=3)
+
+
+def test_crossing_is_at_the_known_boundary():
+    distribution, found = kinds_on_line(torch.stack((IGNORED, PAIR)))
+    crossing = theory.crossings(found, distribution, 1, second_represented, steps=300)
+    assert crossing.line.tolist() == [0] and (crossing.below.item(), crossing.above.item()) == (1, 0)
+    share = crossing.position.item() - 1  # of the way from 0.26 to 0.34
+    assert 0.26 * (0.34 / 0.26) ** share == pytest.approx(0.3, rel=0.005)
+
+
+def test_crossings_of_several_lines_and_of_none():
+    density = numbers(0.42, 0.34, 0.26, 0.2, 0.2, 0.22, 0.24, 0.26)
+    distribution, found = kinds_on_line(torch.stack((IGNORED, PAIR)), density=density, lines=2)
+    crossing = theory.crossings(found, distribution, 2, second_represented, steps=300)
+    assert crossing.line.tolist() == [0] and (crossing.below.item(), crossing.above.item()) == (0, 1)
+    assert 0.34 * (0.26 / 0.34) ** (crossing.position.item() - 1) == pytest.approx(0.3, rel=0.005)
+    none = theory.Kinds(found.W[4:], found.b[4:], found.loss[4:])
+    crossing = theory.crossings(none, distribution.select(slice(4, 8)), 1, second_represented, steps=300)
+    assert all(len(values) == 0 for values in crossing)
+
+
+def test_a_crossing_that_no_solution_reaches_has_no_position():
+    """The kind that is best below is none that descent stays in."""
+    _, found = kinds_on_line(torch.stack((IGNORED, PAIR)))
+    distribution = theory.grid_distribution(2, LINE, torch.full_like(LINE, RATIO))
+    crossing = theory.crossings(found, distribution, 1, lambda W: torch.zeros(len(W), dtype=torch.long), steps=10)
+    assert crossing.position.isnan().tolist() == [True]
+
+
+# Principal components
+
+
+@st.composite
+def set_distributions(draw):
+    size, count = draw(st.integers(1, 4)), draw(st.integers(1, 4))
+    densities = [draw(st.floats(0.01, 1)) for _ in range(count)]
+    density = torch.tensor(densities, dtype=torch.float64).repeat_interleave(size)
+    correlation, signed = draw(st.sampled_from(CORRELATIONS)), draw(st.booleans())
+    return FeatureDistribution(density[None], set_size=size, correlation=correlation, signed=signed)
+
+
+@given(distribution=set_distributions(), data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_principal_components_loss_is_that_of_the_projection(distribution, data):
+    """A linear model that projects on the first principal components, with its best bias, has this loss."""
+    n = distribution.features
+    hidden = data.draw(st.integers(1, n))
+    mean, own, shared = (value[0] for value in distribution.moments())
+    k = distribution.members
+    covariance = torch.diag(own) + torch.block_diag(*[torch.full((k, k), float(c)) for c in shared[::k]])
+    W = torch.linalg.eigh(covariance).eigenvectors[:, -hidden:].T[None]
+    b = mean[None] - mean[None] @ W[0].T @ W[0]
+    least = theory.principal_components_loss(distribution, hidden)
+    torch.testing.assert_close(expected_loss(W, b, distribution, "linear"), least, rtol=1e-9, atol=1e-12)
+    other = torch.randn(1, hidden, n, generator=torch.manual_seed(n), dtype=torch.float64)
+    assert (expected_loss(other, b, distribution, "linear") >= least * (1 - 1e-9) - 1e-12).all()
+
+
+def test_principal_components_loss_by_hand():
+    """Three pairs, always active together: each has variance 1/12 of either member and no covariance left."""
+    pairs = FeatureDistribution(1.0, features=6, set_size=2, correlation="correlated")
+    assert theory.principal_components_loss(pairs, 2).item() == pytest.approx(4 / 12)
+    rare = FeatureDistribution(0.1, features=6, set_size=2, correlation="correlated")
+    total, largest = 6 * (0.1 / 3 - 0.0025), (0.1 / 3 - 0.0025) + (0.1 / 4 - 0.0025)
+    assert theory.principal_components_loss(rare, 2).item() == pytest.approx(total - 2 * largest)
+    assert theory.principal_components_loss(rare, 6).item() == 0
+
+
+def test_principal_components_loss_refuses_other_importances():
+    with pytest.raises(ValueError, match=r"importance: expected 1 for all features, got up to 2"):
+        theory.principal_components_loss(FeatureDistribution(0.1, torch.tensor([[1.0, 2.0]])), 1)
+
+
 # Polytopes
 
 TABLE_INVERSE_DENSITY = 10 ** numbers(0.05, 0.15, 0.2, 0.6, 0.65, 0.7, 1.3)
@@ -395,6 +527,17 @@ def test_unknown_polytope_is_refused():
         ValueError, match=r"polytope: expected one of dedicated dimension, digon, .*, got 'dodecahedron'"
     ):
         theory.polytope_optimum("dodecahedron", numbers(0.1))
+
+
+def test_product_of_copies():
+    """Two triangles in five dimensions: one dimension stays empty, the last feature is ignored."""
+    density = numbers(0.7, 0.5)
+    optimum = theory.polytope_optimum("triangle", density)
+    W, b = theory.product_of_copies("triangle", optimum, 7, 5, density)
+    ignored = theory.ignored_loss(1, density)
+    loss = expected_loss(W, b, FeatureDistribution(density[:, None], features=7))
+    torch.testing.assert_close((7 * ignored - loss) / (4 * ignored), optimum.benefit)
+    assert [factor.polytope for factor in tegum_factors(W[0])] == ["triangle", "triangle"]
 
 
 def made_up(**benefits):
