@@ -5,14 +5,17 @@ shares its direction with others (its superposition) is the hue, from blue to or
 """
 
 import math
+from collections import Counter
 from fractions import Fraction
 
 import matplotlib.pyplot as plt
 import networkx as nx
 import numpy as np
 import torch
-from matplotlib.colors import LinearSegmentedColormap, Normalize, to_rgb
+from matplotlib.collections import LineCollection
+from matplotlib.colors import LinearSegmentedColormap, LogNorm, Normalize, to_rgb, to_rgba
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from geometry import (
     POLYTOPES,
@@ -42,14 +45,15 @@ POLYTOPE_COLOURS = {
     "square antiprism": "#4fb6c4",
     "irregular": FAINT,
 }
-OTHER_POLYTOPE = "#7b4a2d"
+OTHERS, OTHER_POLYTOPE = "another polytope", "#7b4a2d"
 STUDY_MEASURES = {
     "restarts in the global optimum": FAINT,
     "points where the mean agrees with the exact optimum": DEDICATED,
     "points where the best restart agrees": SHARED,
 }
 WIDTH = 11  # inches: the width of a full figure
-INVERSE_DENSITY_TICKS = (1, 1.5, 2, 3, 4, 5, 7, 10, 15, 20)
+INVERSE_DENSITY_TICKS = (1, 1.2, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20)
+FEATURES_PER_DIMENSION_TICKS = (1.33, 1.5, 2, 3, 5, 10)
 
 
 def superposition_panels(W, b, titles, columns=4):
@@ -135,23 +139,162 @@ def represented_counts(densities, stacks):
     return figure
 
 
-def uniform_superposition(inverse_density, W, polytopes, axes=None):
-    """D* = m / ||W||_F^2 and every feature's dimensionality over 1/(1-S) (the paper's figures in Section 4).
+def polytopes_figure(inverse_density, W, shares, graphs, polytopes, windows, predicted_at, predicted):
+    """Uniform superposition at a glance: the paper's two figures of Section 4, with graphs and names of its polytopes.
 
-    inverse_density (instances,), W (instances, hidden, features); polytopes: names whose
-    dimensionality gets a line. axes: two, above each other. -> Figure
+    inverse_density (instances,), W (instances, hidden, features); shares: polytope -> share of the represented
+    features (instances,); graphs: indices of the instances drawn as graphs; polytopes: names whose dimensionality gets
+    a line; windows: (polytope, lowest, highest 1/(1-S)) where it is predicted; predicted_at, predicted (densities,):
+    1/(1-S) and D*
     """
-    if axes is None:
-        _, axes = plt.subplots(2, 1, figsize=(WIDTH, 9), sharex=True, height_ratios=(1, 2), layout="constrained")
-    curve, scatter = axes
-    x = inverse_density.numpy()
-    curve.plot(x, dimensions_per_feature(W).numpy(), "o-", color=INK, markersize=3, linewidth=1)
-    for value, name in ((1, "dedicated dimensions"), (0.5, "antipodal pairs")):
-        curve.axhline(value, color=FAINT, linewidth=0.8)
-        curve.annotate(name, (x.max(), value), xytext=(-4, 3), textcoords="offset points", ha="right", color=INK)
-    curve.set(ylabel=r"dimensions per feature $D^*=m/\|W\|_F^2$", ylim=(0, 1.15))
+    figure = plt.figure(figsize=(WIDTH, 13), layout="constrained")
+    curves, nets = figure.subfigures(2, 1, height_ratios=(9, 4))
+    curve, scatter, areas = curves.subplots(3, 1, sharex=True, height_ratios=(1.1, 2.3, 1.1))
+    curve.plot(
+        inverse_density.numpy(), dimensions_per_feature(W).numpy(), "o-", color=INK, markersize=3, linewidth=1,
+        label="trained",
+    )  # fmt: skip
+    curve.plot(predicted_at.numpy(), predicted.numpy(), color=SHARED, linewidth=2, label="predicted", zorder=0)
+    curve.set(ylabel="dimensions per feature\n$D^*=m/\\|W\\|_F^2$", ylim=(0, 1.15))
+    curve.set_title(f"$n={W.shape[2]}$ features in $m={W.shape[1]}$ dimensions")
+    curve.legend(loc="lower left")
     dimensionality_scatter(inverse_density, W, polytopes, ax=scatter)
-    return scatter.figure
+    predicted_staircase(windows, ax=scatter)
+    first, last = inverse_density.min().item(), inverse_density.max().item()
+    for name, low, high in windows:
+        if name not in polytopes and low < last and high > first:  # the others have their line
+            at = max(low, first), POLYTOPES[name].dimensionality
+            scatter.annotate(name, at, xytext=(2, 7), textcoords="offset points", fontsize=8.5, annotation_clip=True)
+    scatter.set(xlabel="")
+    polytope_areas(inverse_density, shares, ax=areas)
+    areas.set_xlim(first, last)
+    axes = nets.subplots(1, len(graphs))
+    for ax, k in zip(axes, graphs.tolist()):
+        geometry_graph(W[k], ax=ax)
+        names = Counter(factor.polytope for factor in tegum_factors(W[k]))
+        named = [f"{count} × {name}" for name, count in names.most_common(4)]
+        ax.set_title("\n".join([f"$1/(1-S)={inverse_density[k]:.2f}$", *named]), fontsize=8.5, va="bottom")
+    names = dict.fromkeys([*POLYTOPE_COLOURS, OTHERS])
+    nets.legend(
+        handles=[Patch(color=polytope_colour(name), label=name) for name in names], loc="outside lower center", ncols=5,
+        title=r"One model a graph: nodes are represented features, edges $|W_i\cdot W_j|>0.2$, colours polytopes.",
+    )  # fmt: skip
+    return figure
+
+
+def predicted_staircase(windows, ax=None):
+    """Where each polytope is predicted, as a thick line at its dimensionality; windows: (polytope, lowest, highest)."""
+    ax = ax or plt.subplots(layout="constrained")[1]
+    for k, (name, low, high) in enumerate(windows):
+        value = POLYTOPES[name].dimensionality
+        label = "predicted" if k == 0 else None
+        ax.plot((low, high), (value, value), color=SHARED, linewidth=7, alpha=0.5, solid_capstyle="butt", label=label)
+    ax.set(xlabel="$1/(1-S)$ (log scale)", ylabel=r"feature dimensionality $D_i$")
+    ax.legend(loc="lower left")
+    return _over_inverse_density(ax)
+
+
+def polytope_areas(inverse_density, shares, ax=None):
+    """Which share of the represented features is in which polytope, stacked; shares: polytope -> (points,)."""
+    ax = ax or plt.subplots(layout="constrained")[1]
+    stacked = _in_palette(shares)
+    colours = [polytope_colour(name) for name in stacked]
+    ax.stackplot(inverse_density.numpy(), *[s.numpy() for s in stacked.values()], colors=colours, linewidth=0)
+    ax.set(ylim=(0, 1), xlabel="$1/(1-S)$ (log scale)", ylabel="share of the\nrepresented features")
+    return _over_inverse_density(ax)
+
+
+def share_bars(shares, ax=None):
+    """Which share of the represented features is in which polytope, a bar each; shares: label -> polytope -> (1,)."""
+    ax = ax or plt.subplots(figsize=(WIDTH, 3.8), layout="constrained")[1]
+    bottoms = np.zeros(len(shares))
+    columns = [_in_palette(of_run) for of_run in shares.values()]
+    for name in columns[0]:
+        heights = np.array([column[name].item() for column in columns])
+        ax.bar(list(shares), heights, bottom=bottoms, width=0.7, color=polytope_colour(name), label=name)
+        bottoms += heights
+    ax.set(ylim=(0, 1), xlabel="training steps", ylabel="share of the represented features")
+    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    return ax.figure
+
+
+def polytope_maps(maps):
+    """Which polytope holds most of the represented features over 1/(1-S) and n/m, one panel a map.
+
+    maps: title -> inverse_density (columns,), features per dimension (rows,), and for each row polytope -> share
+    (columns,)
+    """
+    figure, axes = plt.subplots(1, len(maps), figsize=(WIDTH, 4.8), layout="constrained", sharey=True)
+    names = list(_in_palette({name: torch.zeros(1) for name in POLYTOPE_COLOURS}))
+    for ax, (title, (inverse_density, ratio, rows)) in zip(axes, maps.items()):
+        table = torch.stack([torch.stack(list(_in_palette(shares).values())) for shares in rows])
+        most = table.max(dim=1)  # (rows, columns)
+        image = np.array([to_rgb(polytope_colour(name)) for name in names])[most.indices.numpy()]
+        image = np.where(most.values.numpy()[..., None] > 0, image, to_rgb(BLANK))
+        ax.pcolormesh(_log_edges(inverse_density), _log_edges(ratio), image, rasterized=True)
+        ax.set(yscale="log", title=title, xlabel="$1/(1-S)$ (log scale)")
+        ax.set_yticks(FEATURES_PER_DIMENSION_TICKS, labels=[f"{tick:g}" for tick in FEATURES_PER_DIMENSION_TICKS])
+        ax.set_yticks([], minor=True)
+        _over_inverse_density(ax)
+    across, up = zip(*([_log_edges(values) for values in ends] for *ends, _ in maps.values()))
+    for ax in axes:
+        ax.set_xlim(max(edges.min() for edges in across), min(edges.max() for edges in across))
+        ax.set_ylim(max(edges.min() for edges in up), min(edges.max() for edges in up))
+    axes[0].set_ylabel("features per dimension $n/m$ (log scale)")
+    handles = [Patch(color=polytope_colour(name), label=name) for name in names]
+    figure.legend(handles=handles, loc="outside lower center", ncols=5, title="polytope of most represented features")
+    return figure
+
+
+def benefit_figure(inverse_density, benefits, measured):
+    """What each polytope saves per hidden dimension over 1/(1-S), dense features apart, and what models reach.
+
+    inverse_density (densities,); benefits: polytope -> (densities,); measured: label -> 1/(1-S) and benefit of models,
+    each (instances,); dots are black, but in the colour of the polytope that a label names
+    """
+    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 5.6), layout="constrained")
+    x = inverse_density.numpy()
+    for ax, low, high in zip(axes, (1.0, 1.6), (1.6, x.max())):
+        shown = (x >= low / 1.05) & (x <= high * 1.05)
+        for name, benefit in benefits.items():
+            known = name in POLYTOPE_COLOURS
+            style = {"linewidth": 2} if known else {"linewidth": 0.8, "linestyle": ":"}
+            ax.plot(x[shown], benefit.numpy()[shown], color=polytope_colour(name), label=name, **style)
+        for label, (at, reached) in measured.items():
+            near = (at >= low) & (at <= high)
+            colour = next((c for name, c in POLYTOPE_COLOURS.items() if name in label), INK)
+            ax.plot(at[near].numpy(), reached[near].numpy(), "o", color=colour, markersize=5, mec=INK, label=label)
+        _over_inverse_density(ax)
+        ax.set(xlabel="$1/(1-S)$ (log scale)", xlim=(low, high), ylabel="benefit per dimension (a dedicated one: 1)")
+    figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=8.5)
+    return figure
+
+
+def polytope_colour(name):
+    """The palette's colour of a polytope, one for all that have none of their own."""
+    return POLYTOPE_COLOURS.get(name, OTHER_POLYTOPE)
+
+
+def _in_palette(shares):
+    """Shares in the order of the palette, polytopes without a colour of their own as one."""
+    total = torch.zeros_like(next(iter(shares.values())))
+    others = sum((share for name, share in shares.items() if name not in POLYTOPE_COLOURS), start=total)
+    known = {name: shares.get(name, total) for name in POLYTOPE_COLOURS}
+    irregular = known.pop("irregular")
+    return known | {OTHERS: others, "irregular": irregular}
+
+
+def _log_edges(values):
+    """Edges of cells around ascending or descending values, half-way on a logarithmic scale: one more than values."""
+    middles = (values[1:] * values[:-1]).sqrt()
+    return torch.cat((values[:1] ** 2 / middles[:1], middles, values[-1:] ** 2 / middles[-1:])).numpy()
+
+
+def _over_inverse_density(ax):
+    ax.set(xscale="log")
+    ax.set_xticks(INVERSE_DENSITY_TICKS, labels=map(str, INVERSE_DENSITY_TICKS))
+    ax.set_xticks([], minor=True)
+    return ax
 
 
 def dimensionality_scatter(inverse_density, W, polytopes, ax=None):
@@ -161,10 +304,11 @@ def dimensionality_scatter(inverse_density, W, polytopes, ax=None):
     x = inverse_density[:, None].expand(shown.shape)
     spread = torch.linspace(-0.008, 0.008, shown.shape[1], dtype=x.dtype).exp()  # so that equal features stay visible
     ax.scatter(
-        (x * spread)[shown].numpy(), dimensionality(W)[shown].numpy(), s=5, alpha=0.25, color=DEDICATED, linewidths=0
+        (x * spread)[shown].numpy(), dimensionality(W)[shown].numpy(), s=8, alpha=0.35, color=DEDICATED, linewidths=0
     )
-    for name in ("dedicated dimension", *polytopes):
-        value = POLYTOPES[name].dimensionality
+    lines = {name: POLYTOPES[name].dimensionality for name in ("dedicated dimension", *polytopes)}
+    for name, value in lines.items():
+        apart = [value - other for other in lines.values() if 0 < abs(value - other) < 0.04]  # labels would overlap
         ax.axhline(value, color=SHARED, linewidth=1, zorder=0)
         ax.annotate(
             f"{name} {Fraction(value).limit_denominator(20)}",
@@ -172,32 +316,12 @@ def dimensionality_scatter(inverse_density, W, polytopes, ax=None):
             xycoords=("axes fraction", "data"),
             xytext=(4, 0),
             textcoords="offset points",
-            va="center",
+            va=("bottom" if apart[0] > 0 else "top") if apart else "center",
             color=INK,
             fontsize=8.5,
         )
-    ax.set(xscale="log", xlabel="$1/(1-S)$ (log scale)", ylabel=r"feature dimensionality $D_i$", ylim=(0, 1.05))
-    ax.set_xticks(INVERSE_DENSITY_TICKS, labels=map(str, INVERSE_DENSITY_TICKS))
-    ax.set_xticks([], minor=True)
-    return ax
-
-
-def geometry_graphs(inverse_density, W, columns=3):
-    """The feature geometry graph of each instance: inverse_density (instances,), W (instances, hidden, features)."""
-    rows = math.ceil(len(W) / columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(WIDTH, 4.1 * rows), layout="constrained", squeeze=False)
-    for ax in axes.flat:
-        ax.axis("off")
-    for ax, at, weights in zip(axes.flat, inverse_density, W):
-        geometry_graph(weights, ax=ax)
-        ax.set_title(f"$1/(1-S)={at:.2f}$")
-    marks = [
-        Line2D([], [], marker="o", linestyle="", color=colour, label=name) for name, colour in POLYTOPE_COLOURS.items()
-    ]
-    marks.append(Line2D([], [], marker="o", linestyle="", color=OTHER_POLYTOPE, label="another polytope"))
-    title = r"Nodes are represented features, by the polytope they belong to; edges are $|W_i\cdot W_j|>0.2$."
-    figure.legend(handles=marks, loc="outside lower center", ncols=4, title=title)
-    return figure
+    ax.set(xlabel="$1/(1-S)$ (log scale)", ylabel=r"feature dimensionality $D_i$", ylim=(0, 1.05))
+    return _over_inverse_density(ax)
 
 
 def geometry_graph(W, ax=None, threshold=0.2):
@@ -214,7 +338,7 @@ def geometry_graph(W, ax=None, threshold=0.2):
     widths = [2.5 * graph.edges[edge]["weight"] for edge in graph.edges]
     faint = 0.12 if len(graph.edges) > 400 else 0.5
     nx.draw_networkx_edges(graph, position, ax=ax, width=widths, edge_color=INK, alpha=faint)
-    colours = [POLYTOPE_COLOURS.get(polytope[feature], OTHER_POLYTOPE) for feature in shown]
+    colours = [polytope_colour(polytope[feature]) for feature in shown]
     nx.draw_networkx_nodes(graph, position, ax=ax, node_size=24, node_color=colours, edgecolors="white", linewidths=0.5)
     ax.set(aspect="equal")
     ax.axis("off")
@@ -343,3 +467,173 @@ def _over_grid(density, ratio, image, ax, **colours):
     ax.set(xscale="log", yscale="log", xlim=(x.max(), x.min()), ylim=(y.min(), y.max()))
     ax.set(xlabel="density $1-S$ (log scale)", ylabel="relative importance $r$ (log scale)")
     return mesh
+
+
+# Non-uniform superposition (Section 4)
+
+
+SET_COLOURS = (DEDICATED, SHARED, "#3a9a5b", "#7a4fa3")  # members of a set share one
+RATIO_COLOURS = "plasma"  # of a feature's density over the others': dark is sparse
+GEOMETRY_STYLES = {  # of the loss curves of `perturbed_figure`, in the order of its geometries
+    "pentagon": (POLYTOPE_COLOURS["pentagon"], "-"),
+    "digons without the feature": (SHARED, "-"),
+    "digons with it": (SHARED, ":"),
+    "other": (FAINT, ""),
+}
+
+
+def perturbed_figure(solutions, density, ratio, loss, crossing, runs, geometry):
+    """Five features in the plane, one of another density: digons, pentagons and their losses (the paper's figure).
+
+    solutions: title -> ratio (points,), W (points, 2, 5) oriented alike, and where they are the best (points,), bool
+    density, crossing (densities,): of the other features, and the ratio at which the losses cross, or NaN
+    ratio (densities, points), loss (densities, points, 3): of each of GEOMETRY_STYLES, infinite where there is none
+    runs, geometry (densities, ratios, runs): losses of random descents and the index of their geometry, at every so
+    many points, the first included
+    """
+    figure = plt.figure(figsize=(WIDTH, 8.6), layout="constrained")
+    above, below = figure.subfigures(2, 1, height_ratios=(1.3, 1))
+    colours = plt.cm.ScalarMappable(LogNorm(float(ratio.min()), float(ratio.max())), RATIO_COLOURS)
+    panels = above.subplots(1, len(solutions), squeeze=False)[0]
+    for ax, (title, (of, W, best)) in zip(panels, solutions.items()):
+        order = best.int().argsort(stable=True)  # the best on top
+        colour = colours.to_rgba(of[order].numpy())  # (points, 4)
+        faded = np.where(best[order].numpy()[:, None], colour, to_rgba("white"))
+        ends = W[order].mT.numpy()  # (points, features, 2)
+        spokes = np.stack((np.zeros_like(ends), ends), axis=2).reshape(-1, 2, 2)
+        ax.add_collection(LineCollection(spokes, colors=colour.repeat(5, axis=0), linewidths=0.7, alpha=0.4))
+        for features, marker, size in ((slice(0, 1), "s", 45), (slice(1, 5), "o", 24)):
+            x, y = ends[:, features].reshape(-1, 2).T
+            inner, outer = (shade.repeat(len(x) // max(len(W), 1), axis=0) for shade in (faded, colour))
+            ax.scatter(x, y, s=size, marker=marker, facecolors=inner, edgecolors=outer, linewidths=0.7, zorder=3)
+        ax.set(xlim=(-1.35, 1.35), ylim=(-1.3, 1.3), aspect="equal", title=f"{title} (filled where they are best)")
+        ax.set(xlabel="hidden dimension 1", ylabel="hidden dimension 2")
+    above.colorbar(colours, ax=panels, label="density of one feature (square) over the others' (log scale)")
+    axes = below.subplots(1, len(density), squeeze=False)[0]
+    styles = list(GEOMETRY_STYLES.values())
+    for k, ax in enumerate(axes):
+        for curve, (colour, line) in zip(loss[k].T, styles):
+            ax.plot(ratio[k].numpy(), torch.where(curve.isfinite(), curve, torch.nan).numpy(), line, color=colour)
+        x = ratio[k, :: -(-ratio.shape[1] // runs.shape[1]), None].expand(runs[k].shape).flatten()
+        dots = [styles[g][0] for g in geometry[k].flatten()]
+        ax.scatter(x.numpy(), runs[k].flatten().numpy(), s=8, color=dots, edgecolors=INK, linewidths=0.3, zorder=3)
+        title = f"density of the others {density[k]:g}"
+        if crossing[k].isfinite():
+            ax.axvline(float(crossing[k]), color=INK, linewidth=0.8, linestyle="--")
+            title += f"\ncrossing: {1 / crossing[k]:.2f} times sparser"
+        ax.set(xscale="log", ylim=(0, 1.6 * float(loss[k].amin(dim=1).max())))
+        ax.set_title(title, fontsize=10)
+        ax.ticklabel_format(axis="y", scilimits=(-2, 2))
+        ax.set(xlabel="density over the others' (log)", ylabel="exact loss")
+    marks = [Line2D([], [], color=colour, linestyle=line) for colour, line in styles[:3]]
+    marks += [Line2D([], [], marker="o", linestyle="", color=FAINT, markeredgecolor=INK, markersize=4)]
+    labels = [*list(GEOMETRY_STYLES)[:3], "random descents, in the colour of their geometry"]
+    below.legend(marks, labels, loc="outside lower center", ncols=4)
+    return figure
+
+
+def set_arrows(rows, note="", axes=None):
+    """Features in the plane in many panels, members of a set of two in one colour.
+
+    rows: label -> W (panels, 2, features), oriented alike, and a title for each panel; note: a line below
+    """
+    if axes is None:
+        columns = max(len(W) for W, _ in rows.values())
+        height = WIDTH / (columns + 0.4) + 0.3
+        _, axes = plt.subplots(
+            len(rows), columns, figsize=(WIDTH, height * len(rows)), layout="constrained", squeeze=False
+        )
+    for of_row, (label, (W, titles)) in zip(axes, rows.items()):
+        for ax in of_row[len(W) :]:
+            ax.axis("off")
+        for ax, weights, title in zip(of_row, W, titles):
+            plane(weights, ax=ax).set_title(title, fontsize=9)
+        of_row[0].set_ylabel(label, fontsize=9)
+    if note:
+        axes[0, 0].figure.supxlabel(note, fontsize=10)
+    return axes[0, 0].figure
+
+
+def plane(W, ax=None):
+    """The features of one instance as lines from the origin, W (2, features), to the dot and the ring of each set."""
+    ax = ax or plt.subplots(layout="constrained")[1]
+    ax.add_patch(plt.Circle((0, 0), 1, fill=False, color=FAINT, linewidth=0.6, linestyle=":"))
+    for feature, (x, y) in enumerate(W.T.tolist()):
+        colour, second = SET_COLOURS[feature // 2 % len(SET_COLOURS)], feature % 2
+        ax.plot((0, x), (0, y), color=colour, linewidth=1 if second else 2.5)
+        ax.plot(x, y, "o", color=colour, markersize=9 if second else 5, fillstyle="none" if second else "full")
+    ax.set(xlim=(-1.3, 1.3), ylim=(-1.3, 1.3), aspect="equal", xticks=[], yticks=[])
+    return ax
+
+
+def sets_figure(shown, W, density, within, across, represented_features):
+    """W^T W of two sets of features as heat maps, and how the cosines within and across sets change with density.
+
+    shown (panels,), W (panels, hidden, features): densities and models of the heat maps
+    density (densities,); within, across, represented_features (densities, runs): mean |cos|, and a count
+    """
+    figure = plt.figure(figsize=(WIDTH, 7), layout="constrained")
+    above, below = figure.subfigures(2, 1, height_ratios=(1.25, 1))
+    axes = above.subplots(1, len(shown), squeeze=False)[0]
+    half = W.shape[2] / 2 - 0.5
+    for ax, at, weights in zip(axes, shown.tolist(), W):
+        image = ax.imshow((weights.T @ weights).numpy(), cmap=WEIGHTS, vmin=-1, vmax=1)
+        ax.axhline(half, color=INK, linewidth=0.8)
+        ax.axvline(half, color=INK, linewidth=0.8)
+        ax.set(title=f"$W^TW$, density {at:g}", xticks=[], yticks=[], xlabel="first set | second set")
+    above.colorbar(image, ax=axes, label="$W^TW$", shrink=0.8)
+    cosines, counts = below.subplots(1, 2)
+    x = density.numpy()
+    for values, colour, label in ((within, DEDICATED, "within a set"), (across, SHARED, "across sets")):
+        cosines.plot(x, values.mean(dim=1).numpy(), "-", color=colour, label=label)
+        cosines.plot(x, values.numpy(), "o", color=colour, markersize=3, alpha=0.5)
+    m = W.shape[1]
+    random = math.exp(math.lgamma(m / 2) - math.lgamma((m + 1) / 2)) / math.sqrt(math.pi)  # mean of |cos|
+    cosines.axhline(random, color=FAINT, linestyle="--", zorder=0, label="bases turned at random")
+    cosines.set(ylabel=r"mean $|\cos|$ of two features", ylim=(0, None))
+    cosines.legend()
+    counts.plot(x, represented_features.double().mean(dim=1).numpy(), "o-", color=INK, markersize=4)
+    counts.axhline(m, color=FAINT, linestyle="--", zorder=0, label="hidden dimensions $m$")
+    counts.set(ylabel="represented features", ylim=(0, W.shape[2] * 1.05))
+    counts.legend()
+    for ax in (cosines, counts):
+        ax.set(
+            xscale="log", xlim=(x.max() * 1.1, x.min() / 1.1), xlabel="density $1-S$ (log scale, sparser to the right)"
+        )
+    return figure
+
+
+def collapse_figure(shown, W, density, collapsed, boundaries, relative, meets):
+    """Correlated pairs in the plane at some densities; how many have collapsed, and the loss, over all densities.
+
+    shown (panels,), W (panels, 2, features), oriented alike; density, collapsed, relative (points,): the number of
+    collapsed pairs of the optimum and its loss over that of the principal components
+    boundaries (steps,): densities at which the number changes, NaN where not located
+    meets: density from which on the losses are within 1 %, or NaN
+    """
+    figure = plt.figure(figsize=(WIDTH, 6.6), layout="constrained")
+    above, below = figure.subfigures(2, 1, height_ratios=(1, 1.5))
+    panels = above.subplots(1, len(W), squeeze=False)
+    set_arrows({"exact optimum": (W, [f"density {at:.2g}" for at in shown.tolist()])}, axes=panels)
+    steps, loss = below.subplots(1, 2)
+    x = density.numpy()
+    gaps = (collapsed[1:] != collapsed[:-1]).nonzero()[:, 0]
+    edges = torch.where(boundaries.isfinite(), boundaries, (density[gaps] * density[gaps + 1]).sqrt())
+    at = [x[0], *edges.tolist(), x[-1]]
+    levels = collapsed[torch.cat((torch.zeros(1, dtype=torch.long), gaps + 1))].tolist()
+    steps.stairs(levels, at, baseline=None, color=DEDICATED, linewidth=2.5)
+    steps.plot(x, collapsed.numpy(), "o", color=DEDICATED, markersize=4)
+    for boundary in at[1:-1]:
+        steps.axvline(boundary, color=FAINT, linewidth=0.8, zorder=0)
+        steps.annotate(f"{boundary:.3f}", (boundary, -0.25), xytext=(3, 0), textcoords="offset points", color=INK)
+    steps.set(ylabel="collapsed pairs of the optimum", yticks=range(W.shape[2] // 2 + 1), ylim=(-0.35, 3.3))
+    loss.plot(x, relative.numpy(), "o-", color=DEDICATED, markersize=4)
+    loss.axhline(1, color=INK, linewidth=0.8)
+    loss.annotate("principal components", (x[0], 1), xytext=(2, -12), textcoords="offset points", color=INK)
+    if math.isfinite(meets):
+        loss.axvline(meets, color=SHARED, linestyle="--", label=f"within 1 % from density {meets:.2f}")
+        loss.legend(loc="lower right")
+    loss.set(ylabel="optimal loss / loss of principal components", ylim=(0, 1.05))
+    for ax in (steps, loss):
+        ax.set(xscale="log", xlabel="density of the pairs $1-S$ (log scale)")
+    return figure

@@ -40,6 +40,6 @@ def test_notebook_executes(monkeypatch):
     NotebookClient(notebook, timeout=900, resources={"metadata": {"path": str(PATH.parent)}}).execute()
     assert not any(output.output_type == "error" or output.get("name") == "stderr" for output in outputs(notebook))
     printed = "".join(output.text for output in outputs(notebook) if output.output_type == "stream")
-    for claim in ("2.1", "2.5", "3.1", "3.5", "4.1", "4.4"):
+    for claim in ("2.1", "2.5", "3.1", "3.5", "4.1", "4.6", "4.7", "4.12"):
         assert f"\n{claim} " in printed
-    assert sum("image/png" in output.get("data", {}) for output in outputs(notebook)) == 9
+    assert sum("image/png" in output.get("data", {}) for output in outputs(notebook)) == 14

@@ -13,12 +13,15 @@ import torch
 from matplotlib import pyplot as plt
 from safetensors.torch import load_file
 
+import nonuniform
 import scorecard
 import Section2main as section2
 import Section3main as section3
 import Section4main as section4
 import theory
+from features import FeatureDistribution
 from geometry import POLYTOPES
+from models import ReLUOutputModel
 
 matplotlib.use("Agg")
 
@@ -26,12 +29,22 @@ HOME = Path(scorecard.__file__).parent
 CLAIMS = {  # section -> its claims
     section2: ["2.1", "2.2", "2.3", "2.4", "2.5"],
     section3: ["3.1", "3.2", "3.3", "3.4", "3.5"],
-    section4: ["4.1", "4.2", "4.3", "4.4"],
+    section4: [f"4.{k}" for k in range(1, 13)],
 }
 FIGURES = {
     section2: ["section2-introduction", "section2-n20", "section2-n80", "section2-represented"],
     section3: ["section3-boundary", "section3-n2", "section3-n3", "section3-study"],
-    section4: ["section4-graphs", "section4-uniform"],
+    section4: [
+        "section4-collapse",
+        "section4-long",
+        "section4-map",
+        "section4-pairs",
+        "section4-perturbed",
+        "section4-predicted",
+        "section4-sets",
+        "section4-study",
+        "section4-uniform",
+    ],
 }
 each_section = pytest.mark.parametrize("section", CLAIMS, ids=lambda section: section.__name__)
 
@@ -179,10 +192,62 @@ def test_section3_results(quick, out):
 
 def test_section4_results(quick, out):
     results, settings = cached(section4, out), section4.QUICK
-    assert results["W"].shape == (settings["points"], settings["hidden"], settings["features"])
-    inverse_density = results["inverse_density"]
-    assert inverse_density[0] == 1 and inverse_density[-1].item() == pytest.approx(settings["sparsest"])
-    assert (inverse_density.log().diff() > 0).all() and inverse_density.log().diff(n=2).abs().max() < 1e-9
+    runs = {name: (settings[name], 1) for name in ("uniform", "long")}
+    restarts = settings["restarts"]
+    runs |= {f"search/{polytope}": (settings["search"][polytope], restarts) for polytope in section4.PAPER_POLYTOPES}
+    runs |= {f"study/{steps}": (settings["study"], restarts) for steps in settings["study_steps"]}
+    runs |= {
+        f"map/{features}": (settings["map"] | {"features": features}, 1) for features in settings["map"]["features"]
+    }
+    for name, (chosen, restarts) in runs.items():
+        assert results[f"{name}/inverse_density"].tolist() == chosen["inverse_density"]
+        models = len(chosen["inverse_density"]) * restarts
+        assert results[f"{name}/W"].shape == (models, chosen["hidden"], chosen["features"])
+        assert results[f"{name}/benefit"].shape == (models,)
+        assert (results[f"{name}/benefit"] < chosen["features"] / chosen["hidden"]).all()  # perfect models save all
+    hidden, features = settings["started"]["hidden"], settings["started"]["features"]
+    assert results["started/W"].shape == (len(settings["started"]["inverse_density"]), 5, hidden, features)
+    assert results["started/benefit"].shape == results["started/W"].shape[:2]
+    predicted = section4.optima(results)
+    assert sorted(predicted) == sorted(settings["predicted"]["polytopes"])
+    assert all(len(values) == len(settings["predicted"]["inverse_density"]) for o in predicted.values() for values in o)
+
+
+def test_benefit_of_known_models():
+    """Nothing represented saves nothing; three dedicated dimensions save three of four losses, one each dimension."""
+    distribution = FeatureDistribution(torch.tensor([[0.7], [0.2]]), features=4)
+    W = torch.eye(3, 4).repeat(2, 1, 1)
+    b = torch.tensor([[0, 0, 0, 0.35], [0, 0, 0, 0.1]])
+    perfect = section4.benefit(ReLUOutputModel.from_weights(W, b), distribution)
+    assert perfect.tolist() == pytest.approx([1, 1], rel=0.02)
+    nothing = ReLUOutputModel.from_weights(0 * W, distribution.density.float() / 2)
+    assert section4.benefit(nothing, distribution, rows=64).tolist() == [0, 0]
+
+
+def test_section4_nonuniform_results(quick, out):
+    results, settings = cached(section4, out), nonuniform.QUICK
+    densities, points = len(settings["perturbed"]["densities"]), settings["perturbed"]["points"]
+    ratio = results["perturbed/ratio"]
+    assert ratio.shape == (densities, points) and results["perturbed/W"].shape == (densities, points, 3, 2, 5)
+    assert ratio[:, 0].tolist() == pytest.approx([0.01] * densities) and ratio[:, -1].tolist() == pytest.approx(
+        [10, 10]
+    )
+    found = results["perturbed/loss"].isfinite()
+    geometry = nonuniform.geometry_of(results["perturbed/W"].flatten(0, 2)).view_as(found)
+    assert found.any() and (geometry == torch.arange(3))[found].all()
+    line = results["perturbed/crossing/line"].long()
+    assert len(line) and (ratio[line, 0] <= results["perturbed/crossing/ratio"]).all()
+    ratios = len(range(0, points, nonuniform.SAMPLED_EVERY))
+    assert results["perturbed/random/W"].shape == (densities, ratios, settings["perturbed"]["random_starts"], 2, 5)
+    assert results["perturbed/sampled/loss"].shape == (ratios,)
+    for case, (features, *_) in nonuniform.PAIRS.items():
+        assert results[f"pairs/{case}/W"].shape == (2, settings["pairs"]["runs"], 2, features)
+        assert results[f"pairs/{case}/sampled/W"].shape == (2, 2, features)
+    assert results["sets/W"].shape == (2, settings["sets"]["runs"], 10, 20)
+    counts = nonuniform.collapsed_pairs(results["collapse/W"].flatten(0, 1)).view(-1, 4)
+    assert (counts == torch.arange(4))[results["collapse/loss"].isfinite()].all()
+    low, high, points = settings["collapse"]["densities"]
+    assert results["collapse/density"][[0, -1]].tolist() == pytest.approx([low, high]) and len(counts) == points
 
 
 def held(section, results):
@@ -398,6 +463,7 @@ def product(*names, features=18):
     return torch.nn.functional.pad(W, (0, features - W.shape[1], 0, 6 - W.shape[0]))
 
 
+PAPER = section4.PAPER_POLYTOPES
 DEDICATED, DIGONS = product(*["dedicated dimension"] * 6), product(*["digon"] * 6)
 IDEAL4 = [
     *[DEDICATED] * 3,
@@ -410,9 +476,23 @@ IDEAL4 = [
 ]
 
 
-def results4(W):
-    W = torch.stack(W)
-    return {"W": W, "inverse_density": torch.logspace(0, 1.3, len(W), dtype=torch.float64)}
+def results4(W, found=PAPER):
+    """Results in which both sweeps end in the same weights, searches find what is said, and it is all predicted."""
+    inverse_density = torch.logspace(0, 1.3, len(W), dtype=torch.float64)
+    sweep = {"W": torch.stack(W), "inverse_density": inverse_density, "benefit": torch.ones(len(W))}
+    results = {f"{name}/{key}": value for name in ("uniform", "long") for key, value in sweep.items()}
+    for polytope in PAPER:
+        models = [product(polytope, "digon") if k < 10 * (polytope in found) else DEDICATED for k in range(10)]
+        results |= {f"search/{polytope}/W": torch.stack(models), f"search/{polytope}/inverse_density": torch.ones(1)}
+    results["predicted/inverse_density"] = inverse_density
+    results["started/inverse_density"] = inverse_density[[3, 9]]
+    results["started/benefit"] = torch.tensor([[1.5, 1.2, 1.1, 1.1, 1.1], [1.0, 1.1, 1.2, 1.5, 1.3]])
+    results["started/predicted"] = results["started/benefit"]
+    for name, best in {"dedicated dimension": 1, **dict(zip(PAPER, (3, 4, 6.5, 9.5, 11)))}.items():
+        away = (torch.arange(len(W)) - best).abs()
+        results[f"predicted/{name}"] = torch.ones(4, len(W), dtype=torch.float64)
+        results[f"predicted/{name}"][0] = 1.5 - 0.0005 * away  # hardly less away from where it is best
+    return results | ideal_nonuniform()
 
 
 def random_weights(W):
@@ -420,11 +500,12 @@ def random_weights(W):
 
 
 BROKEN4 = {  # weights at each density and the claims that fail
-    "digons only": ([DIGONS] * 12, ["4.1", "4.2"]),
-    "no plateau of digons": (IDEAL4[:5] + [IDEAL4[9]] * 6 + IDEAL4[5:6] + IDEAL4[10:], ["4.1"]),
-    "no tetrahedra": ([w for k, w in enumerate(IDEAL4) if k != 3], ["4.2"]),
+    "digons only": ([DIGONS] * 12, ["4.1", "4.2", "4.6"]),
+    "no plateau of digons": (IDEAL4[:5] + [IDEAL4[9]] * 6 + IDEAL4[5:6] + IDEAL4[10:], ["4.1", "4.6"]),
+    "no tetrahedra": ([w for k, w in enumerate(IDEAL4) if k != 3], ["4.2", "4.6"]),
+    "triangles before tetrahedra": ([*IDEAL4[:3], IDEAL4[4], IDEAL4[3], *IDEAL4[5:]], ["4.6"]),
     "a dimension unused": ([*IDEAL4[:11], product("digon", "pentagon")], ["4.4"]),
-    "no polytopes": ([random_weights(w) for w in IDEAL4], ["4.1", "4.2", "4.3", "4.4"]),
+    "no polytopes": ([random_weights(w) for w in IDEAL4], ["4.1", "4.2", "4.3", "4.4", "4.6"]),
 }
 
 
@@ -434,7 +515,45 @@ def test_section4_claims_hold_on_ideal_results():
 
 @pytest.mark.parametrize("W, failing", BROKEN4.values(), ids=BROKEN4)
 def test_section4_claims_fail_on_broken_results(W, failing):
-    assert_fails_only(section4, results4(W), *failing)
+    assert_fails_only(section4, results4(W, found=()), *failing, "4.5")
+    # a search finds what a sweep did not
+    assert_fails_only(section4, results4(W), *(claim for claim in failing if claim != "4.2"))
+
+
+def test_section4_claims_fail_where_a_search_fails_or_the_prediction_is_far_off():
+    assert_fails_only(section4, results4(IDEAL4, found=PAPER[1:]), "4.5")
+    results = results4(IDEAL4)
+    results["predicted/tetrahedron"][0] -= 0.03  # 2 % worse than triangles where it is found
+    assert_fails_only(section4, results, "4.6")
+    results = results4(IDEAL4)
+    results["started/benefit"][1, 2] = 1.6  # better than the pentagons that are predicted, but no longer digons
+    results["started/predicted"] = results["started/predicted"].clone()
+    results["started/predicted"][1, 2] = 1.2
+    assert_fails_only(section4, results)
+    results["started/predicted"][1, 2] = 1.6  # digons, and better
+    assert_fails_only(section4, results, "4.6")
+
+
+def test_a_search_counts_restarts():
+    results = results4(IDEAL4)
+    assert section4.found(results, "pentagon") == (10, 10)
+    results["search/pentagon/W"][:3] = DIGONS
+    assert section4.found(results, "pentagon") == (7, 10)
+    assert held(section4, results)["4.5"] is False
+    results["search/pentagon/W"][:1] = product("pentagon")
+    assert held(section4, results)["4.5"] is True
+
+
+def test_shares_and_windows():
+    results = results4(IDEAL4)
+    shares = section4.shares(results, "long")
+    assert shares["tetrahedron"].tolist() == [0] * 3 + [1] + [0] * 8
+    assert shares["digon"].tolist() == pytest.approx([0] * 5 + [1] * 4 + [0, 0, 2 / 15])
+    assert sum(shares.values()).tolist() == pytest.approx([1] * 12)
+    windows = section4.measured_windows(results, "long")
+    at = results["long/inverse_density"].tolist()
+    assert windows["dedicated dimension"] == (at[0], at[2]) and windows["digon"] == (at[5], at[11])
+    assert "irregular" not in windows
 
 
 STICKY = {  # D* at each density -> whether it sticks at both levels
@@ -467,3 +586,161 @@ def test_sticky(per_feature, holds):
 def test_longest_range(chosen, expected):
     inverse_density = torch.arange(1.0, 7)
     assert section4.longest_range(inverse_density, torch.tensor([mark == "x" for mark in chosen])) == expected
+
+
+# Claims of Section 4 on non-uniform superposition
+
+PENTAGON, HEXAGON = (POLYTOPES[name].vertices for name in ("pentagon", "hexagon"))
+SQUARE = POLYTOPES["digon"].vertices.new_tensor([[1, 0, -1, 0], [0, 1, 0, -1]])
+ARRANGED = {  # case -> features as the paper has them, and otherwise
+    "4.8": (SQUARE, SQUARE[:, [0, 2, 1, 3]]),
+    "4.9": (SQUARE[:, [0, 2, 1, 3]], SQUARE),
+    "4.10": (HEXAGON, HEXAGON[:, [0, 2, 1, 3, 4, 5]]),
+}
+
+
+def pairs_in_the_plane(collapsed):
+    """Three pairs, side by side on a hexagon, of which some have collapsed."""
+    W = HEXAGON.clone()
+    W[:, 1 : 2 * collapsed : 2] = W[:, 0 : 2 * collapsed : 2]
+    return W
+
+
+def ideal_nonuniform():
+    """Results as the paper describes them, with the geometries that descent would find."""
+    results = {}
+    ratio = torch.logspace(-2, 1, 25, dtype=torch.float64).expand(2, -1)
+    loss = torch.stack((ratio**0.5, ratio / 0.4**0.5, 5 * torch.ones_like(ratio)), dim=-1)
+    loss[:, :2, 0] = torch.inf  # no pentagon where the feature is a hundred times sparser
+    best = torch.stack([PENTAGON, nonuniform.DROPPED])[loss[:, ::4].argmin(dim=2)]  # (densities, ratios, 2, 5)
+    results["perturbed"] = {
+        "density": torch.tensor([0.05, 0.1], dtype=torch.float64),
+        "ratio": ratio,
+        "W": torch.stack([PENTAGON, nonuniform.DROPPED, nonuniform.KEPT]).expand(2, 25, -1, -1, -1).clone(),
+        "loss": loss,
+        "crossing/line": torch.tensor([0, 1, 1]),
+        "crossing/position": torch.tensor([12.8, 12.8, 21.6], dtype=torch.float64),
+        "crossing/below": torch.tensor([1, 1, 0]),
+        "crossing/above": torch.tensor([0, 0, 2]),
+        "crossing/ratio": torch.tensor([0.4, 0.4, 5], dtype=torch.float64),
+        "random/W": best[:, :, None].repeat(1, 1, 2, 1, 1),
+        "random/loss": loss[:, ::4].amin(dim=2)[..., None].repeat(1, 1, 2),
+        "sampled/W": best[0],
+        "sampled/loss": 1.01 * loss[0, ::4].amin(dim=1),
+    }
+    results["pairs"] = {"density": torch.tensor([0.02, 0.2], dtype=torch.float64)}
+    for case, (ideal, other) in ARRANGED.items():
+        results["pairs"] |= {
+            f"{case}/W": torch.stack([ideal, other, ideal]).repeat(2, 1, 1, 1),
+            f"{case}/loss": torch.tensor([[0.01, 0.02, 0.01]] * 2, dtype=torch.float64),
+            f"{case}/sampled/W": ideal.repeat(2, 1, 1),
+        }
+    turns = [torch.linalg.qr(torch.randn(10, 10, generator=torch.manual_seed(k)))[0] for k in range(4)]
+    W = torch.stack([torch.cat((turns[0], turn), dim=1) for turn in turns[1:]])
+    results["sets"] = {"density": torch.tensor([0.02, 0.5], dtype=torch.float64), "W": torch.stack((W, W))}
+    density = 0.02 * 1.15 ** torch.arange(28, dtype=torch.float64)
+    boundaries = torch.tensor(nonuniform.PAPER_COLLAPSES, dtype=torch.float64)
+    counts = torch.bucketize(density, boundaries)
+    apart = (counts[:, None] - torch.arange(4)).abs()
+    pairs = FeatureDistribution(density[:, None], features=6, set_size=2, correlation="correlated")
+    principal = theory.principal_components_loss(pairs, 2)
+    results["collapse"] = {
+        "density": density,
+        "W": torch.stack([pairs_in_the_plane(k) for k in range(4)]).expand(28, -1, -1, -1).clone(),
+        "loss": (principal * (density / 0.5).clamp(max=1))[:, None] * (1 + 0.1 * apart),
+        "crossing/density": boundaries,
+        "crossing/above": torch.tensor([1, 2, 3]),
+        "sampled/W": torch.stack([pairs_in_the_plane(k) for k in counts[:: nonuniform.SAMPLED_EVERY].tolist()]),
+        "sampled/loss": (1.01 * principal * (density / 0.5).clamp(max=1))[:: nonuniform.SAMPLED_EVERY],
+    }
+    return {f"{name}/{key}": value for name, part in results.items() for key, value in part.items()}
+
+
+def shaken(W):
+    """Every other pentagon is stretched: no smooth deformation."""
+    W[:, ::2, 0] *= 1.3
+    return W
+
+
+def leaning(case):
+    """The paper's arrangement at the first density only."""
+    ideal, other = ARRANGED[case]
+    return lambda W: torch.stack([torch.stack([ideal, other, ideal]), torch.stack([other, other, ideal])])
+
+
+def change_of(value, *at):
+    def change(tensor):
+        tensor[at] = value
+        return tensor
+
+    return change
+
+
+BROKEN_NONUNIFORM = {  # how results differ from ideal ones -> what changes, how, and the claim that fails
+    "a crossing elsewhere": ("perturbed/crossing/ratio", change_of(0.27, 0), "4.7"),
+    "no crossing": ("perturbed/crossing/line", change_of(1, 0), "4.7"),
+    "a crossing that was not located": ("perturbed/crossing/ratio", change_of(torch.nan, 0), "4.7"),
+    "a pentagon that jumps": ("perturbed/W", shaken, "4.7"),
+    "other optima of correlated pairs": ("pairs/4.8/W", leaning("4.8"), "4.8"),
+    "other optima of anticorrelated pairs": ("pairs/4.9/W", leaning("4.9"), "4.9"),
+    "other optima of three pairs": ("pairs/4.10/W", leaning("4.10"), "4.10"),
+    "another arrangement as good": ("pairs/4.9/loss", change_of(0.010001, 1, 1), "4.9"),
+    "features not represented": ("pairs/4.8/W", lambda W: 0.4 * W, "4.8"),
+    "features of a set not orthogonal": ("sets/W", lambda W: W + 0.4, "4.11"),
+    "one set not represented": ("sets/W", lambda W: torch.cat((W[..., :10], 0.3 * W[..., 10:]), dim=3), "4.11"),
+    "boundaries elsewhere": ("collapse/crossing/density", change_of(0.4, 2), "4.12"),
+    "a number of pairs left out": ("collapse/loss", lambda loss: loss + torch.tensor([0, 9, 0, 0]), "4.12"),
+}
+
+
+@pytest.mark.parametrize("name, change, failing", BROKEN_NONUNIFORM.values(), ids=BROKEN_NONUNIFORM)
+def test_nonuniform_claims_fail_on_broken_results(name, change, failing):
+    results = results4(IDEAL4)
+    results[name] = change(results[name])
+    assert_fails_only(section4, results, failing)
+
+
+def test_nonuniform_figures_of_ideal_results():
+    for name, figure in nonuniform.figures(ideal_nonuniform()).items():
+        figure.canvas.draw()
+        assert name in FIGURES[section4]
+
+
+def test_snap_and_lasts_by_hand():
+    results = ideal_nonuniform()
+    assert nonuniform.snap(results).tolist() == [0.4, 0.4]  # the sparser of two crossings at the second density
+    ratio = results["perturbed/ratio"][0]
+    assert nonuniform.lasts(results, "pentagon").tolist() == [pytest.approx([ratio[2].item(), 10])] * 2
+    results["perturbed/crossing/below"][0] = 2
+    assert torch.equal(nonuniform.snap(results).isnan(), torch.tensor([True, False]))
+
+
+GEOMETRIES = {  # weights -> index of the geometry
+    "pentagon": (PENTAGON, 0),
+    "stretched pentagon": (torch.tensor([[1.3], [0.8]]) * PENTAGON, 0),
+    "digons without feature 0": (nonuniform.DROPPED + 0.05 * PENTAGON, 1),
+    "digons with it": (nonuniform.KEPT, 2),
+    "four features that are not antipodal": (PENTAGON * torch.tensor([0, 1, 1, 1, 1]), 3),
+    "one digon": (nonuniform.KEPT * torch.tensor([1, 1, 0, 0, 0]), 3),
+}
+
+
+@pytest.mark.parametrize("W, expected", GEOMETRIES.values(), ids=GEOMETRIES)
+def test_geometry_of(W, expected):
+    assert nonuniform.geometry_of(W[None]).tolist() == [expected]
+
+
+def test_meets_principal_is_interpolated():
+    """A gap that shrinks in proportion to log density, from 4 % to none: 1 % at three quarters of the way."""
+    density = torch.tensor([0.1, 0.2, 0.4, 0.8, 1.0], dtype=torch.float64)
+    pairs = FeatureDistribution(density[:, None], features=6, set_size=2, correlation="correlated")
+    below = torch.tensor([0.1, 0.06, 0.04, 0, 0], dtype=torch.float64)
+    loss = (theory.principal_components_loss(pairs, 2) * (1 - below))[:, None].expand(-1, 4)
+    results = {"collapse/density": density, "collapse/loss": loss}
+    assert nonuniform.meets_principal(results) == pytest.approx(0.4 * 2**0.75)
+    assert nonuniform.meets_principal({**results, "collapse/loss": loss / 2}) is torch.nan
+
+
+def test_around_forgets_the_order_of_features():
+    order = torch.tensor([0, 3, 1, 4, 2])
+    torch.testing.assert_close(nonuniform.around(PENTAGON[:, order][None]), PENTAGON[None])
