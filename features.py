@@ -45,8 +45,8 @@ class FeatureDistribution:
                  member, each equally likely
     signed:      active values uniform on [-1, 1] instead of [0, 1] (paper, Section 8)
 
-    After construction ``density`` and ``importance`` are float64 of shape (instances, features).
-    Raises ValueError, naming the argument, for anything outside of these.
+    After construction ``density`` and ``importance`` are float64 of shape (instances, features), both on the device
+    that density was on. Raises ValueError, naming the argument, for anything outside of these.
     """
 
     density: torch.Tensor | float
@@ -59,8 +59,8 @@ class FeatureDistribution:
     signed: bool = False
 
     def __post_init__(self):
-        density = _as_table("density", self.density)
-        importance = _as_table("importance", self.importance)
+        density = _as_table("density", self.density, device=getattr(self.density, "device", None))
+        importance = _as_table("importance", self.importance, device=density.device)
         if not ((density >= 0) & (density <= 1)).all():  # false for NaN too
             raise ValueError(f"density: expected values in [0, 1], got {_extremes(density)}")
         if not ((importance >= 0) & importance.isfinite()).all():
@@ -113,11 +113,6 @@ class FeatureDistribution:
         every = torch.arange(self.instances, device=self.density.device)
         return self.select(every.repeat_interleave(restarts))
 
-    def distinct(self):
-        """One instance for each run of equal densities, as restarts have -> distribution, index of each instance."""
-        density, index = torch.unique_consecutive(self.density, dim=0, return_inverse=True)
-        return replace(self, density=density, importance=1.0, instances=None), index
-
     def to(self, device):
         """The same distribution with its tensors, and so its samples, on another device."""
         return replace(self, density=self.density.to(device), importance=self.importance.to(device))
@@ -154,10 +149,10 @@ class FeatureDistribution:
     def sample(self, batch_size, generator=None, dtype=torch.float32):
         """Draw rows: x (instances, batch, features).
 
-        All instances see the same uniform numbers u, and x = u / p where u < p: each has exactly
+        All instances see the same uniform numbers u, and x = max(1 - u / p, 0): each has exactly
         its own distribution, and they differ by their density alone (common random numbers).
         """
-        return self._rows(self.draw(batch_size, generator, dtype))
+        return RowMaker(self, dtype, rare=1.0).rows(self.draw(batch_size, generator, dtype))
 
     def sample_active(self, batch_size, generator=None, dtype=torch.float32):
         """Draw rows that have at least one active feature, and say how likely such a row is.
@@ -165,7 +160,8 @@ class FeatureDistribution:
         -> x (instances, batch, features), probability (instances,). An instance whose densities
         are all zero has no such row: it gets empty rows with probability 0.
         """
-        return self.active_rows(self.draw(batch_size, generator, dtype)), self.active_probability.to(dtype)
+        maker = RowMaker(self, dtype, rare=torch.finfo(dtype).eps / 2)
+        return maker.rows(self.draw(batch_size, generator, dtype)), self.active_probability.to(dtype)
 
     def draw(self, batch_size, generator=None, dtype=torch.float32):
         """The uniform numbers of a batch: they depend on the features, not on the instances."""
@@ -175,56 +171,13 @@ class FeatureDistribution:
         def uniform(*shape):
             return torch.rand(shape, generator=generator, dtype=torch.float64, device=device)
 
-        def rounded(u):  # drawn in float64 to resolve small densities; rounding must not reach 1
-            return u.to(dtype).clamp_(max=1 - torch.finfo(dtype).eps / 2)
+        def rounded(u):  # drawn in float64 to resolve small densities; rounding must not reach 0 or 1
+            return u.to(dtype).clamp_(torch.finfo(dtype).tiny, 1 - torch.finfo(dtype).eps / 2)
 
         first = uniform(batch_size)
         sets = rounded(uniform(batch_size, self._set_density.shape[1]))
         values = rounded(uniform(batch_size, self.features)) if self.correlation == "correlated" else sets
         return Draw(first, sets, values)
-
-    def active_rows(self, draw):
-        """Rows with an active feature, from a draw: x (instances, batch, features).
-
-        The first active set of a row comes from its distribution given that there is one; sets
-        before it are off, sets after it are independent of it. Where an empty row is rarer than
-        rounding, as with many features, any row will do and costs half.
-        """
-        u = draw.sets  # (batch, sets)
-        dense = 1 - self.active_probability < torch.finfo(u.dtype).eps / 2  # (instances,)
-        if dense.all():
-            return self._rows(draw)
-        chosen = draw.first.expand(self.instances, -1).contiguous()
-        cumulative = self._first_cumulative * _reciprocal(self.active_probability)[:, None]
-        first = torch.searchsorted(cumulative, chosen, right=True).clamp_(max=u.shape[1] - 1)[..., None]
-        p = self._set_density.to(u.dtype)[:, None]  # (instances, 1, sets)
-        active = (u < p) & (torch.arange(u.shape[1], device=u.device) > first)  # (instances, batch, sets)
-        active.scatter_(2, first, (self.active_probability > 0)[:, None, None].expand_as(first))
-        within = u * _reciprocal(p)
-        within.scatter_(2, first, u.expand_as(within).gather(2, first))  # this u decided nothing yet
-        x = self._place(active, within, draw.values)
-        if dense.any():  # an instance's rows do not depend on which others stand beside it
-            x[dense] = self.select(dense)._rows(draw)
-        return x
-
-    def _rows(self, draw):
-        """x (instances, batch, features), empty rows among them, from a draw."""
-        u, p = draw.sets, self._set_density.to(draw.sets.dtype)[:, None]  # (batch, sets), (instances, 1, sets)
-        return self._place(u < p, u * _reciprocal(p), draw.values)
-
-    def _place(self, active, within, values):
-        """x (instances, batch, features) from the active sets and each one's uniform number within [0, 1]."""
-        k = self.set_size
-        if self.correlation == "correlated":
-            active, within = active.repeat_interleave(k, dim=2), values
-        elif self.correlation == "anticorrelated":  # one number chooses the member and is its value
-            member = (within * k).floor_().clamp_(max=k - 1)
-            chosen = member[..., None] == torch.arange(k, device=member.device, dtype=member.dtype)
-            active = (active[..., None] & chosen).flatten(2)
-            within = (within * k - member).repeat_interleave(k, dim=2)
-        if self.signed:
-            within = 2 * within - 1
-        return torch.where(active, within, 0)
 
     @cached_property
     def _set_density(self):
@@ -237,10 +190,62 @@ class FeatureDistribution:
         return torch.expm1(torch.log1p(-self._set_density).cumsum(dim=1)).abs()
 
 
-def _as_table(name, value):
-    """value as a float64 tensor of at most two dimensions."""
+class RowMaker:
+    """Makes the rows of a distribution from the uniform numbers of a batch, with tables that serve many batches.
+
+    A set's place within its activity is max(1 - f u, 0), in two passes over memory: with the factor f = 1 / p it is
+    active with density p, with f = 1 certainly, with f infinite never, and uniform on (0, 1) where it is active.
+
+    rare: where empty rows are rarer than this they are drawn like any other. Elsewhere every row has an active set:
+          the first one comes from its distribution given that there is one, sets before it are off, sets after it are
+          independent of it.
+    probability (instances,): of a row that is drawn; all others are empty
+    """
+
+    def __init__(self, distribution, dtype, rare):
+        self.distribution, p, active = distribution, distribution._set_density, distribution.active_probability
+        never_empty = 1 - active <= rare
+        self.probability = torch.where(never_empty, 1, active).to(dtype)
+        self.one = torch.ones((), dtype=dtype, device=p.device)
+        self.factors, self.cumulative = (1 / p)[:, None].to(dtype), None  # (instances, 1, sets)
+        if not never_empty.all():
+            self.cumulative = distribution._first_cumulative * _reciprocal(active)[:, None]
+            column = torch.arange(p.shape[1], device=p.device)
+            first = column[:, None]
+            given_first = torch.where(column > first, self.factors, torch.where(column == first, self.one, math.inf))
+            as_it_is = (never_empty | (active == 0))[:, None, None]
+            self.factors = torch.where(as_it_is, self.factors, given_first).flatten(0, 1)  # (instances * first, sets)
+            self.block = len(column) * torch.arange(len(p), device=p.device)[:, None]
+
+    def rows(self, draw, out=None):
+        """x (instances, batch, features), in `out` if given."""
+        factors = self.factors
+        if self.cumulative is not None:
+            chosen = draw.first.expand(len(self.cumulative), -1).contiguous()
+            first = torch.searchsorted(self.cumulative, chosen, right=True).clamp_(max=factors.shape[1] - 1)
+            factors = factors.index_select(0, (first + self.block).flatten()).unflatten(0, first.shape)
+        if self.distribution.correlation == "independent" and not self.distribution.signed:
+            return torch.addcmul(self.one, draw.sets, factors, value=-1, out=out).clamp_(min=0)
+        within = torch.addcmul(self.one, draw.sets, factors, value=-1).clamp_(min=0)
+        x = self._members(within, draw.values)
+        return x if out is None else out.copy_(x)
+
+    def _members(self, within, values):
+        """x (instances, batch, features) from the sets' places within their activity (instances, batch, sets)."""
+        k, signed = self.distribution.set_size, self.distribution.signed
+        active = within > 0
+        if self.distribution.correlation == "correlated":
+            active, within = active.repeat_interleave(k, dim=2), values
+        elif self.distribution.correlation == "anticorrelated":  # one number chooses the member and is its value
+            within = ((k * within)[..., None] - torch.arange(k, dtype=within.dtype, device=within.device)).flatten(2)
+            active = (within > 0) & (within <= 1)
+        return torch.where(active, 2 * within - 1 if signed else within, 0)
+
+
+def _as_table(name, value, device):
+    """value as a float64 tensor of at most two dimensions, on a device (None for where numbers land by default)."""
     try:
-        table = torch.as_tensor(value, dtype=torch.float64)
+        table = torch.as_tensor(value, dtype=torch.float64, device=device)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"{name}: expected a number or a tensor of numbers, got {value!r}") from error
     if table.dim() > 2:

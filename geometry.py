@@ -82,7 +82,7 @@ def set_cosines(W, set_size):
     """Cosines between features of the same set and of different sets: two tensors (instances, pairs of features)."""
     directions = unit_directions(_checked_sets(W, set_size))
     cosines = directions.mT @ directions
-    set_of = torch.arange(W.shape[2]) // set_size
+    set_of = torch.arange(W.shape[2], device=W.device) // set_size
     same = set_of[:, None] == set_of
     once = torch.ones_like(same).triu(diagonal=1)
     return cosines[:, same & once], cosines[:, ~same & once]
@@ -95,7 +95,8 @@ def side_by_side(W, set_size):
     """
     angles = torch.atan2(*_checked_plane(_checked_sets(W, set_size)).flip(1).unbind(dim=1))
     ahead = (angles[:, :, None] - angles[:, None]).unflatten(2, (-1, set_size))  # of i: (instances, i, set, member)
-    other = torch.arange(W.shape[2])[:, None] // set_size != torch.arange(W.shape[2] // set_size)  # (i, set)
+    features, sets = (torch.arange(count, device=W.device) for count in (W.shape[2], W.shape[2] // set_size))
+    other = features[:, None] // set_size != sets  # (i, set)
     # going around from its first member, all of a set are passed before any other feature
     of_set, of_others = ((ahead + shift) % (2 * torch.pi) - shift for shift in (SAME_ANGLE, -SAME_ANGLE))
     last = torch.where(other[..., None], 0, of_set).amax(dim=1)  # (instances, set, member)

@@ -21,7 +21,7 @@ from features import check_count, check_positive
 
 
 class ToyModel(nn.Module):
-    """What the toy models share; subclasses say how to encode and decode.
+    """What the toy models share; subclasses say which weights and ReLUs there are.
 
     instances, features, hidden: counts
     seed:       of the initial weights; instance k starts the same however many instances there are
@@ -30,6 +30,8 @@ class ToyModel(nn.Module):
     Raises ValueError for counts below 1 or an init_scale that is not finite and positive.
     """
 
+    tied = True  # one matrix W encodes and decodes
+    relu_hidden = relu_output = True
     closed_form = None  # the `output` for which expected_loss has this model's loss, if it has
 
     def __init__(self, instances, features, hidden, *, seed=0, dtype=torch.float32, device="cpu", init_scale=0.1):
@@ -49,13 +51,25 @@ class ToyModel(nn.Module):
     def _set_weights(self, weights):
         self.W = nn.Parameter(weights)
 
+    @property
+    def encoder(self):
+        """(instances, hidden, features): what takes x to h."""
+        return self.W
+
+    @property
+    def decoder(self):
+        """(instances, hidden, features): what takes h back; the encoder itself where weights are tied."""
+        return self.W
+
     def encode(self, x):
         """x (instances, batch, features) -> h (instances, batch, hidden)"""
-        raise NotImplementedError
+        h = x @ self.encoder.mT
+        return h.relu() if self.relu_hidden else h
 
     def decode(self, h):
         """h (instances, batch, hidden) -> x' (instances, batch, features)"""
-        raise NotImplementedError
+        z = torch.baddbmm(self.b[:, None], h, self.decoder)
+        return z.relu() if self.relu_output else z
 
     def forward(self, x):
         """x -> x', both (instances, batch, features)"""
@@ -91,6 +105,7 @@ class ToyModel(nn.Module):
 class LinearModel(ToyModel):
     """x' = W^T W x + b: what a linear model can do, the paper's baseline (Section 2)."""
 
+    relu_hidden = relu_output = False
     closed_form = "linear"
 
     @classmethod
@@ -104,29 +119,19 @@ class LinearModel(ToyModel):
         model.b.data.copy_(b)
         return model
 
-    def encode(self, x):
-        return x @ self.W.mT  # (instances, batch, features) @ (instances, features, hidden)
-
-    def decode(self, h):
-        return torch.baddbmm(self.b[:, None], h, self.W)  # (instances, batch, hidden) @ (instances, hidden, features)
-
 
 class ReLUOutputModel(LinearModel):
     """x' = ReLU(W^T W x + b): the model that shows superposition (Section 2)."""
 
+    relu_output = True
     closed_form = "relu"
-
-    def decode(self, h):
-        return super().decode(h).relu_()
 
 
 class ReLUHiddenModel(ReLUOutputModel):
     """x' = ReLU(W^T ReLU(W x) + b): the hidden layer has a privileged basis, its dimensions are neurons (Section 7)."""
 
+    relu_hidden = True
     closed_form = None
-
-    def encode(self, x):
-        return super().encode(x).relu()
 
 
 class AbsoluteValueModel(ToyModel):
@@ -136,15 +141,19 @@ class AbsoluteValueModel(ToyModel):
     |W1|^T, which keeps sparse output units alive.
     """
 
+    tied = False
+
     def _set_weights(self, weights):
         self.W1 = nn.Parameter(weights)
         self.W2 = nn.Parameter(weights.abs().mT.contiguous())
 
-    def encode(self, x):
-        return (x @ self.W1.mT).relu()
+    @property
+    def encoder(self):
+        return self.W1
 
-    def decode(self, h):
-        return torch.baddbmm(self.b[:, None], h, self.W2.mT).relu()
+    @property
+    def decoder(self):
+        return self.W2.mT
 
     def target(self, x):
         return x.abs()

@@ -91,7 +91,7 @@ def nearest_named(W):
     All features but the last are alike, so they may stand in any order.
     """
     features = W.shape[2]
-    named = torch.tensor([s.W for s in NAMED_SOLUTIONS[features]], dtype=W.dtype)
+    named = torch.tensor([s.W for s in NAMED_SOLUTIONS[features]], dtype=W.dtype, device=W.device)
     distances = []
     for order in permutations(range(features - 1)):
         chosen = W[:, :, [*order, features - 1]]

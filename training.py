@@ -1,9 +1,9 @@
 """Training: fits a batch of independent instances at once, by sampled or by exact loss.
 
-Three things make sampling fast and its gradients quiet (the benchmark compares it with the usual loop):
-one uniform draw serves all instances, so that drawing costs next to nothing; only rows with an
-active feature are drawn, and the loss of the empty row is added exactly, with its probability; and
-instances are worked on in blocks that fit the processor's cache.
+Four things make sampling fast and its gradients quiet (benchmarks/compare.py holds it against the usual loop): one
+uniform draw serves all instances, so that drawing costs next to nothing; only rows with an active feature are drawn,
+and the loss of the empty row is added exactly, with its probability; the gradient is written out by hand, in place, in
+buffers that are allocated once; and instances are worked on in blocks that fit the processor's cache.
 
 Restarts are further instances: `distribution.with_restarts(4)` repeats each setting four times in a
 row, and `best_restart` picks the best of each four.
@@ -11,14 +11,17 @@ row, and `best_restart` picks the best of each four.
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from tqdm import tqdm
 
 from expected_loss import expected_loss
-from features import FeatureDistribution, check_count, check_positive
+from features import FeatureDistribution, RowMaker, check_count, check_positive
 
-BLOCK_NUMBERS = 2**18  # numbers in a block's x on the CPU: with its gradients it stays in the cache
+BLOCK_NUMBERS = 250_000  # numbers in a block's z on the CPU: with its gradient it stays in the cache
+TINY, MANY = 16, 64  # weights of a model up to which, and instances from which, products go term by term
+RARE = 0.01  # empty rows less likely than this are drawn like any other: leaving them out costs more than it saves
 SAMPLE_STREAM, TEST_STREAM = 0x5A5A5A5A, 0x3C3C3C3C  # the same seed gives weights, samples and tests of their own
 WARM_UP = 0.05  # share of the steps in which the learning rate rises to its full value
 
@@ -47,7 +50,9 @@ def train(model, distribution, *, steps, batch_size=256, lr=1e-2, exact=False, s
     record:       keep loss and weights every so many steps; the last step is always kept
     progress:     show a bar on stderr
 
-    Raises ValueError where model and distribution do not match or a setting is out of range.
+    Raises ValueError where model and distribution do not match or a setting is out of range. Where instances diverge,
+    raises FloatingPointError at the end, naming them and the first step whose output was not finite; the others are
+    trained.
     """
     distribution = _matching(model, distribution)
     for name, count in (("steps", steps), ("batch_size", batch_size), ("record", 1 if record is None else record)):
@@ -55,27 +60,47 @@ def train(model, distribution, *, steps, batch_size=256, lr=1e-2, exact=False, s
     check_positive("lr", lr)
     if exact and model.closed_form is None:
         raise ValueError(f"exact: expected a LinearModel or a ReLUOutputModel, got {type(model).__name__}")
-    blocks = [_ExactLoss(model, distribution)] if exact else _blocks(model, distribution, batch_size)
-    optimizer = torch.optim.Adam(model.parameters(), lr=lr, fused=True)
     for parameter in model.parameters():
         parameter.grad = torch.empty_like(parameter)
+    blocks = [_ExactLoss(model, distribution)] if exact else _blocks(model, distribution, batch_size)
+    optimizer = torch.optim.Adam(model.parameters(), lr=lr, fused=True)
     generator = torch.Generator(model.b.device).manual_seed(seed ^ SAMPLE_STREAM)
+    finite_steps = torch.zeros(model.instances, dtype=torch.long, device=model.b.device)
     records = []
     for step in tqdm(range(steps + 1), disable=not progress, leave=False, desc="train"):
         recorded = step == steps or (record is not None and step % record == 0)
-        before = _snapshot(model) if recorded else None
         draw = None if exact else distribution.draw(batch_size, generator, model.b.dtype)
-        losses = [block.backward(draw) for block in blocks]
+        losses = []
+        for block in blocks:
+            block.forward(draw)
+            if recorded:
+                losses.append(block.loss())
+            if step < steps:
+                block.backward()
         if recorded:
-            records.append((step, torch.cat(losses).cpu(), before))
+            losses = torch.cat(losses)
+            records.append((step, losses.cpu(), _snapshot(model)))
         if step < steps:
+            finite_steps += model.b.grad.isfinite().all(dim=1)
             optimizer.param_groups[0]["lr"] = lr * _schedule(step, steps)
             optimizer.step()
     model.zero_grad(set_to_none=True)
+    _raise_if_diverged(finite_steps + losses.isfinite(), steps)
     at, losses, weights = zip(*records)
     return History(
         torch.tensor(at), torch.stack(losses), {name: torch.stack([w[name] for w in weights]) for name in weights[0]}
     )
+
+
+def _raise_if_diverged(finite, steps):
+    """FloatingPointError unless the output was finite at all steps + 1: finite (instances,), in how many it was."""
+    diverged = (finite <= steps).nonzero()[:, 0]
+    if len(diverged):
+        shown = ", ".join(str(k) for k in diverged[:10].tolist()) + ("" if len(diverged) <= 10 else ", ...")
+        raise FloatingPointError(
+            f"{len(diverged)} of {len(finite)} instances diverged, the first at step {finite.min()}: {shown} "
+            "(the others are trained)"
+        )
 
 
 def sampled_loss(model, distribution, *, rows=2**14, seed=0):
@@ -91,10 +116,11 @@ def sampled_loss(model, distribution, *, rows=2**14, seed=0):
     batches = math.ceil(rows / batch_size)
     blocks = _blocks(model, distribution, batch_size)
     total = torch.zeros(model.instances, dtype=torch.float64, device=model.b.device)
-    with torch.no_grad():
-        for _ in range(batches):
-            draw = distribution.draw(batch_size, generator, model.b.dtype)
-            total += torch.cat([block.loss(draw) for block in blocks])
+    for _ in range(batches):
+        draw = distribution.draw(batch_size, generator, model.b.dtype)
+        for block, part in zip(blocks, total.split([len(block.b) for block in blocks])):
+            block.forward(draw)
+            part += block.loss()
     return total / batches
 
 
@@ -126,51 +152,162 @@ def train_best(model_class, distribution, hidden, *, restarts, seed=0, init_scal
     return model.select(best), losses[best]
 
 
+class _Buffers:
+    """What a block computes with, allocated once; blocks of one size use the same, one after the other."""
+
+    def __init__(self, weights, rows, batch_size, tied, long):
+        instances, hidden, features = weights.shape
+
+        def empty(*shape):
+            if not long:
+                return weights.new_empty(shape)
+            return weights.new_empty(shape[::-1]).permute(*reversed(range(len(shape))))  # instances vary fastest
+
+        self.x = empty(rows, batch_size, features)
+        self.z, self.g = (empty(instances, batch_size, features) for _ in range(2))
+        self.h, self.of_h = (empty(instances, hidden, batch_size) for _ in range(2))
+        self.E, self.of_E, self.of_D, self.scaled_D = (empty(instances, hidden, features) for _ in range(4))
+        self.D = self.E if tied else empty(instances, hidden, features)
+        self.of_b = empty(instances, features)
+
+
 class _Block:
-    """Some instances of a model, on views of its weights, and what they are trained on: sampled rows."""
+    """Some instances of a model: the loss of sampled rows, and its gradient by hand, in place.
 
-    def __init__(self, model, distribution, instances=slice(None)):
-        self.model = model.select(instances)
-        self.owners = [(parameter, instances) for parameter in model.parameters()]
-        for own, (whole, _) in zip(self.model.parameters(), self.owners):
-            own.data = whole.data[instances]
-        self.distribution = distribution.select(instances)
-        self.inputs, self.row_of = self.distribution.distinct()
-        dtype, device = model.b.dtype, model.b.device
-        self.importance = self.distribution.importance.to(dtype)
-        self.probability = self.distribution.active_probability.to(dtype)
-        self.empty_row = torch.zeros(self.model.instances, 1, model.features, dtype=dtype, device=device)
+    With encoder E, decoder D (the same where weights are tied), h = E x and z = D^T h + b, the loss has the gradient
+    g = 2 I (act(z) - target) act'(z) in z, and from there, as means over rows,
 
-    def loss(self, draw):
-        """(instances,): active rows and the empty row, each with its probability."""
-        x = self.inputs.active_rows(draw)  # (distinct densities, batch, features)
-        if len(x) < self.model.instances:
-            x = x.index_select(0, self.row_of)
-        empty = self.model.loss(self.empty_row, self.importance)
-        return torch.lerp(empty, self.model.loss(x, self.importance), self.probability)
+        db = g,   dD = h g^T,   dE = (D g) x^T
 
-    def backward(self, draw):
-        """Leave the gradient in the whole model's parameters; -> losses (instances,)."""
-        losses = self.loss(draw)
-        gradients = torch.autograd.grad(losses.sum(), list(self.model.parameters()))
-        for (whole, instances), gradient in zip(self.owners, gradients):
-            whole.grad[instances] = gradient
-        return losses.detach()
+    with D g masked by the hidden layer's ReLU, where there is one. All are weighted by the probability of a row with
+    an active feature; the empty row, whose hidden layer is zero, adds to the loss and to db.
+    Each `restarts` instances in a row have equal densities and share their rows.
+    """
+
+    def __init__(self, model, distribution, instances, restarts, batch_size, buffers):
+        self.model, self.batch_size = model, batch_size
+        self.encoder, self.decoder, self.b = (t.detach()[instances] for t in (model.encoder, model.decoder, model.b))
+        self.gradients = [p.grad[instances] for p in model.parameters() if p.grad is not None]
+        distribution, dtype = distribution.select(instances), model.b.dtype
+        self.maker = RowMaker(distribution.select(slice(None, None, restarts)), dtype, rare=RARE)
+        self.probability = self.maker.probability.repeat_interleave(restarts)
+        self.importance = distribution.importance.to(dtype)
+        self.scale = 2 / batch_size * self.probability[:, None] * self.importance
+        self.scale_of_empty = 2 * (1 - self.probability)[:, None] * self.importance
+        self.may_be_empty = bool((self.probability < 1).any())
+        count, hidden, features = self.encoder.shape
+        long = count >= MANY and hidden * features <= TINY
+        self.product = _long_product if long else _product
+        if (count, restarts) not in buffers:
+            buffers[count, restarts] = _Buffers(self.encoder, count // restarts, batch_size, model.tied, long)
+        self.buffers = buffers[count, restarts]
+
+    def forward(self, draw):
+        """Rows, hidden layer, output and its error, into the buffers."""
+        at, model = self.buffers, self.model
+        self.maker.rows(draw, out=at.x)
+        at.E.copy_(self.encoder)
+        if not model.tied:
+            at.D.copy_(self.decoder)
+        self.product(at.E, at.x.mT, out=at.h)
+        if model.relu_hidden:
+            at.h.clamp_(min=0)
+        self.product(at.h.mT, at.D, out=at.z, plus=self.b[:, None])
+        if model.relu_output:
+            at.z.clamp_(min=0)
+        z, g = (t.unflatten(0, (len(at.x), -1)) for t in (at.z, at.g))  # (densities, restarts, batch, features)
+        torch.sub(z, model.target(at.x)[:, None], out=g)
+
+    def loss(self):
+        """(instances,), after `forward`."""
+        at = self.buffers
+        active = (self.importance * torch.sum(at.g.square(), dim=1, out=at.of_b)).sum(dim=1) / self.batch_size
+        empty = (self.importance * self._empty_output().square()).sum(dim=1)
+        return torch.lerp(empty, active, self.probability)
+
+    def backward(self):
+        """Leave the gradient in the model's parameters, after `forward`."""
+        at, model = self.buffers, self.model
+        if model.relu_output:
+            at.g.mul_(at.z.sign_())
+        torch.sum(at.g, dim=1, out=at.of_b).mul_(self.scale)
+        if self.may_be_empty:
+            at.of_b.addcmul_(self.scale_of_empty, self._empty_output())
+        self.product(at.h, at.g, out=at.of_D)
+        at.of_D.mul_(self.scale[:, None])
+        torch.mul(at.D, self.scale[:, None], out=at.scaled_D)
+        self.product(at.scaled_D, at.g.mT, out=at.of_h)
+        if model.relu_hidden:
+            at.of_h.mul_(at.h.sign_())
+        self.product(at.of_h, at.x, out=at.of_E)
+        of_weights = [at.of_E.add_(at.of_D)] if model.tied else [at.of_E, at.of_D.mT]
+        for whole, part in zip(self.gradients, (at.of_b, *of_weights)):
+            whole.copy_(part)
+
+    def _empty_output(self):
+        """(instances, features): the output for a row without active features."""
+        return self.b.clamp(min=0) if self.model.relu_output else self.b
 
 
-class _ExactLoss(_Block):
+def _product(left, right, out, plus=None):
+    """out = left @ right (+ plus), each (instances, rows, columns); right may serve several instances in a row."""
+    left, out = (t.view(len(right), -1, t.shape[2]) for t in (left, out))
+    if plus is None:
+        torch.bmm(left, right, out=out)
+    else:
+        torch.baddbmm(plus, left, right, out=out)
+
+
+def _long_product(left, right, out, plus=None):
+    """The same for many tiny models, term by term along the instances: as matrix products they take 6 times as long."""
+    left, right, out = (t.unflatten(0, (len(right), -1)) for t in (left, right, out))
+    terms = left.shape[3]
+    if terms > TINY:  # a sum over the batch
+        for row in range(left.shape[2]):
+            torch.sum(left[:, :, row, :, None] * right, dim=2, out=out[:, :, row])
+        return
+    if plus is None:
+        torch.mul(left[..., :1], right[..., :1, :], out=out)
+    else:
+        torch.addcmul(plus.unflatten(0, out.shape[:2]), left[..., :1], right[..., :1, :], out=out)
+    for k in range(1, terms):
+        out.addcmul_(left[..., k : k + 1], right[..., k : k + 1, :])
+
+
+class _ExactLoss:
     """All instances of a model with the exact expected loss, which needs no draw."""
 
-    def loss(self, draw=None):
-        return expected_loss(self.model.W, self.model.b, self.distribution, self.model.closed_form)
+    def __init__(self, model, distribution):
+        self.model, self.distribution = model, distribution
+
+    def forward(self, draw):
+        self.losses = expected_loss(self.model.W, self.model.b, self.distribution, self.model.closed_form)
+
+    def loss(self):
+        return self.losses.detach()
+
+    def backward(self):
+        weights = self.model.W, self.model.b
+        for parameter, gradient in zip(weights, torch.autograd.grad(self.losses.sum(), weights)):
+            parameter.grad.copy_(gradient)
 
 
 def _blocks(model, distribution, batch_size):
     """The model in blocks of instances: as many as fit the cache, on a GPU all at once."""
-    size = model.instances
+    runs = torch.unique_consecutive(distribution.density, dim=0, return_counts=True)[1]
+    restarts, instances = math.gcd(*runs.tolist()), model.instances
+    size = instances
     if model.b.device.type == "cpu":
         size = max(1, BLOCK_NUMBERS // (batch_size * model.features))
-    return [_Block(model, distribution, slice(k, k + size)) for k in range(0, model.instances, size)]
+    group = max(restarts, size - size % restarts)  # a block holds whole runs of restarts, or a part of one
+    starts = [
+        start + part for start in range(0, instances, group) for part in range(0, min(group, instances - start), size)
+    ]
+    blocks, buffers = [], {}
+    for start, end in pairwise([*starts, instances]):
+        shared = min(restarts, end - start)
+        blocks.append(_Block(model, distribution, slice(start, end), shared, batch_size, buffers))
+    return blocks
 
 
 def _schedule(step, steps):

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features import CORRELATIONS, FeatureDistribution
+from features import CORRELATIONS, FeatureDistribution, RowMaker
 
 ROWS = 2**16
 SET_SIZE = 3
@@ -257,10 +257,29 @@ def test_samples_are_a_function_of_the_generator(method):
     assert torch.equal(unseeded, x(None))
 
 
-def test_sample_active_is_active_rows_of_a_draw():
-    distribution = FeatureDistribution(0.1, features=4, set_size=2, correlation="correlated")
-    rows = distribution.active_rows(distribution.draw(64, generator(9)))
-    assert torch.equal(rows, distribution.sample_active(64, generator(9))[0])
+# Rows made with tables
+
+
+@pytest.mark.parametrize("correlation", CORRELATIONS)
+def test_rows_of_a_maker_are_those_of_the_samples(correlation):
+    density = torch.tensor([[0.01], [0.9], [0.3]])
+    distribution = FeatureDistribution(density, features=4, set_size=2, correlation=correlation)
+    maker = RowMaker(distribution, torch.float32, rare=0.05)
+    draw = distribution.draw(64, generator(9))
+    rows, again = maker.rows(draw), torch.full((3, 64, 4), torch.nan)
+    assert maker.rows(draw, out=again) is again and torch.equal(again, rows)
+    sample, (active, probability) = distribution.sample(64, generator(9)), distribution.sample_active(64, generator(9))
+    for instance, never_empty in enumerate((1 - probability <= 0.05).tolist()):
+        assert torch.equal(rows[instance], (sample if never_empty else active)[instance])
+        assert maker.probability[instance] == (1 if never_empty else probability[instance])
+
+
+def test_a_maker_without_rare_rows_needs_no_table():
+    dense = FeatureDistribution(0.5, features=300)
+    assert RowMaker(dense, torch.float32, rare=0.01).factors.shape == (1, 1, 300)
+    mixed = FeatureDistribution(torch.tensor([[0.5], [1e-4]]), features=300)
+    rows = RowMaker(mixed, torch.float32, rare=0.01).rows(mixed.draw(500, generator()))
+    assert (rows > 0).any(dim=2).all()
 
 
 # Shapes
@@ -353,12 +372,11 @@ def test_with_restarts_repeats_each_instance_in_a_row():
     assert repeated.correlation == "anticorrelated"
 
 
-def test_distinct_merges_equal_densities():
-    distribution = three_instances().with_restarts(2)
-    merged, index = distribution.distinct()
-    assert merged.density[:, 0].tolist() == [0.1, 0.2] and index.tolist() == [0, 0, 1, 1, 1, 1]
-    x = distribution.sample(100, generator())
-    assert torch.equal(merged.sample(100, generator())[index], x)
+def test_importance_goes_where_density_is():
+    density = torch.tensor([[0.1], [0.2], [0.3]])
+    with torch.device("meta"):  # where a tensor lands for which no device is named
+        distribution = FeatureDistribution(density, [1.0, 2.0, 0.5])
+    assert distribution.importance.device == distribution.density.device == density.device
 
 
 # Refused

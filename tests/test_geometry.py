@@ -376,3 +376,18 @@ def test_oriented_leaves_its_input_and_takes_zero_weights():
 def test_sets_and_orientation_refuse_bad_input(function, W, arguments, message):
     with pytest.raises(ValueError, match=message):
         function(W, *arguments)
+
+
+def test_no_tensor_strays_to_another_device():
+    """Helper tensors are put where W is, not where tensors land for which no device is named."""
+    W = torch.randn(3, 2, 4, generator=torch.Generator().manual_seed(0))
+    with torch.device("meta"):
+        for result in (
+            side_by_side(W, 2),
+            *set_cosines(W, 2),
+            collapsed_pairs(W),
+            oriented(W),
+            dimensionality(W),
+            interference(W),
+        ):
+            assert result.device.type == "cpu"

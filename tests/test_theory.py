@@ -123,6 +123,8 @@ def test_nearest_named_recognises_each(features, k, scale, noise):
     turns = torch.stack([turned(scale * W[:, order], generator) for order in orders for _ in range(5)])
     noisy = turns + noise * torch.randn(turns.shape, generator=generator, dtype=W.dtype)
     assert nearest_named(noisy).tolist() == [k] * len(noisy)
+    with torch.device("meta"):  # where a tensor lands for which no device is named
+        assert nearest_named(noisy).device == noisy.device
 
 
 # Phases

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import training
 from expected_loss import expected_loss
-from features import FeatureDistribution
+from features import Draw, FeatureDistribution, RowMaker
 from models import AbsoluteValueModel, LinearModel, ReLUHiddenModel, ReLUOutputModel
 from training import best_restart, train, train_best
 
@@ -41,9 +41,11 @@ def plain_loss(model, distribution, draw):
         one, inputs = model.select([k]), distribution.select(k)
         one._parameters = {name: weights[k : k + 1] for name, weights in model.named_parameters()}
         of_sets = inputs.density if inputs.correlation == "independent" else inputs.density[:, :: inputs.set_size]
-        p = 1 - (1 - of_sets).prod()
+        empty = (1 - of_sets).prod()
+        empty = torch.where(empty <= training.RARE, 0, empty)
+        rows = RowMaker(inputs, empty.dtype, training.RARE).rows(draw)
         losses.append(0)
-        for x, share in ((inputs.active_rows(draw), p), (torch.zeros(1, 1, model.features, dtype=p.dtype), 1 - p)):
+        for x, share in ((rows, 1 - empty), (torch.zeros(1, 1, model.features, dtype=empty.dtype), empty)):
             error = (one.target(x) - one(x)) ** 2  # (1, batch, features)
             losses[-1] = losses[-1] + share * (inputs.importance * error[0]).sum(dim=1).mean()
     return torch.stack(losses)
@@ -130,6 +132,104 @@ def test_learning_rate(steps):
     torch.testing.assert_close(first, torch.full_like(first, expected), rtol=1e-4, atol=0)
     last = (history.weights["b"][-1] - history.weights["b"][-2]).abs().max()
     assert steps == 1 or last < 1e-3 * (1 + math.cos(math.pi * (steps - 1) / steps))
+
+
+# The gradient by hand
+
+
+def gradients(model, distribution, draw):
+    """Losses and gradients as a step of training computes them, {name: tensor}."""
+    for weights in model.parameters():
+        weights.grad = torch.full_like(weights, torch.nan)
+    losses = []
+    for block in training._blocks(model, distribution, len(draw.first)):
+        block.forward(draw)
+        losses.append(block.loss())
+        block.backward()
+    return {"loss": torch.cat(losses), **{name: weights.grad for name, weights in model.named_parameters()}}
+
+
+@each_model
+@pytest.mark.parametrize("correlation", ["independent", "correlated", "anticorrelated"])
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("settings, restarts", [(12, 1), (4, 3), (1, 12), (120, 1), (4, 40), (1, 200)])
+@pytest.mark.parametrize("block_numbers", [1, 2500, 10**6])
+def test_gradient_equals_autograd(model_class, correlation, signed, settings, restarts, block_numbers, monkeypatch):
+    """Dense, sparse and never active instances in one block, unequal densities and importances, few and many models."""
+    monkeypatch.setattr(training, "BLOCK_NUMBERS", block_numbers)
+    generator = torch.Generator().manual_seed(7)
+    density = torch.rand(settings, 2, generator=generator, dtype=torch.float64) ** 3
+    density[-1], density[0] = 1e-4, 1.0
+    density[settings // 2] = 0.0
+    density = density.repeat_interleave(2, dim=1).repeat_interleave(restarts, dim=0)
+    importance = torch.rand(settings * restarts, 4, generator=generator)
+    distribution = FeatureDistribution(density, importance, set_size=2, correlation=correlation, signed=signed)
+    model = model_class(distribution.instances, 4, 3, seed=1, dtype=torch.float64, init_scale=0.7)
+    model.b.data.normal_(generator=generator)
+    draw = distribution.draw(32, generator, torch.float64)
+    ours = gradients(model, distribution, draw)
+
+    maker = RowMaker(distribution, torch.float64, training.RARE)
+    empty = torch.zeros(distribution.instances, 1, 4, dtype=torch.float64)
+    of_rows, of_empty = (model.loss(x, distribution.importance) for x in (maker.rows(draw), empty))
+    loss = maker.probability * of_rows + (1 - maker.probability) * of_empty
+    theirs = dict(zip(dict(model.named_parameters()), torch.autograd.grad(loss.sum(), list(model.parameters()))))
+    torch.testing.assert_close(ours, {"loss": loss.detach(), **theirs}, rtol=1e-12, atol=1e-12)
+
+
+@each_model
+def test_gradient_of_many_features_equals_autograd(model_class):
+    """More features than go term by term, in float32 as models are trained."""
+    distribution = FeatureDistribution([[0.5], [0.5], [0.01], [0.01]], 0.9 ** torch.arange(40))
+    model = model_class(4, 40, 7, seed=1, init_scale=0.3)
+    draw = distribution.draw(128, torch.Generator().manual_seed(0))
+    ours = gradients(model, distribution, draw)
+    double = model_class(4, 40, 7, dtype=torch.float64)
+    for name, weights in double.named_parameters():
+        weights.data.copy_(model.get_parameter(name))
+    draw = Draw(*(u.double() for u in draw))
+    torch.testing.assert_close(
+        ours,
+        {name: value.float() for name, value in gradients(double, distribution, draw).items()},
+        rtol=2e-4,
+        atol=2e-6,
+    )
+
+
+@pytest.mark.parametrize("exact", [False])
+def test_no_tensor_strays_to_another_device(exact):
+    """Whatever is created on the way is put where the model is, not where tensors land for which no device is named."""
+    model, distribution = setting()
+    model = model.float()
+    with torch.device("meta"):
+        train(model, distribution, steps=2, batch_size=8, exact=exact, progress=False)
+        assert training.sampled_loss(model, distribution, rows=16).device.type == "cpu"
+        assert model.select([0, 2]).W.device.type == "cpu"
+
+
+# Divergence
+
+
+@pytest.mark.parametrize("exact", [False])
+def test_divergence_is_reported_and_spoils_no_other_instance(exact):
+    model, distribution = setting()
+    model.W.data[1, 0, 0], model.W.data[3] = torch.nan, 1e200
+    arguments = {"steps": 5, "batch_size": 16, "exact": exact, "progress": False}
+    with pytest.raises(FloatingPointError, match=r"^2 of 5 instances diverged, the first at step 0: 1, 3 "):
+        train(model, distribution, **arguments)
+    sound, inputs = setting(instances=[0, 2, 4])
+    train(sound, inputs, **arguments)
+    torch.testing.assert_close(weights_of(model.select([0, 2, 4])), weights_of(sound), rtol=1e-9, atol=1e-12)
+    assert all(weights.grad is None for weights in model.parameters())
+
+
+def test_divergence_names_its_step():
+    """The first update is so large that the second gradient of W is infinite; the other instance is never active."""
+    model = LinearModel(2, 3, 1)
+    before = weights_of(model.select([1]))
+    with pytest.raises(FloatingPointError, match=r"^1 of 2 instances diverged, the first at step 2: 0 "):
+        train(model, FeatureDistribution([[0.5], [0.0]], features=3), steps=20, lr=1e14, progress=False)
+    torch.testing.assert_close(weights_of(model.select([1])), before, rtol=0, atol=0)
 
 
 # Known answers
