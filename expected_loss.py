@@ -4,47 +4,58 @@
     >>> expected_loss(torch.zeros(1, 1, 2), torch.full((1, 2), 0.05), distribution)  # 2 (p / 3 - p^2 / 4)
     tensor([0.0617], dtype=torch.float64)
 
-A model with a linear hidden layer reconstructs feature i as x'_i = ReLU(z), z = b_i + sum_j a_j x_j, where
-a = (W^T W)_i. Its loss is a sum over outputs i of importance times E[(x_i - x'_i)^2], and each of these is the
-integral of a piecewise polynomial.
+A model with a linear hidden layer reconstructs feature i as x'_i = ReLU(z), z = b_i + sum_j a_j x_j, a = (W^T W)_i.
+Its loss is a sum over outputs i of importance times E[(x_i - x'_i)^2], each the integral of a piecewise polynomial.
 
-**Averaging over a feature.** Let T_r(t) = max(t, 0)^r / r!, the derivative of T_(r+1). Its average T_r(t + a x) over
-an active feature, x uniform on [0, 1], is a quotient of differences; so a feature of density p acts as
+**Averaging over a feature.** Let T_r(t) = max(t, 0)^r / r!, the derivative of T_(r+1). Averages over an active feature,
+x uniform on [0, 1], are quotients of differences, by parts:
 
-    T_r(t)  ->  (1 - p) T_r(t) + p (T_(r+1)(t + a) - T_(r+1)(t)) / a
+    J_r = E[T_r(t + a x)]     = (T_(r+1)(t + a) - T_(r+1)(t)) / a
+    M_r = E[x T_r(t + a x)]   = (T_(r+1)(t + a) - J_(r+1)) / a
+    N_r = E[x^2 T_r(t + a x)] = (T_(r+1)(t + a) - 2 M_(r+1)) / a
 
-Start from the powers r = 2, 3, ... at all vertices t = b + sum_j a_j v_j with v_j in {0, 1}, and average over one
-feature after the other: each such *level* halves the vertices and uses up one power. The output's own feature, the
-*target*, is inactive with weight "off" and loss ReLU(t)^2 = 2 T_2(t), or active with weight "on" and, by parts,
+**The recursion.** Start from the powers r = 1, 2, ... at all vertices t = b + sum_j a_j v_j with v_j in {0, 1}, and
+average over one feature after the other: each *step* halves the vertices and uses up one power. A feature of density p
+takes T_r to (1 - p) T_r(t) + p J_r. Beside this average the sums weighted by a feature, E[x_j T_r], are kept as further
+*components*: the step of feature j begins one with p M_r. The output's own feature, the *target*, comes last. Where it
+is active the loss is (x - ReLU(z))^2, else ReLU(z)^2 = 2 T_2(z). So J_r - M_(r-1) takes the place of its J_r, and
+M_1 - N_0 that of its M_1. At the end, as T_r' = T_(r-1), the sums F_r give the loss p/3 + 2 F_2, its derivative 2 F_1
+in b and, in component j, in a_j.
 
-    E[(x - ReLU(t + a x))^2] = 1/3 - 2 X + 2 J,   J = (T_3(t + a) - T_3(t)) / a,   X = (T_2(t + a) - J) / a
+**Sets.** With probability 1 - p a set is idle: T_r at its vertex 0. Anticorrelated features share one step, with a
+vertex for each of them and one for none; a feature on its own is such a set. Correlated features are averaged one by
+one as if certain, and the idle set is added where the last of them is done.
 
-Signed features, x uniform on [-1, 1], have v_j in {-1, 0, 1} and divide by 2 a. Sets of features are a mixture of
-*states*: which features are active for certain, and how likely that is. Every level is linear in T, and the gradient
-is the same recursion run backwards.
+**The mirror.** With z^- = max(-z, 0) the same loss is E[(x - z)^2] - E[(z^-)^2] - 2 E[x z^-]: moments of x, and the
+recursion for -z with the sign of M turned. Whichever form has the smaller *reach*, the largest z at a vertex, is taken:
+rounding errors grow with reach / |a|, and where z never changes its sign nothing is left but moments.
 
-**Small a.** The quotients lose digits where a is small beside t. The recursion on absolute values bounds this error
-and tells which outputs are in doubt. Those are computed again, *carefully*: levels go from the smallest |a| to the
-largest, and wherever z cannot change its sign any more under the features averaged so far, their average is a
-polynomial in t that comes from their moments, without a division. Elsewhere |t| is at most a few times the |a| of the
-level, and the quotient is harmless.
+**Descents** want no loss, and a gradient good to about 1e-6. So features whose |a| is a small part of the reach are
+*narrow*: not divided by, but averaged over two points, (T_r(t) + 3 T_r(t + 2a/3)) / 4 for J_r and T_r(t + 2a/3) / 2 for
+M_r. But for kinks that is right up to the square of a, and always at a = 0. A narrow target needs T_0 as well: it gets
+quotients over a wider gap instead, mixed so that straight lines come out right.
 
-**Small loss.** Near a perfect reconstruction 1/3 - 2 X + 2 J cancels. With z^- = max(-z, 0) the same loss is
-E[(x - z)^2] - E[(z^-)^2] - 2 E[x z^-], all terms of which are then small. Careful outputs take this form where
-E[(x - z)^2] < 0.01.
+**The loss** is wanted to 1e-9. A bound on the rounding error tells which pairs of output and instance are in doubt.
+Those are computed again, *carefully*, by autograd of a recursion for the loss alone: the distribution is a mixture of
+*states*, features that are active for certain or independent; within each, steps go from the smallest |a| to the
+largest, and wherever z cannot change its sign under the features averaged so far, the average is a Taylor series at t.
+Elsewhere |t| is at most a few times the |a| of the step, and the quotient is harmless. Near a perfect reconstruction
+1/3 + 2 J - 2 M cancels, and the mirror's terms are all small.
 """
 
-from itertools import product
-from math import prod
+from itertools import accumulate, pairwise, product
+from math import ceil, factorial, prod
 from typing import NamedTuple
 
 import torch
 
-MAX_FEATURES = {False: 12, True: 8}  # by signed: one tensor of one instance stays below 2^20 numbers (8 MiB)
-_CHUNK = 2**18  # numbers in the largest tensor at a time, more only where one instance needs them
+MAX_FEATURES = 12  # with output "relu": vertices and powers of one pair stay below 2^16 numbers (1/2 MiB)
+_CHUNK = 2**18  # numbers in the largest tensor at a time, more only where it would hold too few pairs:
+_FEWEST_PAIRS = 192  # the processor wants long vectors
 _TOLERANCE = 1e-10  # bound on the rounding error that needs no care, relative to the loss
-_NARROW = 1e-2  # |a| below which the tolerance shrinks along: the gradient has one more division by a
-_NEAR = 1e-2  # E[(x - z)^2] of an active target below which the second form of the loss is taken
+_STEEP = 1e-2  # |a| below which the tolerance shrinks along: the gradient has one more division by a
+_CLOSE = 1e-2  # E[(x - z)^2] of an active target below which care takes the mirror's form of the loss
+_SAME = 1e-12  # |a| / reach below which two points are as good as the quotient in float64
 _TINY = 1e-60  # an |a| below it divides nothing
 
 
@@ -54,7 +65,7 @@ def expected_loss(W, b, distribution, output="relu"):
     W:            (instances, hidden, features), any finite values
     b:            (instances, features), any finite values
     distribution: FeatureDistribution of the same instances and features
-    output:       "relu": at most MAX_FEATURES features, as work and memory grow like 2^features, signed 3^features;
+    output:       "relu": at most MAX_FEATURES features, not signed, as work and memory grow like 2^features;
                   "linear": any number of features
 
     -> (instances,) float64, in units of importance times feature value squared. Computed in float64 whatever the
@@ -65,28 +76,66 @@ def expected_loss(W, b, distribution, output="relu"):
     has an absolute error of about 1e-16 times the root of loss and scale, as W^T W itself is rounded.
 
     Raises ValueError, naming the argument, for an unknown output, shapes that do not match the distribution, values
-    that are not finite and, with output "relu", too many features.
+    that are not finite and, with output "relu", too many or signed features.
     """
-    _check(W, b, distribution, output)
+    _check(distribution, output)
+    _check_weights(W, b, distribution)
     return _ExpectedLoss.apply(W.double(), b.double(), distribution, output)
 
 
-def _check(W, b, distribution, output):
-    if output not in ("relu", "linear"):
+class DescentGradient:
+    """The gradient of the expected loss, fast and good enough for descents: built once, asked at every step.
+
+    distribution, output: as for `expected_loss`; the distribution on the device of the weights
+
+    Computed in float64. With output "relu" its error is about 1e-6 of sum_i I_i p_i times the size of W, but for
+    biases and couplings a that are both nearly zero, |a| / reach below 1e-4 (n=2) to 1e-2 (n=12): there it is up to a
+    tenth of |a|, and the minimum that a descent finds differs in loss by the square of it.
+
+    Raises ValueError for an unknown output and, with output "relu", too many or signed features.
+    """
+
+    def __init__(self, distribution, output="relu"):
+        _check(distribution, output)
+        self._parts = _KINDS[output](distribution, _narrow(distribution.features))
+        self._constants = [self._parts.constants(chunk) for chunk in self._parts.chunks]
+
+    def into(self, W, b, of_W, of_b):
+        """Write the gradient at W (instances, hidden, features) and b (instances, features) into tensors like them.
+
+        An instance whose weights are not finite gets a gradient that is not finite, and spoils no other.
+        """
+        for chunk, constants in zip(self._parts.chunks, self._constants):
+            self._parts.gradient(W[chunk], b[chunk], constants, of_W[chunk], of_b[chunk])
+
+
+def _narrow(features):
+    """|a| / reach up to which a descent averages over two points: little enough for kinks not to matter, and enough for
+    the quotients of all features but one to enlarge the unit of rounding to no more than 1e-6."""
+    of_rounding = 1e6 * torch.finfo(torch.float64).eps / factorial(features + 2)
+    return max(1e-4, of_rounding ** (1 / max(features - 1, 1)))
+
+
+def _check(distribution, output):
+    if output not in _KINDS:
         raise ValueError(f"output: expected 'relu' or 'linear', got {output!r}")
+    if output == "relu" and distribution.signed:
+        raise ValueError("distribution: expected features in [0, 1] for output 'relu', got signed ones")
+    if output == "relu" and distribution.features > MAX_FEATURES:
+        raise ValueError(f"features: expected at most {MAX_FEATURES} for output 'relu', got {distribution.features}")
+
+
+def _check_weights(W, b, distribution):
     instances, features = distribution.instances, distribution.features
     if W.dim() != 3 or (W.shape[0], W.shape[2]) != (instances, features):
-        expected = f"(instances={instances}, hidden, features={features})"
-        raise ValueError(f"W: expected shape {expected}, got {tuple(W.shape)}")
+        raise ValueError(
+            f"W: expected shape (instances={instances}, hidden, features={features}), got {tuple(W.shape)}"
+        )
     if b.shape != (instances, features):
         raise ValueError(f"b: expected shape (instances={instances}, features={features}), got {tuple(b.shape)}")
     for name, value in (("W", W), ("b", b)):
         if not value.isfinite().all():
             raise ValueError(f"{name}: expected finite values, got NaN or infinity")
-    limit = MAX_FEATURES[distribution.signed]
-    if output == "relu" and features > limit:
-        signed = "signed " if distribution.signed else ""
-        raise ValueError(f"features: expected at most {limit} {signed}features for output 'relu', got {features}")
 
 
 class _ExpectedLoss(torch.autograd.Function):
@@ -94,12 +143,11 @@ class _ExpectedLoss(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, W, b, distribution, output):
-        solve = _relu_loss if output == "relu" else _linear_loss
-        if distribution.density.device != W.device:
-            distribution = distribution.to(W.device)
-        loss, gradient = solve(W, b, distribution, any(ctx.needs_input_grad))
-        if gradient:
-            ctx.save_for_backward(*gradient)
+        gradient = (torch.zeros_like(W), torch.zeros_like(b)) if any(ctx.needs_input_grad) else ()
+        ctx.save_for_backward(*gradient)
+        parts, loss = _KINDS[output](distribution.to(W.device), narrow=_SAME), W.new_zeros(len(W))
+        for c in parts.chunks:
+            loss[c] = parts.loss(W[c], b[c], parts.constants(c), *(whole[c] for whole in gradient))
         return loss
 
     @staticmethod
@@ -109,378 +157,331 @@ class _ExpectedLoss(torch.autograd.Function):
         return grad[:, None, None] * of_W, grad[:, None] * of_b, None, None
 
 
-def _chunks(instances, numbers_each):
-    size = max(1, _CHUNK // numbers_each)
-    return [slice(start, start + size) for start in range(0, instances, size)]
+# What is linear: first and second moments of x are all it takes
 
 
-# Linear output: first and second moments of x are all it takes
+class _Moments(NamedTuple):
+    """FeatureDistribution.moments and members, with features in the first dimension."""
+
+    mean: torch.Tensor
+    own: torch.Tensor
+    shared: torch.Tensor
+    members: int
+
+    def residual(self, d, b):
+        """bias = E[d.x] - b and spread = Cov(x) d, of d (feature, ...) and b (...).
+
+        E[(d.x - b)^2] is bias^2 + d.spread, its derivatives -2 bias in b and 2 (bias mean + spread) in d.
+        """
+        k = self.members
+        of_sets = d.unflatten(0, (-1, k)).sum(1).repeat_interleave(k, 0) if k > 1 else d
+        return (self.mean * d).sum(0) - b, torch.addcmul(self.own * d, self.shared, of_sets)
 
 
-def _linear_loss(W, b, distribution, need_gradient):
-    """loss (instances,) and its gradient in W and b (None unless needed) for x' = W^T W x + b."""
-    loss = W.new_empty(len(W))
-    gradient = (torch.empty_like(W), torch.empty_like(b)) if need_gradient else None
-    for chunk in _chunks(len(W), W.shape[2] ** 2):
-        with torch.set_grad_enabled(need_gradient):
-            leaves = [v[chunk].detach().requires_grad_(need_gradient) for v in (W, b)]
-            part = _linear_chunk(*leaves, distribution.select(chunk))
-        loss[chunk] = part.detach()
-        if need_gradient:
-            for whole, piece in zip(gradient, torch.autograd.grad(part, leaves, torch.ones_like(part))):
-                whole[chunk] = piece
-    return loss, gradient
+class _Linear:
+    """The linear output: x_i - x'_i = d.x - b_i with d the row i of 1 - W^T W, and nothing is narrow."""
 
+    def __init__(self, distribution, narrow):
+        self.distribution = distribution
+        size = max(1, _CHUNK // distribution.features**2)
+        self.chunks = [slice(start, start + size) for start in range(0, distribution.instances, size)]
 
-def _linear_chunk(W, b, distribution):
-    """E[(d.x - b)^2] = (d.E[x] - b)^2 + d^T Cov(x) d with d a row of 1 - W^T W, weighted and summed over rows."""
-    mean, own, shared = distribution.moments()
-    k = distribution.members
-    d = torch.eye(W.shape[2], dtype=W.dtype, device=W.device) - W.mT @ W  # (instances, output, feature)
-    bias = d @ mean[..., None] - b[..., None]  # (instances, output, 1)
-    of_sets = d.unflatten(2, (-1, k)).sum(3)  # (instances, output, set)
-    per_output = bias**2 + d**2 @ own[..., None] + of_sets**2 @ shared[:, ::k, None]
-    return (distribution.importance * per_output[..., 0]).sum(1)
+    def constants(self, chunk):
+        part = self.distribution.select(chunk)
+        return _Moments(*(moment.t()[:, :, None] for moment in part.moments()), part.members), part.importance
+
+    def loss(self, W, b, constants, of_W=None, of_b=None):
+        """(instances,); their gradient into of_W and of_b, if given."""
+        (moments, importance), W = constants, W.double()
+        d = (torch.eye(W.shape[2], dtype=W.dtype, device=W.device) - W.mT @ W).permute(2, 0, 1)
+        bias, spread = moments.residual(d, b)
+        if of_W is not None:
+            of_b.copy_(-2 * importance * bias)
+            of_d = (2 * importance * (bias * moments.mean + spread)).permute(1, 2, 0)
+            of_W.copy_(-(W @ (of_d + of_d.mT)))
+        return (importance * (bias**2 + (d * spread).sum(0))).sum(1)
+
+    gradient = loss
 
 
 # ReLU output. A *pair* is one output of one instance. Tensors have pairs last: long vectors for the processor. Every
 # pair has its features in its own order of *positions*: other sets first, then its own set, the target last.
 
 
-def _relu_loss(W, b, distribution, need_gradient):
-    """loss (instances,) and its gradient in W and b (None unless needed) for x' = ReLU(W^T W x + b)."""
-    instances, _, n = W.shape
-    order = _positions(n, distribution.members).to(W.device)
-    outputs = (distribution.importance > 0).any(0).nonzero()[:, 0]  # the others cost nothing
-    loss = W.new_zeros(instances)
-    gradient = (torch.zeros_like(W), torch.zeros_like(b)) if need_gradient else None
-    numbers = (n + 2) * len(_points(distribution)) ** n  # of a pair: powers times vertices
-    doubtful = [outputs.new_empty(0, 2)]
-    for chunk in _chunks(instances, len(outputs) * numbers) if len(outputs) else ():
-        doubtful.append(_fast_chunk(W, b, distribution, order, outputs, chunk, loss, gradient))
-    doubtful = torch.cat(doubtful)
-    for part in _chunks(len(doubtful), numbers):
-        _careful_pairs(W, b, distribution, order, doubtful[part], loss, gradient)
-    return loss, gradient
+class _Constants(NamedTuple):
+    """What the distribution says of some pairs. In their own set probabilities are times weight."""
+
+    moments: _Moments  # (position, pairs)
+    density: torch.Tensor  # (position, pairs)
+    weight: torch.Tensor  # (pairs,) twice the importance
+    active: torch.Tensor  # (position, pairs) probability that a feature is active, as far as its step decides it
+    idle: torch.Tensor  # (set, pairs) probability that no member of a set is
 
 
-def _positions(n, k):
-    """(position, output) -> feature."""
-    columns = []
-    for i in range(n):
-        own = range(i - i % k, i - i % k + k)
-        columns.append([j for j in range(n) if j not in own] + [j for j in own if j != i] + [i])
-    return torch.tensor(columns).t().contiguous()
+class _Form:
+    """Which form of the loss some pairs take, and the two points of each feature: narrow up to an |a| / reach.
+
+    sign, reach:    (pairs,) -1 for the mirror, and the largest sign z
+    slope, inverse: (position, pairs) from a feature's low point to its high one, and 1 / slope, but 0 where near
+    near:           (position, pairs) 1 where narrow, without the target
+    gap:            (pairs,) part of the target's slope beyond its a, 0 where that is not narrow
+    """
+
+    def __init__(self, a, b, narrow):
+        centre, size = b + a.sum(0) / 2, a.abs()
+        self.sign = torch.ones_like(b).copysign_(-centre)
+        self.reach = (size.sum(0) / 2 - centre.abs()).clamp(min=_TINY)
+        least, self.slope = narrow * self.reach, a * self.sign
+        torch.maximum(size[-1], least, out=self.slope[-1]).copysign_(a[-1]).mul_(self.sign)
+        near = (least - size).sign_().clamp_(min=0)  # by arithmetic, which is faster than comparisons
+        near[-1] = 0
+        self.inverse = (1 - near) / (self.slope * (1 - near) + near)
+        self.near, self.gap = near[:-1], 1 - size[-1] * self.inverse[-1].abs()
+        self.slope[:-1].addcmul_(self.slope[:-1], self.near, value=-1 / 3)
+
+    def coefficients(self, active):
+        """Of each feature, active with a probability: what its step multiplies, (pairs,) each.
+
+        With D_r = T_r(high) - T_r(low) these are, for its average, T_r(low), T_r(high) and D_(r+1) and, but for the
+        target, for its moment T_r(high), T_(r+1)(high) and D_(r+2).
+        """
+        quotient, half = active[:-1] * self.inverse[:-1], self.near * active[:-1] / 2
+        others = zip(half / 2, half * 1.5, quotient, half, quotient, -quotient * self.inverse[:-1])
+        # J_r + gap (T_r(low) - J_r), and minus sign times M + gap (2 J - 4 M) at power r - 1
+        divided, of_gap = self.sign * self.inverse[-1], active[-1] * self.gap
+        twice = 2 * of_gap * divided
+        of_high = twice - active[-1] * divided
+        of_D = (active[-1] - of_gap - of_high - twice) * self.inverse[-1]
+        return [*others, (of_gap + twice, of_high, of_D)]
+
+    def own(self, low, high):
+        """The target's M_1 - sign N_0 from T_1 ... T_3 at its two points."""
+        J = (high - low) * self.inverse[-1]  # from r = 0
+        M = (high[1] - J[2]) * self.inverse[-1]
+        N = (high[0] - 2 * M) * self.inverse[-1]
+        return M.lerp(2 * J[1] - 3 * M, self.gap) - self.sign * N.lerp(J[0] - 2 * N, self.gap)
 
 
-def _points(distribution):
-    return (-1, 0, 1) if distribution.signed else (0, 1)
+class _Step:
+    """One step of the recursion: averages sums (component, power, vertex, pair) over one or more exclusive features.
+
+    After `run`, self.sums have one power and those features' vertices less, and their components more. Power r has
+    index r - 1. The highest power of all components but the first means nothing.
+    """
+
+    def __init__(self, before, features):
+        components, powers = len(before), before.shape[1] - 1
+        low, *highs = before.unflatten(2, (features + 1, -1)).unbind(2)
+        self.before, self.ends = before, (low[0, :, 0], highs[-1][0, :, 0])
+        self.sums = low.new_zeros(components + features, powers, *low.shape[2:])
+        self.average, moments = self.sums[:components], self.sums[components:, :-1]
+        self.low, self.next_low, self.difference = low[:, :-1], low[:, 1:], torch.empty_like(self.average)
+        self.highs = [(high[:, :-1], high[:, 1:]) for high in highs]
+        self.moments = [(moment, high[0, :-2], high[0, 1:-1]) for moment, high in zip(moments, highs)]
+
+    def run(self, idle, features):
+        """idle: probability (pairs,) that none of the features, given by their coefficients, is active"""
+        torch.mul(self.low, sum((of_low for of_low, *_ in features), idle), out=self.average)
+        for (_, of_high, of_D, *own), highs, (moment, first, next_first) in zip(features, self.highs, self.moments):
+            torch.sub(highs[1], self.next_low, out=self.difference)
+            self.average.addcmul_(highs[0], of_high).addcmul_(self.difference, of_D)
+            if own:
+                torch.mul(first, own[0], out=moment).addcmul_(next_first, own[1])
+                moment.addcmul_(self.difference[0, 1:], own[2])
 
 
-def _fast_chunk(W, b, distribution, order, outputs, chunk, loss, gradient):
-    """Fill in loss and gradient of a chunk of instances, leaving out the doubtful pairs; return (instance, output) of
-    those."""
-    W = W[chunk].permute(1, 2, 0).contiguous()  # (hidden, feature, instance)
-    gram = (W[:, :, None] * W[:, None]).sum(0)  # (output, feature, instance)
-    order = order[:, outputs]
-    a = gram[outputs, order].flatten(1)  # (position, pair), pair = (output, instance)
-    p = distribution.density[chunk].t()[order].flatten(1)
-    importance = distribution.importance[chunk].t()[outputs]  # (output, instance)
+class _Pairs:
+    """The pairs of a chunk of instances at a time: loss and gradient by the recursion, its sums in buffers."""
 
-    pairs, error, of_b, of_a = _fast(b[chunk].t()[outputs].flatten(), a, p, distribution, gradient is not None)
-    pairs, error = pairs.view_as(importance), error.view_as(importance)
-    at_least = (importance * (pairs - error).nan_to_num(0, 0, 0).clamp(min=0)).sum(0)
-    sure = importance * error <= _TOLERANCE * at_least  # false for NaN too
-    loss[chunk] = torch.where(sure, importance * pairs, 0).sum(0)
-    if gradient:
-        of_gram = torch.zeros_like(gram)
-        of_gram[outputs, order] = torch.where(sure, importance * of_a.unflatten(1, (len(outputs), -1)), 0)
-        of_gram = of_gram + of_gram.transpose(0, 1)
-        gradient[0][chunk] = (W[:, :, None] * of_gram).sum(1).permute(2, 0, 1)
-        gradient[1][chunk, outputs] = torch.where(sure, importance * of_b.view_as(importance), 0).t()
-    output, instance = (~sure).nonzero(as_tuple=True)
-    return torch.stack([instance + chunk.start, outputs[output]], dim=1)
+    def __init__(self, distribution, narrow):
+        torch.empty(2**25 - 2**16, dtype=torch.uint8)  # freed at once: the C library now keeps freed memory at hand
+        self.distribution, self.narrow, self.members = distribution, narrow, (k := distribution.members)
+        n, instances, device = distribution.features, distribution.instances, distribution.density.device
+        self.outputs = (distribution.importance > 0).any(0).nonzero()[:, 0].tolist() or [0]  # the others cost nothing
+        order = [sorted(range(n), key=lambda j, i=i: (j // k == i // k, j == i)) for i in self.outputs]
+        self.order = torch.tensor(order, device=device).t()  # (position, output) -> feature
+        self.rows = (torch.tensor(self.outputs, device=device) * n + self.order).flatten()  # of W^T W
+        self.one_by_one = distribution.correlation == "correlated"
+        self.together = 1 if self.one_by_one else k  # features of a step
+        steps = n // self.together
+        shape = steps + 2, (self.together + 1) ** steps  # powers, vertices
+        size = max(1, _CHUNK // (prod(shape) * len(self.outputs)), _FEWEST_PAIRS // n)
+        size = ceil(instances / ceil(instances / size))
+        ends = *range(size, instances, size), instances
+        self.chunks = [slice(end - size, end) for end in ends]  # of one size, so the last two overlap
+        self.T = torch.zeros(*shape, size * len(self.outputs), dtype=torch.float64, device=device)
+        self.zero, self.steps, sums = self.T.new_zeros(1), [], self.T[None]
+        for _ in range(steps):
+            self.steps.append(_Step(sums, self.together))
+            sums = self.steps[-1].sums
+        self.sums = sums[:, :, 0]  # (component, power, pair)
+
+    def constants(self, chunk):
+        part, k = self.distribution.select(chunk), self.members
+        mean, own, shared, density = (t.t()[self.order].flatten(1) for t in (*part.moments(), part.density))
+        weight = 2 * part.importance.t()[self.outputs].flatten()
+        active, idle = 2 * mean, 1 - density[::k]
+        if self.one_by_one:  # the last of a set decides, the others are then certain
+            active.unflatten(0, (-1, k))[:, :-1] = 1
+        active[-self.together :] *= weight
+        idle[-1] *= weight
+        return _Constants(_Moments(mean, own, shared, k), density, weight, active, idle)
+
+    def gradient(self, W, b, constants, of_W, of_b):
+        """Write the gradient of some instances into of_W and of_b."""
+        W, a, b = self._read(W, b)
+        self._write(W, *self._recursion(a, b, _Form(a, b, self.narrow), constants), of_W, of_b)
+
+    def loss(self, W, b, constants, *gradient):
+        """(instances,), with care; their gradient into of_W and of_b, if given."""
+        W, a, b = self._read(W, b)
+        form = _Form(a, b, self.narrow)
+        of_b, of_a = self._recursion(a, b, form, constants)
+        loss, error = (t.view(len(self.outputs), -1) for t in self._loss(a, b, form, constants))
+        at_least = (loss - error).nan_to_num(0, 0, 0).clamp(min=0).sum(0)
+        doubtful = (~(error <= _TOLERANCE * at_least)).flatten().nonzero()[:, 0]  # NaN too
+        for some in doubtful.split(max(1, _CHUNK // self.T[..., 0].numel())) if len(doubtful) else ():
+            leaves = b[some].requires_grad_(), a[:, some].requires_grad_()
+            with torch.set_grad_enabled(bool(gradient)):
+                careful = _careful(*leaves, constants.density[:, some], self.distribution)
+            pieces = torch.autograd.grad(careful, leaves, torch.ones_like(careful)) if gradient else ()
+            for whole, value in zip((loss.view(-1), of_b, of_a), (careful, *pieces)):
+                whole[..., some] = constants.weight[some] / 2 * value
+        if gradient:
+            self._write(W, of_b, of_a, *gradient)
+        return loss.sum(0)
+
+    def _read(self, W, b):
+        """W (hidden, feature, instance), a (position, pairs) and b (pairs,) of some instances."""
+        W = W.double().permute(1, 2, 0).contiguous()
+        gram = (W[:, :, None] * W[:, None]).sum(0).flatten(0, 1)
+        return W, gram.index_select(0, self.rows).view(len(self.order), -1), b.t()[self.outputs].double().flatten()
+
+    def _write(self, W, of_pairs, of_a, of_W, of_b):
+        """Write the gradient in b and a of all pairs as one in W and b."""
+        of_b.zero_()
+        of_b.t()[self.outputs] = of_pairs.view(len(self.outputs), -1).to(of_b.dtype)
+        of_gram = W.new_zeros(W.shape[1], *W.shape[1:])  # (output, feature, instance)
+        of_gram.flatten(0, 1).index_copy_(0, self.rows, of_a.view(len(self.rows), -1))
+        of_W.copy_((W[:, :, None] * (of_gram + of_gram.transpose(0, 1))).sum(1).permute(2, 0, 1))
+
+    def _recursion(self, a, b, form, constants):
+        """Importance times 2 F_2 into self.sums[0, 1] -> the gradient in b (pairs,) and a (position, pairs)."""
+        t, vertices, together, k = self.T[0], 1, self.together, self.members
+        torch.mul(form.sign, b, out=t[0])
+        for slopes in reversed(form.slope.unflatten(0, (-1, together))):
+            shifted = t[vertices : (together + 1) * vertices].unflatten(0, (together, -1))
+            torch.add(t[:vertices], slopes[:, None], out=shifted)
+            vertices *= together + 1
+        t.clamp_(min=0)
+        for r, (below, power) in enumerate(pairwise(self.T), start=2):
+            torch.addcmul(self.zero, below, t, value=1 / r, out=power)
+        features = form.coefficients(constants.active)
+        for index, step in enumerate(self.steps):
+            idle = 0 if self.one_by_one else constants.idle[index]
+            step.run(idle, features[index * together : (index + 1) * together])
+            if self.one_by_one and (index + 1) % k == 0:
+                before = self.steps[index + 1 - k].before
+                after = step.sums[: len(before)]
+                after.addcmul_(before[:, : after.shape[1], : after.shape[2]], constants.idle[index // k])
+        torch.mul(constants.active[-1], form.own(*self.steps[-1].ends), out=self.sums[-1, 0])
+
+        bias, spread = constants.moments.residual(_minus(a), b)
+        mirrored = constants.weight * (1 - form.sign) / 2
+        scaled = mirrored * bias
+        of_a = torch.addcmul(self.sums[1:, 0], scaled, constants.moments.mean, value=-1)
+        return self.sums[0, 0] - scaled, of_a.addcmul_(mirrored, spread, value=-1)
+
+    def _loss(self, a, b, form, constants):
+        """Importance times E[(x_i - ReLU(z))^2], and a bound on its rounding error: (pairs,) each.
+
+        The bound is the recursion on absolute values from the largest z, where T_(r+1) is at most T_r reach / 3. Where
+        it is no small part of the loss, or NaN, loss and gradient are meaningless.
+        """
+        d, mean, mirrored, half = _minus(a), constants.moments.mean, form.sign < 0, constants.weight / 2
+        bias, spread = constants.moments.residual(d, b)
+        spread, third = (d * spread).sum(0), half * mean[-1] * 2 / 3
+        loss = form.sign * self.sums[0, 1] + torch.where(mirrored, half * (bias**2 + spread), third)
+        largest = torch.where(mirrored, half * ((2 * (d * mean).abs().sum(0) + bias.abs()) ** 2 + spread), third)
+        inverse = form.inverse.abs()
+        each = constants.active * (1 + 2 / 3 * form.reach * inverse)
+        each[-1] *= 1 + 3 * inverse[-1]  # M divides once more
+        of_sets = (torch.prod if self.one_by_one else torch.sum)(each.unflatten(0, (-1, self.members)), 1)
+        bound = form.reach**2 / 2 * (of_sets + constants.idle).prod(0)
+        steep = (_STEEP * inverse).amax(0).clamp(min=1, max=1 / _TINY)
+        return loss, torch.finfo(loss.dtype).eps * (largest + steep * bound)
 
 
-def _careful_pairs(W, b, distribution, order, pairs, loss, gradient):
-    """Add loss and gradient of some pairs (pair, 2): instance and output."""
-    instance, output = pairs.t()
-    features = order[:, output].t()  # (pair, position)
-    W = W[instance].gather(2, features[:, None].expand(-1, W.shape[1], -1))  # (pair, hidden, position)
-    target = W[:, :, -1:]
-    a = (W * target).sum(1).t()  # (position, pair)
-    p = distribution.density[instance].gather(1, features).t()
-    importance = distribution.importance[instance, output]
-    of_pairs, of_b, of_a = _careful(b[instance, output], a, p, distribution, gradient is not None)
-    loss.index_add_(0, instance, importance * of_pairs)
-    if gradient:
-        of_a = (importance * of_a).t()[:, None]  # (pair, 1, position)
-        of_W = of_a * target
-        of_W[:, :, -1] += (of_a * W).sum(2)
-        hidden = torch.arange(W.shape[1], device=W.device)[:, None]
-        gradient[0].index_put_((instance[:, None, None], hidden, features[:, None]), of_W, accumulate=True)
-        gradient[1].index_put_((instance, output), importance * of_b, accumulate=True)
+def _minus(a):
+    """d such that x_i - z = d.x - b, from a whose last one is the target's."""
+    return torch.cat([-a[:-1], 1 - a[-1:]])
 
 
-class _State(NamedTuple):
-    """Independent features of which some are active, as one part of a mixture."""
-
-    present: list  # positions, the target last
-    density: torch.Tensor  # (present, pairs)
-    off: torch.Tensor  # (pairs,) probability of this state with the target inactive
-    on: torch.Tensor  # (pairs,) the same with the target active
+# With care
 
 
 def _states(p, distribution):
-    """The states of which the distribution is a mixture, from the densities (position, pairs)."""
+    """The states of which the distribution is a mixture, from the densities p (position, pairs).
+
+    Each is its probability (pairs,), the positions that may be active, and their densities (present, pairs): of the
+    target, the last of all positions, 1 if it is among them.
+    """
     n, k = len(p), distribution.members
     if k == 1:
-        return [_State(list(range(n)), p, 1 - p[-1], p[-1])]
-    *others, own = [tuple(range(start, start + k)) for start in range(0, n, k)]
-    q, never = p[-1], torch.zeros_like(p[-1])
-    if distribution.correlation == "correlated":
-        choices = [[((), 1 - p[members[0]]), (members, p[members[0]])] for members in others]
-        own_choices = [((), 1 - q, never), (own[:-1], never, q)]
-    else:
-        choices = [[((), 1 - p[members[0]])] + [((j,), p[j] / k) for j in members] for members in others]
-        own_choices = [((), 1 - q, q / k)] + [((j,), q / k, never) for j in own[:-1]]
-    states = []
-    for *chosen, (own_present, off, on) in product(*choices, own_choices):
-        present = [j for members, _ in chosen for j in members] + [*own_present, n - 1]
-        probability = prod(chance for _, chance in chosen)
-        states.append(_State(present, torch.ones_like(p[present]), probability * off, probability * on))
-    return states
+        yield 1 - p[-1], range(n - 1), p[:-1]
+        yield p[-1], range(n), torch.cat([p[:-1], torch.ones_like(p[-1:])])
+        return
+    choices = []
+    for start in range(0, n, k):
+        members = range(start, start + k)
+        active = [members] if distribution.correlation == "correlated" else [(j,) for j in members]
+        choices.append([((), 1 - p[start]), *((some, p[start] / len(active)) for some in active)])
+    for chosen in product(*choices):
+        present = [j for some, _ in chosen for j in some]
+        yield prod(chance for _, chance in chosen), present, torch.ones_like(p[present])
 
 
-def _fast(b, a, p, distribution, need_gradient):
-    """E[(x_i - ReLU(z))^2] of every pair, a bound on its rounding error, and its gradient in b and a.
-
-    b (pairs,), a and p (position, pairs). Where the bound is no small part of the loss, or NaN, all are meaningless.
-    """
-    points = _points(distribution)
-    loss, error, of_b, of_a = (torch.zeros_like(t) for t in (b, b, b, a))
-    for state in _states(p, distribution):
-        slopes = a[state.present]
-        is_target = torch.arange(len(slopes), device=a.device)[:, None] == len(slopes) - 1
-        levels = _levels(slopes, state, is_target, points)
-        recursion = _Recursion(b, slopes, levels, points)
-        loss += recursion.value + state.on / 3
-        error += _error_bound(b, slopes, levels, state.on, points)
-        if need_gradient:
-            state_b, state_a = recursion.gradient()
-            of_b += state_b
-            of_a[state.present] += state_a
-    return loss, error, of_b, of_a
+def _careful(b, a, p, distribution):
+    """(pairs,): E[(x_i - ReLU(z))^2] to full accuracy for any a, for autograd to differentiate."""
+    loss = 0
+    for probability, present, density in _states(p, distribution):
+        slopes, sign, constant = a[list(present)], torch.ones_like(b), 0
+        if target := len(a) - 1 in present:
+            mean, d = density / 2, _minus(slopes)
+            bias, spread = _Moments(mean, 2 / 3 * mean - mean**2, torch.zeros_like(mean), 1).residual(d, b)
+            residual = bias**2 + (d * spread).sum(0)
+            sign = torch.where(residual < _CLOSE, -sign, sign)
+            constant = torch.where(residual < _CLOSE, residual, 1 / 3)
+        loss = loss + probability * (constant + 2 * sign * _sorted(sign * b, sign * slopes, density, sign * target))
+    return loss
 
 
-class _Levels(NamedTuple):
-    """T_r -> alpha T_r(t) + beta (T_(r+1)(t + h a) - T_(r+1)(t + l a)) + gamma (h T_r(t + h a) - l T_r(t + l a)),
-    with l and h the lowest and the highest value of x. Each (level, pairs), with the derivatives in a."""
-
-    alpha: torch.Tensor
-    beta: torch.Tensor
-    gamma: torch.Tensor
-    of_beta: torch.Tensor
-    of_gamma: torch.Tensor
-
-
-def _levels(a, state, is_target, points, sign=1):
-    """The level of each feature; the target's gives off 2 T_2 + on (2 sign J - 2 X)."""
-    width = points[-1] - points[0]
-    inverse = 1 / torch.where(a.abs() > _TINY, a, 1)
-    once = torch.where(is_target, 2 * sign * state.on, state.density) * inverse / width
-    twice = torch.where(is_target, 2 * state.on, 0) * inverse / width  # of X, which divides by a once more
-    alpha = torch.where(is_target, 2 * state.off, 1 - state.density)
-    beta = once + twice * inverse
-    return _Levels(alpha, beta, -twice, -(beta + twice * inverse) * inverse, twice * inverse)
-
-
-def _error_bound(b, a, levels, on, points):
-    """(pairs,): the recursion on absolute values from the largest z, times the unit of rounding."""
-    reach = (b + (a.abs() if points[0] else a.clamp(min=0)).sum(0)).clamp(min=0)
-    bound = _powers(reach, len(a) + 2)[2:]
-    for alpha, beta in zip(levels.alpha, levels.beta.abs()):
-        bound = alpha * bound[:-1] + 2 * beta * bound[1:]
-    bound = bound[0] + levels.gamma[-1].abs() * reach**2 + on / 3
-    return torch.finfo(b.dtype).eps * bound * (_NARROW / a.abs().amin(0)).clamp(min=1)
-
-
-class _Recursion:
-    """The recursion over the levels of one state, forwards on construction, backwards on request.
-
-    b (pairs,), a (level, pairs). With series, a (power, pairs) for each level, the levels must go from the smallest
-    |a| to the largest; series are the moments of all features up to a level.
-    """
-
-    def __init__(self, b, a, levels, points, series=None):
-        self.a, self.levels, self.points, self.series = a, levels, points, series
-        nodes = [b[None]]  # z where the features of the lower levels are zero: (vertices, pairs), one level more each
-        for slope in reversed(a):
-            nodes.append(torch.stack([nodes[-1] + v * slope if v else nodes[-1] for v in points]).flatten(0, 1))
-        t = nodes.pop().clamp_(min=0)
-        self.T = t.new_empty(len(a) + 2, *t.shape)  # T_r from r = 1
-        self.T[0] = t
-        for r in range(2, len(a) + 3):
-            torch.mul(self.T[r - 2], t, out=self.T[r - 1]).mul_(1 / r)
-        self.quotients, self.polynomials = [], []  # what the gradient needs of each level
-        E = self.T[1:]
-        reach = torch.zeros_like(b)  # how far below t the features averaged so far can take z
-        for level, slope in enumerate(a):
-            E = self._quotient(level, E)
-            if series is not None:
-                reach = reach + (slope.abs() if points[0] else (-slope).clamp(min=0))
-                E = self._polynomial(level, E, nodes.pop(), reach)
-        self.value = E[0, 0]
-
-    def _quotient(self, level, E):
-        """E (powers, vertices, pairs) -> (powers - 1, vertices / points, pairs)."""
-        low, high = self.points[0], self.points[-1]
-        E = E.unflatten(1, (len(self.points), -1))
-        at_zero, difference, ends = E[:-1, self.points.index(0)], E[1:, -1] - E[1:, 0], None
-        average = torch.addcmul(self.levels.alpha[level] * at_zero, self.levels.beta[level], difference)
-        if self._may_be_target(level):
-            ends = high * E[:-1, -1] - low * E[:-1, 0] if low else E[:-1, -1]
-            average.addcmul_(self.levels.gamma[level], ends)
-        self.quotients.append((difference, ends))
-        return average
-
-    def _may_be_target(self, level):
-        return self.series is not None or level == len(self.a) - 1
-
-    def _polynomial(self, level, average, t, reach):
-        """The average where z may change its sign, elsewhere its polynomial sum_l series_l T_(r-l)(t)."""
-        powers = _powers(t, len(average) + 1)
-        polynomial = self.series[level][0] * powers
-        for order in range(1, len(powers)):
-            polynomial[order:].addcmul_(self.series[level][order], powers[:-order])
-        inside = t >= reach  # where t <= -reach the average is zero already
-        self.polynomials.append((inside, powers, polynomial))
-        return torch.where(inside, polynomial[2:], average)
-
-    def gradient(self):
-        """The gradient of the value in b (pairs,), a (level, pairs) and, if there are, in the series."""
-        low, high = self.points[0], self.points[-1]
-        of_a, of_series, of_nodes = torch.empty_like(self.a), [], []
-        grad = torch.ones_like(self.T[:1, :1])
-        for level in reversed(range(len(self.a))):
-            if self.series is not None:
-                grad = self._polynomial_gradient(level, grad, of_series, of_nodes)
-            of_a[level], grad = self._quotient_gradient(level, grad)
-        grad = (grad * self.T[:-1]).sum(0)  # in the vertices t
-        for level in range(len(self.a)):
-            grad = grad.unflatten(0, (len(self.points), -1))
-            of_a[level] += high * grad[-1].sum(0) + (low * grad[0].sum(0) if low else 0)
-            grad = grad.sum(0)
-            if self.series is not None:
-                grad = grad + of_nodes.pop()
-        return (grad[0], of_a) if self.series is None else (grad[0], of_a, of_series[::-1])
-
-    def _quotient_gradient(self, level, grad):
-        low, high = self.points[0], self.points[-1]
-        alpha, beta, gamma, of_beta, of_gamma = (coefficient[level] for coefficient in self.levels)
-        difference, ends = self.quotients[level]
-        of_a = of_beta * (grad * difference).sum((0, 1))
-        of_E = grad.new_zeros(len(grad) + 1, len(self.points), *grad.shape[1:])
-        torch.mul(grad, beta, out=of_E[1:, -1])
-        of_E[1:, 0] = -of_E[1:, -1]
-        of_E[:-1, self.points.index(0)].addcmul_(grad, alpha)
-        if ends is not None:
-            of_a += of_gamma * (grad * ends).sum((0, 1))
-            of_ends = grad * gamma
-            of_E[:-1, -1] += high * of_ends
-            of_E[:-1, 0] -= low * of_ends
-        return of_a, of_E.flatten(1, 2)
-
-    def _polynomial_gradient(self, level, grad, of_series, of_nodes):
-        """Append what goes to series and t, return what goes to the quotients."""
-        inside, powers, polynomial = self.polynomials[level]
-        of_polynomial = torch.where(inside, grad, 0)  # r = 2, 3, ...
-        of_nodes.append((of_polynomial * polynomial[1:-1]).sum(0))
-        series = torch.zeros_like(self.series[level])
-        for order in range(len(powers)):
-            first = max(order, 2)  # the lowest r that takes part
-            terms = of_polynomial[first - 2 :] * powers[first - order : len(powers) - order]
-            series[order] = terms.sum((0, 1))
-        of_series.append(series)
-        return torch.where(inside, 0, grad)
-
-
-def _careful(b, a, p, distribution, need_gradient):
-    """E[(x_i - ReLU(z))^2] of every pair to full accuracy for any a, and its gradient in b and a."""
-    points = _points(distribution)
-    loss, of_b, of_a = torch.zeros_like(b), torch.zeros_like(b), torch.zeros_like(a)
-    for state in _states(p, distribution):
-        slopes = a[state.present]
-        with torch.set_grad_enabled(need_gradient):
-            leaves = [v.detach().requires_grad_(need_gradient) for v in (b, slopes)]
-            residual = _linear_residual(*leaves, state.density, points)
-            near = residual < _NEAR
-            constant = state.on * torch.where(near, residual, 1 / 3)
-        direct = _sorted(b, slopes, state._replace(on=state.on * ~near), points, 1, need_gradient)
-        near = near.nonzero()[:, 0]
-        negative = _State(state.present, state.density[:, near], torch.zeros_like(near), state.on[near])
-        mirrored = _sorted(-b[near], -slopes[:, near], negative, points, -1, need_gradient)
-        loss += constant.detach() + direct[0]
-        loss[near] += mirrored[0]
-        if need_gradient:
-            gradient = torch.autograd.grad(constant, leaves, torch.ones_like(b))
-            for piece, part, opposite in zip(gradient, direct[1:], mirrored[1:]):
-                piece += part
-                piece[..., near] -= opposite
-            of_b += gradient[0]
-            of_a[state.present] += gradient[1]
-    return loss, of_b, of_a
-
-
-def _linear_residual(b, a, density, points):
-    """E[(x - z)^2] where the target is active."""
-    centre = 0 if points[0] else 1 / 2
-    rest, target, p = a[:-1], a[-1], density[:-1]
-    bias = (1 - target) * centre - b - (rest * p).sum(0) * centre
-    return bias**2 + (1 - target) ** 2 * (1 / 3 - centre**2) + (rest**2 * (p / 3 - (p * centre) ** 2)).sum(0)
-
-
-def _sorted(b, a, state, points, sign, need_gradient):
-    """Value of the recursion and its gradient in b and a, from the smallest |a| to the largest."""
+def _sorted(b, a, density, sign):
+    """F_2 by steps from the smallest |a| to the largest; sign is that of M_(r-1) of the last feature, 0 without it."""
     order = a.abs().argsort(0)
-    is_target = order == len(a) - 1
-    a, state = a.gather(0, order), state._replace(density=state.density.gather(0, order))
-    with torch.set_grad_enabled(need_gradient):
-        leaf = a.detach().requires_grad_(need_gradient)
-        series = _series(leaf, state, is_target, points, sign)
-    levels = _levels(a, state, is_target, points, sign)
-    recursion = _Recursion(b, a, levels, points, series.detach())
-    if not need_gradient:
-        return recursion.value, None, None
-    of_b, of_a, of_series = recursion.gradient()
-    of_a += torch.autograd.grad(series, leaf, torch.stack(of_series))[0]
-    return recursion.value, of_b, torch.empty_like(of_a).scatter_(0, order, of_a)
-
-
-def _series(a, state, is_target, points, sign):
-    """(level, power, pairs): s_l such that the average up to a level is sum_l s_l T_(r-l)(t) where z keeps its sign.
-
-    Of one feature s_l = p E[x^l] a^l / l!, of the target off 2 [l = 0] + on (2 sign E[x^l] a^l / l! - 2 E[x^l]
-    a^(l-1) / (l-1)!); features together multiply as power series.
-    """
-    powers = _powers(a, len(a) + 1)  # (power, level, pairs)
-    order = torch.arange(len(powers), dtype=a.dtype, device=a.device)[:, None, None]
-    moment = (1 if points[0] == 0 else 1 - order % 2) / (order + 1)
-    first = (order == 0).to(a.dtype)
-    feature = torch.where(order == 0, 1, state.density * moment * powers)
-    lower = torch.cat([torch.zeros_like(powers[:1]), powers[:-1]])
-    target = 2 * state.off * first + 2 * state.on * moment * (sign * powers - lower)
-    single = torch.where(is_target, target, feature)
-    series = [single[:, 0]]
-    for level in range(1, len(a)):
-        below, this = series[-1], single[:, level]
-        series.append(torch.stack([(below[: r + 1] * this[: r + 1].flip(0)).sum(0) for r in range(len(powers))]))
-    return torch.stack(series)
+    a, density, signs = a.gather(0, order), density.gather(0, order), torch.where(order == len(a) - 1, sign, 0)
+    z = b[None]  # (vertices, pairs), those where the features of the lower steps are zero first
+    for slope in reversed(a):
+        z = torch.cat([z, z + slope])
+    T = _powers(z, len(a) + 2) * (z >= 0)  # from r = 0
+    reach = torch.zeros_like(b)  # how far below z the features averaged so far can take it
+    for slope, p, sign in zip(a, density, signs):
+        low, high = T.unflatten(1, (2, -1)).unbind(1)
+        z, reach, flat = z[: len(low[0])], reach + (-slope).clamp(min=0), slope.abs() < _TINY
+        divisor = torch.where(flat, 1, slope)
+        J = (high - low)[1:] / divisor
+        M = (high[1:-1] - J[1:]) / divisor
+        quotients = (1 - p) * low[1:-1] + p * J[1:] - sign * M
+        series, powers = low.clone(), _powers(slope, len(low) - 1)
+        for k in range(1, len(low)):  # E[x^k] = 1 / (k + 1)
+            series[k:] += (p * powers[k] - sign * powers[k - 1]) / (k + 1) * low[:-k]
+        T = torch.cat([low[:1], torch.where((z >= reach) | flat, series[1:-1], quotients)])
+    return T[2, 0]
 
 
 def _powers(t, top):
     """t^r / r! for r = 0 ... top, in a new first dimension."""
-    powers = [torch.ones_like(t)]
-    for r in range(1, top + 1):
-        powers.append(powers[-1] * t / r)
-    return torch.stack(powers)
+    return torch.stack([*accumulate(range(1, top + 1), lambda power, r: power * t / r, initial=torch.ones_like(t))])
+
+
+_KINDS = {"relu": _Pairs, "linear": _Linear}

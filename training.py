@@ -16,7 +16,7 @@ from itertools import pairwise
 import torch
 from tqdm import tqdm
 
-from expected_loss import expected_loss
+from expected_loss import DescentGradient, expected_loss
 from features import FeatureDistribution, RowMaker, check_count, check_positive
 
 BLOCK_NUMBERS = 250_000  # numbers in a block's z on the CPU: with its gradient it stays in the cache
@@ -275,21 +275,24 @@ def _long_product(left, right, out, plus=None):
 
 
 class _ExactLoss:
-    """All instances of a model with the exact expected loss, which needs no draw."""
+    """All instances of a model with the exact expected loss: descends on a fast gradient, needs no draw."""
 
     def __init__(self, model, distribution):
         self.model, self.distribution = model, distribution
+        self.gradient = DescentGradient(distribution, model.closed_form)
 
     def forward(self, draw):
-        self.losses = expected_loss(self.model.W, self.model.b, self.distribution, self.model.closed_form)
+        self.W, self.b = self.model.W.detach(), self.model.b.detach()
 
     def loss(self):
-        return self.losses.detach()
+        """(instances,), NaN where weights are not finite."""
+        finite = self.W.isfinite().all(dim=(1, 2)) & self.b.isfinite().all(dim=1)
+        W, b = self.W.where(finite[:, None, None], 0), self.b.where(finite[:, None], 0)
+        return expected_loss(W, b, self.distribution, self.model.closed_form).where(finite, torch.nan)
 
     def backward(self):
-        weights = self.model.W, self.model.b
-        for parameter, gradient in zip(weights, torch.autograd.grad(self.losses.sum(), weights)):
-            parameter.grad.copy_(gradient)
+        """Leave the gradient in the model's parameters."""
+        self.gradient.into(self.W, self.b, self.model.W.grad, self.model.b.grad)
 
 
 def _blocks(model, distribution, batch_size):

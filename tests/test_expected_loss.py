@@ -9,12 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import expected_loss as module
-from expected_loss import MAX_FEATURES, expected_loss
+from expected_loss import MAX_FEATURES, DescentGradient, expected_loss
 from features import FeatureDistribution
 
 BAR = 1e-9
 KINDS = [("independent", 1), ("correlated", 2), ("anticorrelated", 2), ("correlated", 4), ("anticorrelated", 4)]
-ALL_KINDS = [(correlation, k, signed) for correlation, k in KINDS for signed in (False, True)]
+each_kind = pytest.mark.parametrize("correlation, k", KINDS)
+LINEAR_KINDS = [(correlation, k, signed) for correlation, k in KINDS for signed in (False, True)]
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +64,7 @@ def active_subsets(p, correlation, k):
             yield probability, [j for _, members in chosen for j in members]
 
 
-def oracle(W, b, p, importance, correlation="independent", k=1, signed=False):
+def oracle(W, b, p, importance, correlation="independent", k=1):
     """The expected loss of one instance, from nested lists of mpf."""
     total = mpmath.mpf(0)
     for i, weight in enumerate(importance):
@@ -71,15 +72,9 @@ def oracle(W, b, p, importance, correlation="independent", k=1, signed=False):
             continue
         a = [sum(row[i] * row[j] for row in W) for j in range(len(b))]
         for probability, active in active_subsets(p, correlation, k):
-            if signed:  # x = 2 u - 1
-                c, slopes = b[i] - sum(a[j] for j in active), {j: 2 * a[j] for j in active}
-            else:
-                c, slopes = b[i], {j: a[j] for j in active}
-            loss = cube_mean(c, slopes.values(), 2)
+            loss = cube_mean(b[i], [a[j] for j in active], 2)
             if i in active:
-                cross = cross_mean(c, [slopes[j] for j in active if j != i], slopes[i])
-                if signed:
-                    cross = 2 * cross - cube_mean(c, slopes.values(), 1)
+                cross = cross_mean(b[i], [a[j] for j in active if j != i], a[i])
                 loss += mpmath.mpf(1) / 3 - 2 * cross
             total += weight * probability * loss
     return total
@@ -91,7 +86,7 @@ def assert_exact(W, b, distribution):
     of_set = distribution.set_size if distribution.correlation == "anticorrelated" else 1
     for n in range(len(W)):
         p, importance = distribution.density[n], distribution.importance[n]
-        kind = distribution.correlation, distribution.set_size, distribution.signed
+        kind = distribution.correlation, distribution.set_size
         true = oracle(exact(W[n]), exact(b[n]), exact(p), exact(importance), *kind)
         floor = 1e-13 * (importance * p).sum().item() / of_set / 3
         error = abs(losses[n].item() - true)
@@ -155,25 +150,23 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("correlation, k, signed", ALL_KINDS)
+@each_kind
 @pytest.mark.parametrize("case", CASES)
-def test_agrees_with_high_precision(case, correlation, k, signed):
+def test_agrees_with_high_precision(case, correlation, k):
     generator = torch.Generator().manual_seed(7)
     W, b = drawn(case, 3, 2, 4, generator)
     p = densities(3, 4, k, generator)
     importance = torch.rand(3, 4, generator=generator, dtype=torch.float64)
-    distribution = FeatureDistribution(p, importance, set_size=k, correlation=correlation, signed=signed)
-    assert_exact(W, b, distribution)
+    assert_exact(W, b, FeatureDistribution(p, importance, set_size=k, correlation=correlation))
 
 
-@pytest.mark.parametrize("signed", [False, True])
 @pytest.mark.parametrize("case", CASES)
-def test_eight_features(case, signed):
+def test_eight_features(case):
     generator = torch.Generator().manual_seed(1)
     W, b = drawn(case, 1, 3, 8, generator)
     p = torch.tensor([[0.3, 1, 1, 1, 1, 1, 1, 1]], dtype=torch.float64)  # few subsets keep the oracle quick
     importance = torch.tensor([[1.0, 0, 0, 0, 0, 0, 0, 0.5]])
-    assert_exact(W, b, FeatureDistribution(p, importance, signed=signed))
+    assert_exact(W, b, FeatureDistribution(p, importance))
 
 
 @pytest.mark.parametrize("small", [1e-1, 1e-2, 1e-3, 1e-4, 1e-6, 1e-8, 1e-12])
@@ -204,7 +197,7 @@ def models(draw):
     p = [draw(st.sampled_from([0.0, 1.0, 0.5, 1e-3]) | st.floats(1e-12, 1)) for _ in range(n // k)]
     p = torch.tensor([p], dtype=torch.float64).repeat_interleave(k, 1)
     importance = torch.tensor([[draw(st.sampled_from([1.0, 0.1, 0.0])) for _ in range(n)]], dtype=torch.float64)
-    distribution = FeatureDistribution(p, importance, set_size=k, correlation=correlation, signed=draw(st.booleans()))
+    distribution = FeatureDistribution(p, importance, set_size=k, correlation=correlation)
     return torch.tensor(columns, dtype=torch.float64).T[None], torch.tensor([b], dtype=torch.float64), distribution
 
 
@@ -247,14 +240,14 @@ def test_gradient_agrees_with_high_precision(case):
 
 
 @pytest.mark.parametrize("tolerance", [1e300, -1.0], ids=["fast", "careful"])
-@pytest.mark.parametrize("correlation, k, signed", ALL_KINDS)
-def test_gradcheck(correlation, k, signed, tolerance, monkeypatch):
+@each_kind
+def test_gradcheck(correlation, k, tolerance, monkeypatch):
     monkeypatch.setattr(module, "_TOLERANCE", tolerance)
     generator = torch.Generator().manual_seed(0)
     W, b = drawn("random", 2, 2, 4, generator)
     p = torch.rand(2, 4 // k, generator=generator).repeat_interleave(k, 1)
     importance = torch.rand(2, 4, generator=generator)
-    distribution = FeatureDistribution(p, importance, set_size=k, correlation=correlation, signed=signed)
+    distribution = FeatureDistribution(p, importance, set_size=k, correlation=correlation)
     for output in ("relu", "linear"):
         torch.autograd.gradcheck(
             lambda W, b, output=output: expected_loss(W, b, distribution, output),
@@ -262,11 +255,11 @@ def test_gradcheck(correlation, k, signed, tolerance, monkeypatch):
         )
 
 
-@pytest.mark.parametrize("correlation, k, signed", ALL_KINDS)
-def test_loss_is_the_sum_of_the_outputs(correlation, k, signed):
+@each_kind
+def test_loss_is_the_sum_of_the_outputs(correlation, k):
     """Outputs without importance are left out; one at a time they make up the whole, gradient included."""
     W, b = drawn("random", 2, 2, 4, torch.Generator().manual_seed(0))
-    kind = {"set_size": k, "correlation": correlation, "signed": signed}
+    kind = {"set_size": k, "correlation": correlation}
 
     def values(importance):
         leaves = [v.clone().requires_grad_() for v in (W, b)]
@@ -299,6 +292,103 @@ def test_float32_is_computed_in_float64():
     assert loss.dtype == torch.float64
     assert W.grad.dtype == b.grad.dtype == torch.float32
     assert torch.equal(loss, expected_loss(W.detach().double(), b.detach().double(), distribution))
+
+
+# The gradient of descents
+
+
+def exact_gradient(W, b, distribution, output="relu"):
+    leaves = W.clone().requires_grad_(), b.clone().requires_grad_()
+    return torch.autograd.grad(expected_loss(*leaves, distribution, output).sum(), leaves)
+
+
+def descent_gradient(W, b, distribution, output="relu"):
+    gradient = torch.full_like(W, torch.nan), torch.full_like(b, torch.nan)
+    DescentGradient(distribution, output).into(W, b, *gradient)
+    return gradient
+
+
+def relative_errors(W, b, distribution):
+    """Of each instance, relative to sum_i I_i p_i times the size of W and b."""
+    scale = (distribution.importance * distribution.density).sum(1)
+    scale = scale * (1 + W.square().sum((1, 2)) + b.square().sum(1)) ** 1.5
+    pairs = zip(descent_gradient(W, b, distribution), exact_gradient(W, b, distribution))
+    return torch.stack([(found - true).flatten(1).abs().amax(1) / scale for found, true in pairs]).amax(0)
+
+
+@each_kind
+@pytest.mark.parametrize("case", [case for case in CASES if case != "integers"])  # those sit on kinks
+def test_descent_gradient(case, correlation, k):
+    generator = torch.Generator().manual_seed(8)
+    W, b = drawn(case, 60, 2, 4, generator)
+    p = 0.05 + 0.95 * torch.rand(60, 4 // k, generator=generator, dtype=torch.float64).repeat_interleave(k, 1)
+    importance = torch.rand(60, 4, generator=generator, dtype=torch.float64)
+    distribution = FeatureDistribution(p, importance, set_size=k, correlation=correlation)
+    errors = relative_errors(W, b, distribution)
+    assert errors.max() < 0.1 * module._narrow(4) and errors.quantile(0.95) < 1e-8
+
+
+@pytest.mark.parametrize("n", [2, 3, 5, 8])
+def test_descent_gradient_on_both_sides_of_narrow(n):
+    """One feature of a pair with every other one from far below the threshold to far above it."""
+    sizes = module._narrow(n) * 10 ** torch.linspace(-4, 2, 61, dtype=torch.float64)
+    W = torch.randn(n, n, generator=torch.Generator().manual_seed(0), dtype=torch.float64).expand(61, n, n).clone()
+    W[:, :, 0] *= sizes[:, None] / W[0, :, 0].norm() / W[0].norm()
+    distribution = FeatureDistribution(0.3, features=n, instances=61)
+    for b in (-0.3, 0.15):
+        errors = relative_errors(W, torch.full((61, n), b, dtype=torch.float64), distribution)
+        assert errors.max() < 1e-6, errors
+
+
+@pytest.mark.parametrize("size", [1e-2, 1e-3, 1e-4, 1e-5, 1e-8, 0.0])
+@pytest.mark.parametrize("n", [2, 4, 6, 8])
+def test_descent_gradient_of_nearly_orthogonal_pairs(n, size):
+    """Antipodal pairs, all other couplings weak, biases at and near the kink."""
+    generator = torch.Generator().manual_seed(1)
+    pairs = torch.eye(n // 2, dtype=torch.float64).repeat_interleave(2, 1) * torch.tensor([1.0, -1.0]).repeat(n // 2)
+    W = pairs + size * torch.randn(20, n // 2, n, generator=generator, dtype=torch.float64)
+    b = -(10 ** (-4 * torch.rand(20, n, generator=generator, dtype=torch.float64)))
+    errors = relative_errors(W, b, FeatureDistribution(0.2, features=n, instances=20))
+    assert errors.max() < 0.1 * module._narrow(n) and errors.median() < 1e-6
+
+
+def test_descent_gradient_decides_whether_a_feature_grows():
+    """A feature not learned, bias at its mean: the loss is c0 + c w^2, and the gradient 2 c w, however small w is."""
+    for w in (1e-2, 1e-4, 1e-8):
+        W = torch.tensor([[[1.0, w]]], dtype=torch.float64)
+        b = torch.tensor([[0.0, 0.15]], dtype=torch.float64)
+        distribution = FeatureDistribution(0.3, [[1.0, 5.0]])
+        (found, _), (true, _) = (f(W, b, distribution) for f in (descent_gradient, exact_gradient))
+        assert found[0, 0, 1].item() == pytest.approx(true[0, 0, 1].item(), rel=1e-5)
+
+
+def test_descent_gradient_of_the_linear_output():
+    W, b = drawn("random", 3, 2, 6, torch.Generator().manual_seed(0))
+    distribution = FeatureDistribution(0.3, features=6, instances=3, set_size=2, correlation="correlated", signed=True)
+    settings = W, b, distribution, "linear"
+    torch.testing.assert_close(descent_gradient(*settings), exact_gradient(*settings))
+
+
+def test_descent_gradient_has_the_dtype_of_the_weights():
+    W, b = drawn("random", 3, 2, 4, torch.Generator().manual_seed(0))
+    distribution = FeatureDistribution(0.3, features=4, instances=3)
+    double, single = (descent_gradient(W.to(t), b.to(t), distribution) for t in (torch.float64, torch.float32))
+    assert single[0].dtype == single[1].dtype == torch.float32
+    torch.testing.assert_close(single, tuple(t.float() for t in double), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("output", ["relu", "linear"])
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf, 1e200])
+def test_one_bad_instance_spoils_no_other(output, bad):
+    W, b = drawn("random", 50, 2, 3, torch.Generator().manual_seed(2))
+    distribution = FeatureDistribution(0.3, features=3, instances=50)
+    good = descent_gradient(W, b, distribution, output)
+    W[7, 0, 1] = bad
+    spoilt = descent_gradient(W, b, distribution, output)
+    assert not all(gradient[7].isfinite().all() for gradient in spoilt)
+    others = torch.arange(50) != 7
+    for found, expected in zip(spoilt, good):
+        torch.testing.assert_close(found[others], expected[others], rtol=0, atol=0)
 
 
 # Known values
@@ -348,7 +438,7 @@ def test_unimportant_outputs_do_not_count():
 # The linear output
 
 
-@pytest.mark.parametrize("correlation, k, signed", ALL_KINDS)
+@pytest.mark.parametrize("correlation, k, signed", LINEAR_KINDS)
 def test_linear_output_subset_by_subset(correlation, k, signed):
     """The residual is linear in x: within a subset of active features, squared mean plus variance."""
     generator = torch.Generator().manual_seed(5)
@@ -380,9 +470,11 @@ def test_linear_output_of_many_features():
 # Sampling
 
 
-@pytest.mark.parametrize("correlation, k, signed", ALL_KINDS)
-@pytest.mark.parametrize("output", ["relu", "linear"])
-def test_agrees_with_sampling(correlation, k, signed, output):
+@pytest.mark.parametrize(
+    "output, correlation, k, signed",
+    [("relu", *kind, False) for kind in KINDS] + [("linear", *k) for k in LINEAR_KINDS],
+)
+def test_agrees_with_sampling(output, correlation, k, signed):
     generator = torch.Generator().manual_seed(11)
     W, b = drawn("random", 1, 2, 4, generator)
     p = torch.rand(1, 4 // k, generator=generator).repeat_interleave(k, 1)
@@ -405,21 +497,21 @@ def test_chunks_do_not_show(output, monkeypatch):
     def computed():
         leaves = W.clone().requires_grad_(), b.clone().requires_grad_()
         loss = expected_loss(*leaves, distribution, output)
-        return loss.detach(), *torch.autograd.grad(loss.sum(), leaves)
+        exact = loss.detach(), *torch.autograd.grad(loss.sum(), leaves)
+        return *exact, *descent_gradient(W, b, distribution, output)
 
     whole = computed()
     monkeypatch.setattr(module, "_CHUNK", 700)
+    monkeypatch.setattr(module, "_FEWEST_PAIRS", 20)
     for found, expected in zip(computed(), whole):
         # not to the last digit: vector units round the ends of a chunk differently
         torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-11)
 
 
-@pytest.mark.parametrize("correlation, k, signed", ALL_KINDS)
-def test_fast_and_careful_agree(correlation, k, signed, monkeypatch):
+@each_kind
+def test_fast_and_careful_agree(correlation, k, monkeypatch):
     W, b = drawn("random", 20, 2, 4, torch.Generator().manual_seed(4))
-    distribution = FeatureDistribution(
-        0.4, features=4, instances=20, set_size=k, correlation=correlation, signed=signed
-    )
+    distribution = FeatureDistribution(0.4, features=4, instances=20, set_size=k, correlation=correlation)
     losses = []
     for tolerance in (1e300, -1.0):
         monkeypatch.setattr(module, "_TOLERANCE", tolerance)
@@ -458,11 +550,18 @@ def test_bad_input(change, message):
         expected_loss(**good | change, distribution=FeatureDistribution(0.5, features=3, instances=2))
 
 
-@pytest.mark.parametrize("signed", [False, True])
-def test_feature_limit(signed):
-    n = MAX_FEATURES[signed]
-    distribution = FeatureDistribution(0.5, features=n, signed=signed)
+def test_feature_limit():
+    n = MAX_FEATURES
+    distribution = FeatureDistribution(0.5, features=n)
     assert expected_loss(torch.zeros(1, 1, n), torch.zeros(1, n), distribution).item() == pytest.approx(n / 6)
-    distribution = FeatureDistribution(0.5, features=n + 1, signed=signed)
+    distribution = FeatureDistribution(0.5, features=n + 1)
     with pytest.raises(ValueError, match=rf"features: expected at most {n} .*, got {n + 1}"):
         expected_loss(torch.zeros(1, 1, n + 1), torch.zeros(1, n + 1), distribution)
+    with pytest.raises(ValueError, match=rf"features: expected at most {n} .*, got {n + 1}"):
+        DescentGradient(distribution)
+
+
+def test_signed_features_are_linear_only():
+    distribution = FeatureDistribution(0.5, features=2, signed=True)
+    with pytest.raises(ValueError, match=r"distribution: expected .*, got signed"):
+        expected_loss(torch.zeros(1, 1, 2), torch.zeros(1, 2), distribution)

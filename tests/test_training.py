@@ -196,7 +196,7 @@ def test_gradient_of_many_features_equals_autograd(model_class):
     )
 
 
-@pytest.mark.parametrize("exact", [False])
+@pytest.mark.parametrize("exact", [False, True])
 def test_no_tensor_strays_to_another_device(exact):
     """Whatever is created on the way is put where the model is, not where tensors land for which no device is named."""
     model, distribution = setting()
@@ -210,7 +210,7 @@ def test_no_tensor_strays_to_another_device(exact):
 # Divergence
 
 
-@pytest.mark.parametrize("exact", [False])
+@pytest.mark.parametrize("exact", [False, True])
 def test_divergence_is_reported_and_spoils_no_other_instance(exact):
     model, distribution = setting()
     model.W.data[1, 0, 0], model.W.data[3] = torch.nan, 1e200
