@@ -3,12 +3,25 @@ BIN = .venv/bin
 NOTEBOOK = demo-superposition.ipynb
 EXECUTE = $(BIN)/jupyter nbconvert --to notebook --execute $(NOTEBOOK) --ExecutePreprocessor.timeout=1800
 
-.PHONY: demo test notebook
+# Tables of claims are the outputs of the notebook that are HTML and text.
+define PRINT_CLAIMS
+import json
+cells = json.load(open("results/$(NOTEBOOK)"))["cells"]
+data = [output.get("data", {}) for cell in cells for output in cell.get("outputs", [])]
+print(*["".join(shown["text/plain"]) for shown in data if "text/html" in shown], sep="\n\n")
+endef
+export PRINT_CLAIMS
 
-# The notebook, executed from top to bottom, then every claim of the sections that exist.
+.PHONY: demo scorecard test notebook
+
+# The notebook, executed from top to bottom, and its claims.
 demo: .venv/installed
 	mkdir -p results
 	$(EXECUTE) --output-dir results
+	$(BIN)/python -c "$$PRINT_CLAIMS"
+
+# All sections at full settings, and every claim; what is finished is not computed again.
+scorecard: .venv/installed
 	$(BIN)/python scorecard.py
 
 test: .venv/installed
@@ -20,7 +33,7 @@ test: .venv/installed
 notebook: .venv/installed
 	$(EXECUTE) --inplace
 
-.venv/installed: requirements.txt requirements-dev.txt
+.venv/installed: requirements.txt requirements-dask.txt requirements-dev.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@

@@ -4,463 +4,252 @@
     python Section4main.py --quick      # the same path, small, in seconds
     python Section4main.py --seed 3 --out /tmp/section4
 
-Trains ReLU output models of equally important features over density: n=400, m=30 as the paper does,
-n=100, m=10 for much longer, each of the paper's five polytopes where it is found best, and several
-n/m; predicts the best polytope at each density from the exact loss, with nothing trained. The second
-half, features that are not all alike, is in nonuniform.py. Saves the figures under figures/ and
-prints claims 4.1 to 4.12.
+Uniform superposition: models trained over density at the paper's sizes and at others, searches for each of the paper's
+polytopes, and the best polytope at each density by prediction. Non-uniform superposition: one feature gets sparser;
+features come in correlated or anticorrelated sets. Saves the figures under figures/ and prints claims 4.1 to 4.12.
 """
 
 import sys
-from collections import Counter
 
-import numpy as np
-import torch
-
-import nonuniform
-import theory
-import visualization
 from claims import Claim
-from features import FeatureDistribution
-from geometry import (
-    POLYTOPES,
-    dimensionality,
-    dimensions_per_feature,
-    polytope_shares,
-    represented,
-    tegum_factors,
-)
-from models import ReLUOutputModel
-from sweeps import section_main
-from training import sampled_loss, train
+from descents import SAME_LOSS, precision
+from experiments import collapse, pairs, perturbed, predicted, sets, started, uniform
+from polytopes import PAPER_POLYTOPES
+from sweeps import Experiment, section_main
 
-
-def logarithmic(low, high, points):
-    """Values of 1/(1-S) from low to high in equal ratios, as a list."""
-    return [round(low * (high / low) ** (k / (points - 1)), 4) for k in range(points)]
-
-
-PAPER_POLYTOPES = ("tetrahedron", "triangle", "digon", "pentagon", "square antiprism")
-LONG = {"batch_size": 256, "lr": 3e-3, "init_scale": 0.1}  # many more features than dimensions: long and noisy
-CROWDED = {"batch_size": 512, "lr": 1e-2, "init_scale": 0.1, "steps": 5000}  # as many features as polytopes need
-SETTINGS = {
-    "uniform": {  # the paper's sizes
-        "features": 400, "hidden": 30, "inverse_density": logarithmic(1, 20, 50),
-        "steps": 4000, "batch_size": 256, "lr": 5e-3, "init_scale": 0.03,
-    },
-    "long": LONG
-    | {
-        "features": 100, "hidden": 10, "steps": 20_000, "lr": 6e-3,
-        "inverse_density": [  # finest where one polytope gives way to another
-            *logarithmic(1.1, 1.75, 15), *logarithmic(1.9, 3.6, 6), *logarithmic(3.8, 6, 18), 7.0, 8.0,
-        ],
-    },
-    "search": {  # where each polytope is found best
-        "tetrahedron": CROWDED | {"features": 24, "hidden": 18, "inverse_density": [2.0]},
-        "triangle": CROWDED | {"features": 18, "hidden": 12, "inverse_density": [1.6]},
-        "digon": CROWDED | {"features": 24, "hidden": 12, "inverse_density": [3.0]},
-        "pentagon": LONG | {"features": 200, "hidden": 20, "inverse_density": [4.4], "steps": 6000, "lr": 5e-3},
-        "square antiprism": CROWDED
-        | {"features": 24, "hidden": 9, "inverse_density": [5.6], "steps": 10_000, "lr": 5e-3},
-    },
-    "restarts": 10,
-    "study": LONG | {"features": 100, "hidden": 10, "inverse_density": [1.5]},
-    "study_steps": [2500, 5000, 10_000, 20_000, 40_000],
-    "map": LONG | {
-        "features": [16, 18, 24, 36, 60, 120], "hidden": 12, "steps": 10_000, "lr": 6e-3,
-        "inverse_density": [1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.75, 2, 2.5, 3, 3.5, 4, 4.4, 4.8, 5.4, 6],
-    },
-    "started": {
-        "features": 100, "hidden": 12, "inverse_density": [1.18, 1.4, 1.8, 3.0, 4.65, 6.0], "noise": 0.03,
-        "steps": 4000, "batch_size": 256, "lr": 2e-3,
-    },
-    "predicted": {"inverse_density": logarithmic(1.01, 20, 48), "polytopes": list(POLYTOPES)},
-    "nonuniform": nonuniform.SETTINGS,
-}  # fmt: skip
-_SHORT = {"features": 24, "hidden": 9, "steps": 400, "batch_size": 128, "lr": 2e-2, "init_scale": 0.1}
-QUICK = {
-    "uniform": SETTINGS["uniform"] | {
-        "features": 60, "hidden": 10, "inverse_density": logarithmic(1, 20, 8), "steps": 400, "batch_size": 128,
-        "lr": 1e-2,
-    },
-    "long": _SHORT | {"inverse_density": logarithmic(1, 8, 6)},
-    "search": {polytope: _SHORT | {"inverse_density": [3.0], "steps": 200} for polytope in PAPER_POLYTOPES},
-    "restarts": 2,
-    "study": _SHORT | {"inverse_density": [1.5]},
-    "study_steps": [50, 100],
-    "map": _SHORT | {"features": [12, 24], "inverse_density": [1.5, 3.0], "steps": 200},
-    "started": SETTINGS["started"] | {"inverse_density": [3.0], "steps": 100},
-    "predicted": {
-        "inverse_density": logarithmic(1.05, 20, 12),
-        "polytopes": ["dedicated dimension", *PAPER_POLYTOPES],
-    },
-    "nonuniform": nonuniform.QUICK,
-}  # fmt: skip
-SHOWN = (1.5, 1.62, 2.9, 4.7, 5.5)  # 1/(1-S) of the models drawn as graphs
+EXPERIMENTS = {
+    "uniform": Experiment(uniform, uniform.Settings(), uniform.QUICK),
+    "long": Experiment(uniform, uniform.LONG, uniform.QUICK_LONG),
+    "searches": Experiment(uniform, uniform.SEARCHES, uniform.QUICK_SEARCHES),
+    "study": Experiment(uniform, uniform.STUDY, uniform.QUICK_STUDY),
+    "map": Experiment(uniform, uniform.MAP, uniform.QUICK_MAP),
+    "predicted": Experiment(predicted, predicted.Settings(), predicted.QUICK),
+    "started": Experiment(started, started.Settings(), started.QUICK),
+    "perturbed": Experiment(perturbed, perturbed.Settings(), perturbed.QUICK),
+    "pairs": Experiment(pairs, tuple(case.settings for case in pairs.CASES), pairs.QUICK),
+    "sets": Experiment(sets, sets.Settings(), sets.QUICK),
+    "collapse": Experiment(collapse, collapse.Settings(), collapse.QUICK),
+}
 STICKY = 0.03  # D* is at a level where it is no further off than this, relative
-KEPT = 0.02  # a model that saves no more or less than its polytope by prediction, up to this, still is that polytope
-FOUND = 0.05  # a polytope is present at a density where more than this share of the represented features are in it
-
-
-def run(settings, seed=0, device="cpu", progress=True):
-    """Both halves of the section, as a dict of tensors: of equally important features, and nonuniform.run."""
-    shared = {"seed": seed, "device": device, "progress": progress}
-    return run_uniform(settings, **shared) | nonuniform.run(settings["nonuniform"], **shared)
-
-
-def run_uniform(settings, seed=0, device="cpu", progress=True):
-    """Trained models of all experiments and the optimum of each polytope, as a dict of tensors.
-
-    "uniform/…" and "long/…": sweeps over density, one model each; "search/{polytope}/…": restarts at one density;
-    "study/{steps}/…": restarts at one dense setting, trained for shorter and longer; "map/{features}/…": sweeps at one
-    m. Of each what `trained` returns; "started/…": what `started` does. "predicted/inverse_density" (densities,) and
-    "predicted/{polytope}", the values of a theory.PolytopeOptimum (4, densities).
-    """
-    shared = {"seed": seed, "device": device, "progress": progress}
-    search, restarts = settings["search"], settings["restarts"]
-    runs = {name: settings[name] for name in ("uniform", "long")}
-    runs |= {f"search/{polytope}": search[polytope] | {"restarts": restarts} for polytope in search}
-    study = settings["study"] | {"restarts": restarts}
-    runs |= {f"study/{steps}": study | {"steps": steps} for steps in settings["study_steps"]}
-    runs |= {f"map/{features}": settings["map"] | {"features": features} for features in settings["map"]["features"]}
-    results = {}
-    for name, chosen in runs.items():
-        results |= {f"{name}/{key}": value for key, value in trained(**chosen, **shared).items()}
-    results |= {f"started/{key}": value for key, value in started(**settings["started"], **shared).items()}
-    results["predicted/inverse_density"] = inverse_density = _numbers(settings["predicted"]["inverse_density"])
-    optima = theory.polytope_optima(1 / inverse_density, settings["predicted"]["polytopes"], progress=progress)
-    return results | {f"predicted/{polytope}": torch.stack(optimum) for polytope, optimum in optima.items()}
-
-
-def trained(
-    features, hidden, inverse_density, *, init_scale, restarts=1, seed=0, device="cpu", progress=True, **settings
-):
-    """Models of equally important features, trained at each density, `settings` as for training.train.
-
-    -> "inverse_density" (points,), "steps" (); of all restarts "W" (points * restarts, hidden, features) and "benefit"
-    (points * restarts,), per hidden dimension, in units of what a dedicated dimension saves
-    """
-    inverse_density = _numbers(inverse_density)
-    distribution = FeatureDistribution(1 / inverse_density[:, None], features=features).with_restarts(restarts)
-    distribution = distribution.to(device)
-    model = ReLUOutputModel(distribution.instances, features, hidden, seed=seed, device=device, init_scale=init_scale)
-    train(model, distribution, seed=seed, progress=progress, **settings)
-    return {
-        "inverse_density": inverse_density,
-        "steps": torch.tensor(settings["steps"]),
-        "W": model.W.detach(),
-        "benefit": benefit(model, distribution),
-    }
-
-
-def started(features, hidden, inverse_density, *, noise, seed=0, device="cpu", progress=True, **settings):
-    """Models that start as a product of copies of one polytope, shaken, and are trained on: each of PAPER_POLYTOPES.
-
-    The copies fill all hidden dimensions, at the predicted scale and bias; the other features start at zero. Noise of
-    this standard deviation is added to all weights.
-    -> "inverse_density" (points,), "W" (points, polytopes, hidden, features), "benefit" (points, polytopes) and
-    "predicted", what the start would save by prediction, the same shape
-    """
-    inverse_density = _numbers(inverse_density)
-    optima = theory.polytope_optima(1 / inverse_density, PAPER_POLYTOPES, progress=progress)
-    starts = [theory.product_of_copies(name, optima[name], features, hidden, 1 / inverse_density) for name in optima]
-    W, b = (torch.stack(values, dim=1).flatten(0, 1).float() for values in zip(*starts))
-    W += noise * torch.randn(W.shape, generator=torch.Generator().manual_seed(seed))
-    distribution = FeatureDistribution(1 / inverse_density[:, None], features=features).with_restarts(len(optima))
-    distribution, model = distribution.to(device), ReLUOutputModel.from_weights(W.to(device), b.to(device))
-    train(model, distribution, seed=seed, progress=progress, **settings)
-    saved = benefit(model, distribution, rows=2**17)
-    by_point = (-1, len(optima))
-    return {
-        "inverse_density": inverse_density,
-        "W": model.W.detach().unflatten(0, by_point),
-        "benefit": saved.unflatten(0, by_point),
-        "predicted": torch.stack([optimum.benefit for optimum in optima.values()], dim=1),
-    }
-
-
-def benefit(model, distribution, rows=2**16):
-    """What a model saves beside one that represents nothing, over m (s/3 - s^2/4): (instances,), sampled.
-
-    The same rows serve both, so that most of the noise cancels.
-    """
-    nothing = model.select(slice(None))
-    nothing.W.data.zero_()
-    nothing.b.data.copy_(distribution.density / 2)
-    losses = [sampled_loss(chosen, distribution, rows=rows) for chosen in (nothing, model)]
-    return (losses[0] - losses[1]) / (model.hidden * theory.ignored_loss(1, distribution.density[:, 0]))
-
-
-def _numbers(values):
-    return torch.tensor(values, dtype=torch.float64)
-
-
-# What the runs show
-
-
-def shares(results, name):
-    """{polytope: share of the represented features in it} at each point of a run: tensors (points,), all restarts."""
-    points = len(results[f"{name}/inverse_density"])
-    by_point = results[f"{name}/W"].unflatten(0, (points, -1))
-    counted = []
-    for models in by_point:
-        features = Counter()
-        for W in models:
-            for factor in tegum_factors(W):
-                features[factor.polytope] += len(factor.features)
-        counted.append(features)
-    names = [polytope for polytope in (*POLYTOPES, "irregular") if any(polytope in features for features in counted)]
-    return {
-        polytope: _numbers([features[polytope] / max(features.total(), 1) for features in counted])
-        for polytope in names
-    }
-
-
-def optima(results):
-    """The predicted optimum of each polytope: {name: theory.PolytopeOptimum} over "predicted/inverse_density"."""
-    names = [key.removeprefix("predicted/") for key in results if key.startswith("predicted/")]
-    return {name: theory.PolytopeOptimum(*results[f"predicted/{name}"]) for name in POLYTOPES if name in names}
-
-
-def predicted_windows(results):
-    """Where each polytope is predicted to be the best: theory.windows of the predicted optima."""
-    return theory.windows(1 / results["predicted/inverse_density"], optima(results))
-
-
-def measured_windows(results, name):
-    """{polytope: lowest, highest 1/(1-S)} at which more than FOUND of the represented features of a run are in it."""
-    inverse_density, windows = results[f"{name}/inverse_density"], {}
-    for polytope, share in shares(results, name).items():
-        present = inverse_density[share > FOUND]
-        if len(present):
-            windows[polytope] = present.min().item(), present.max().item()
-    return windows
-
-
-def found(results, polytope):
-    """In how many restarts of its search a polytope was found, and how many there were."""
-    models = results[f"search/{polytope}/W"]
-    return sum(any(factor.polytope == polytope for factor in tegum_factors(W)) for W in models), len(models)
+NEAR_PAPER = 0.25  # a number read off a figure of the paper may be this far from ours, relative
+PAPER_SNAP = 2.5  # times sparser than the others, at the first density
+PAPER_COLLAPSES = (0.05, 0.15, 0.25)  # densities from which one, two and all three pairs have collapsed
 
 
 def figures(results):
     """All figures of the section by name."""
+    windows, curve = predicted.windows(results.predicted), predicted.dimensions_per_feature(results.predicted)
+    shares = [uniform.shares(result) for result in results.map]
     return {
-        "section4-long": polytopes_figure(results, "long"),
-        "section4-uniform": polytopes_figure(results, "uniform"),
-        "section4-predicted": predicted_figure(results),
-        "section4-map": map_figure(results),
-        "section4-study": study_figure(results),
-        **nonuniform.figures(results),
+        "section4-long": uniform.figure(results.long, windows, curve),
+        "section4-uniform": uniform.figure(results.uniform, windows, curve),
+        "section4-predicted": predicted.figure(results.predicted, results.long, results.started),
+        "section4-map": predicted.map_figure(results.predicted, results.map, shares),
+        "section4-study": uniform.study_figure(results.study),
+        "section4-perturbed": perturbed.figure(results.perturbed),
+        "section4-pairs": pairs.figure(results.pairs),
+        "section4-sets": sets.figure(results.sets),
+        "section4-collapse": collapse.figure(results.collapse),
     }
-
-
-def polytopes_figure(results, name):
-    """D*, dimensionalities and the predicted staircase, shares of features in each polytope, and models as graphs."""
-    inverse_density, W = results[f"{name}/inverse_density"], results[f"{name}/W"]
-    nearest = (inverse_density[:, None].log() - torch.tensor(SHOWN).log()).abs().argmin(dim=0)
-    return visualization.polytopes_figure(
-        inverse_density, W, shares(results, name), nearest, PAPER_POLYTOPES,
-        predicted_windows(results), *_predicted_curve(results),
-    )  # fmt: skip
-
-
-def _predicted_curve(results):
-    """1/(1-S) and the predicted D* = m / ||W||_F^2 with features without end, each (densities,)."""
-    of_polytopes = optima(results)
-    mixture, _ = theory.best_mixture(of_polytopes)
-    return results["predicted/inverse_density"], theory.predicted_dimensions_per_feature(mixture, of_polytopes)
-
-
-def predicted_figure(results):
-    """The benefit of each polytope over 1/(1-S), and what trained models reach."""
-    benefits = {name: optimum.benefit for name, optimum in optima(results).items()}
-    measured = {
-        "trained from random weights": (results["long/inverse_density"], results["long/benefit"]),
-        **{
-            f"trained from: {name}": (results["started/inverse_density"], results["started/benefit"][:, k])
-            for k, name in enumerate(PAPER_POLYTOPES)
-        },
-    }
-    return visualization.benefit_figure(results["predicted/inverse_density"], benefits, measured)
-
-
-def map_figure(results):
-    """Which polytope holds most of the represented features over 1/(1-S) and n/m: predicted and trained."""
-    features = sorted(int(key.split("/")[1]) for key in results if key.startswith("map/") and key.endswith("/W"))
-    hidden = results[f"map/{features[0]}/W"].shape[1]
-    trained_shares = [shares(results, f"map/{count}") for count in features]
-    ratio = _numbers([count / hidden for count in features])
-    fine = torch.logspace(0.03, 1.05, 120, dtype=torch.float64)
-    of_polytopes = optima(results)
-    predicted = [_shares_of_features(theory.best_mixture(of_polytopes, value.item())[0]) for value in fine]
-    return visualization.polytope_maps(
-        {
-            "predicted": (results["predicted/inverse_density"], fine, predicted),
-            f"trained, $m={hidden}$": (results[f"map/{features[0]}/inverse_density"], ratio, trained_shares),
-        }
-    )
-
-
-def _shares_of_features(mixture):
-    """{polytope: share of the features}, from shares of the dimensions."""
-    counts = {name: share / POLYTOPES[name].dimensionality for name, share in mixture.items()}
-    total = sum(counts.values())
-    return {name: count / total for name, count in counts.items()}
-
-
-def study_figure(results):
-    """The share of features in each polytope as dense features are trained for longer."""
-    runs = [key.removesuffix("/W") for key in results if key.startswith("study/") and key.endswith("/W")]
-    by_steps = {results[f"{name}/steps"].item(): shares(results, name) for name in runs}
-    return visualization.share_bars({f"{steps:,}": by_steps[steps] for steps in sorted(by_steps)})
-
-
-# Claims
 
 
 def claims(results):
     """Claims 4.1 to 4.12."""
-    return uniform_claims(results) + nonuniform.claims(results)
+    return uniform_claims(results) + nonuniform_claims(results)
 
 
 def uniform_claims(results):
     """Claims 4.1 to 4.6."""
-    inverse_density, W = results["uniform/inverse_density"], results["uniform/W"]
     return [
-        _claim_sticky(inverse_density, dimensions_per_feature(W)),
-        _claim_clusters(results),
-        _claim_tegum(inverse_density, W),
-        _claim_packing(dimensionality(W).sum(dim=1) / W.shape[1]),
-        _claim_found(results),
-        _claim_predicted(results),
+        claim_sticky(results.uniform),
+        claim_clusters(results),
+        claim_tegum(results.uniform),
+        claim_packing(results.uniform),
+        claim_found(results.searches),
+        claim_predicted(results),
     ]
 
 
-def longest_range(inverse_density, chosen):
-    """The longest run of neighbouring points that are chosen: its lowest and highest 1/(1-S); (1, 1) if none are."""
-    runs, start = [], None
-    for at, now in zip(inverse_density.tolist(), chosen.tolist()):
-        start = (start or at) if now else None
-        if now:
-            runs.append((start, at))
-    return max(runs, key=lambda run: run[1] / run[0], default=(1.0, 1.0))
+def nonuniform_claims(results):
+    """Claims 4.7 to 4.12."""
+    ids = ("4.8", "4.9", "4.10")
+    return [
+        claim_snap(results.perturbed),
+        *[claim_pairs(id, case, result) for id, case, result in zip(ids, pairs.CASES, results.pairs)],
+        claim_sets(results.sets),
+        claim_collapse(results.collapse),
+    ]
 
 
-def _claim_sticky(inverse_density, per_feature):
-    plateaus = [longest_range(inverse_density, (per_feature / level - 1).abs() < STICKY) for level in (1, 0.5)]
+def _from_to(name, ends):
+    """The numbers of a range of 1/(1-S), or None where there is none."""
+    return {} if ends is None else {f"{name} from 1/(1-S)": ends[0], f"{name} to": ends[1]}
+
+
+def _wide(ends, ratio):
+    return ends is not None and ends[1] / ends[0] > ratio
+
+
+def claim_sticky(result):
+    numbers, plateaus = {}, []
+    for name, level in (("1", 1), ("1/2", 0.5)):
+        there = uniform.sticky(result, level, STICKY)
+        plateaus.append(uniform.longest_range(result.inverse_density, there))
+        numbers[f"densities at which D* is within {STICKY:.0%} of {name}"] = int(there.sum())
+        numbers |= _from_to(f"within {STICKY:.0%} of {name}", plateaus[-1])
     return Claim(
         "4.1", "D* = m / ||W||_F^2 is sticky at 1 and at 1/2", "plateaus at both",
-        ", ".join(
-            f"within {STICKY:.0%} of {level} from 1/(1-S) = {low:.2f} to {high:.2f}"
-            for level, (low, high) in zip(("1", "1/2"), plateaus)
-        ),
-        all(high / low > 1.25 for low, high in plateaus),
+        numbers, all(_wide(plateau, 1.25) for plateau in plateaus),
     )  # fmt: skip
 
 
-def _claim_clusters(results):
-    near = {name: [_near(results[f"{name}/W"], p) for p in PAPER_POLYTOPES] for name in ("uniform", "long")}
-    near = {"{} (n={}, m={})".format(name, *results[f"{name}/W"].shape[:0:-1]): row for name, row in near.items()}
-    near["searches"] = [_near(results[f"search/{polytope}/W"], polytope) for polytope in PAPER_POLYTOPES]
-    levels = [POLYTOPES[polytope].dimensionality for polytope in PAPER_POLYTOPES]
+def claim_clusters(results):
+    sweeps = {"n={}, m={}".format(*result.W.shape[:1:-1]): result for result in (results.uniform, results.long)}
+    near = {name: [uniform.near(result, p) for p in PAPER_POLYTOPES] for name, result in sweeps.items()}
+    near["searches"] = [uniform.near(result, p) for result, p in zip(results.searches, PAPER_POLYTOPES)]
     return Claim(
         "4.2", "dimensionalities cluster at 3/4, 2/3, 1/2, 2/5 and 3/8", "all five",
-        "share of represented features within 0.01 of " + ", ".join(f"{level:.3g}" for level in levels) + ": "
-        + "; ".join(f"{name}: " + ", ".join(f"{share:.1%}" for share in row) for name, row in near.items()),
+        {
+            f"{name}: share of represented features within {uniform.NEAR} of {level}": share
+            for name, row in near.items()
+            for level, share in zip(("3/4", "2/3", "1/2", "2/5", "3/8"), row)
+        },
         any(min(row) > 0.02 for row in near.values()),
     )  # fmt: skip
 
 
-def _near(W, polytope):
-    """Share of the represented features whose dimensionality is within 0.01 of a polytope's."""
-    values = dimensionality(W)[represented(W)]
-    return ((values - POLYTOPES[polytope].dimensionality).abs() < 0.01).double().mean().item()
-
-
-def _claim_tegum(inverse_density, W):
-    named = torch.tensor([1 - polytope_shares(tegum_factors(w)).get("irregular", 0.0) for w in W])
-    some = represented(W).sum(dim=1) > W.shape[1]
-    low, high = longest_range(inverse_density, some & (named >= 0.9))
+def claim_tegum(result):
+    there = uniform.in_polytopes(result, 0.9)
+    ends = uniform.longest_range(result.inverse_density, there)
     return Claim(
         "4.3", "the geometry is a tegum product of polytopes", "yes",
-        f"over 90% of the represented features in mutually orthogonal polytopes from 1/(1-S) = {low:.2f} to {high:.2f}",
-        high / low > 1.5,
+        {"densities at which over 90% of the represented features are in polytopes": int(there.sum())}
+        | _from_to("in a row", ends),
+        _wide(ends, 1.5),
     )  # fmt: skip
 
 
-def _claim_packing(filled):
+def claim_packing(result):
+    filled = uniform.filled(result)
     return Claim(
         "4.4", "the dimensionalities of all features sum to m where packing is efficient", "yes",
-        f"{filled.min():.1%} to {filled.max():.1%} of m", bool((filled - 1).abs().max() < 0.02),
+        {"lowest sum over m": filled.min().item(), "highest": filled.max().item()},
+        bool((filled - 1).abs().max() < 0.02),
     )  # fmt: skip
 
 
-def _claim_found(results):
-    counts = {polytope: found(results, polytope) for polytope in PAPER_POLYTOPES}
-    settings = {
-        polytope: (W.shape[2], W.shape[1], results[f"search/{polytope}/inverse_density"].item())
-        for polytope, W in ((polytope, results[f"search/{polytope}/W"]) for polytope in PAPER_POLYTOPES)
-    }
+def claim_found(searches):
+    found = {polytope: uniform.models_with(result, polytope) for polytope, result in zip(PAPER_POLYTOPES, searches)}
+    models = min(result.W.shape[:2].numel() for result in searches)
     return Claim(
         "4.5", "(ours) all five polytopes are found by training, each in 8 of 10 models at its setting", "-",
-        ", ".join(
-            "{} {}/{} (n={}, m={}, 1/(1-S)={:g})".format(polytope, *counts[polytope], *settings[polytope])
-            for polytope in PAPER_POLYTOPES
-        ),
-        all(number >= 0.8 * models for number, models in counts.values()),
+        {f"{polytope}: share of models": share for polytope, share in found.items()} | {"models of each": models},
+        min(found.values()) >= 0.8,
     )  # fmt: skip
 
 
-def _claim_predicted(results):
-    predicted = optima(results)
-    where = {name: (low, high) for name, low, high in predicted_windows(results)}
-    seen, of_features = measured_windows(results, "long"), shares(results, "long")
-    centres, lags, compared = [], [], []
+def claim_predicted(results):
+    of_prediction = {name: (low, high) for name, low, high in predicted.windows(results.predicted)}
+    of_training, numbers = uniform.windows(results.long), {}
     for polytope in PAPER_POLYTOPES:
-        if polytope in seen:
-            centres.append(_centre(results["long/inverse_density"], of_features[polytope]))
-            saves = {name: _interpolated(results, optimum.benefit, centres[-1]) for name, optimum in predicted.items()}
-            lags.append(1 - saves[polytope] / max(saves.values()))
-        windows = [_window(chosen.get(polytope)) for chosen in (where, seen)]
-        compared.append("{} {} / {}".format(polytope, *windows))
-    in_order = len(centres) == len(PAPER_POLYTOPES) and centres == sorted(centres)
-    expected = [_predicted_at(results, at) for at in results["started/inverse_density"].tolist()]
-    agree = sum(name == of_started for name, of_started in zip(expected, best_started(results)))
+        numbers |= _from_to(f"{polytope}: predicted", of_prediction.get(polytope))
+        numbers |= _from_to(f"{polytope}: trained", of_training.get(polytope))
+    centres = [uniform.centre(results.long, polytope) for polytope in PAPER_POLYTOPES]
+    trained = {polytope: at for polytope, at in zip(PAPER_POLYTOPES, centres) if at is not None}
+    in_order = len(trained) == len(PAPER_POLYTOPES) and centres == sorted(centres)
+    behind = max((predicted.shortfall(results.predicted, *at) for at in trained.items()), default=1.0)
+    at_starts = results.started.inverse_density.tolist()
+    expected = [predicted.best_at(results.predicted, at) for at in at_starts]
+    agree = sum(name == of_started for name, of_started in zip(expected, started.best(results.started)))
+    numbers |= {
+        "polytopes trained": len(trained),
+        "in the predicted order (1: yes)": int(in_order),
+        "worse than the best by prediction, at the centre of a trained polytope, at most": behind,
+        "densities at which the best start is the predicted one": agree,
+        "of": len(expected),
+    }
     return Claim(
         "4.6", "(ours) with nothing trained, the exact loss predicts which polytope at which density", "-",
-        "1/(1-S) predicted / trained: " + ", ".join(compared)
-        + f"; {'the' if in_order else 'not in the'} same order; at its centre each trained polytope is at most "
-        f"{max(lags, default=1.0):.1%} worse than the best by prediction; of models that start as products of each, "
-        f"the best is the predicted one at {agree} of {len(expected)} densities",
-        in_order and max(lags) < 0.01 and agree == len(expected),
+        numbers, in_order and behind < 0.01 and agree == len(expected),
     )  # fmt: skip
 
 
-def best_started(results):
-    """At each density the polytope that saves most, of those that still save what is predicted after training."""
-    saved, predicted = results["started/benefit"], results["started/predicted"]
-    kept = torch.where((saved - predicted).abs() < KEPT, saved, 0)  # the others have become another polytope
-    return [PAPER_POLYTOPES[k] for k in kept.argmax(dim=1).tolist()]
+def _excess(above):
+    """How far the sampled models' losses are above the exact optima."""
+    return {
+        "best sampled model over the optimum, median": above.median().item(),
+        "best sampled model over the optimum, highest": above.max().item(),
+    }
 
 
-def _predicted_at(results, inverse_density):
-    """The polytope that is predicted to be the best at one density."""
-    return next(name for name, low, high in predicted_windows(results) if low <= inverse_density <= high)
+def claim_snap(result):
+    sparser = {f"{d:g}": 1 / at for d, at in zip(result.density.tolist(), perturbed.snap(result).tolist()) if at == at}
+    first, step = f"{result.density[0]:g}", perturbed.largest_step(result)
+    of_pentagon, of_digons = (perturbed.lasts(result, k)[0].tolist() for k in (perturbed.PENTAGON, perturbed.WITHOUT))
+    numbers = {"densities at which the losses cross": len(sparser)}
+    numbers |= {f"density {density}: losses cross, times sparser": x for density, x in sparser.items()}
+    numbers["crossings known to"] = precision(result.ratio[0])
+    if step is not None:
+        numbers["the pentagon moves from one ratio to the next, at most"] = step
+    if of_pentagon[0] <= of_pentagon[1]:
+        numbers["the pentagon is a local minimum until, times sparser"] = 1 / of_pentagon[0]
+    if of_digons[0] <= of_digons[1]:
+        numbers["digons without the feature are up to a relative density of"] = of_digons[1]
+    numbers["random descents that end in another geometry"] = perturbed.elsewhere(result)
+    return Claim(
+        "4.7", "n=5, m=2: a pentagon deforms smoothly as one feature gets sparser, then snaps to digons without it",
+        "at density 0.05 where it is about 2.5 times sparser", numbers | _excess(perturbed.sampled_excess(result)),
+        first in sparser and abs(sparser[first] / PAPER_SNAP - 1) <= NEAR_PAPER and step is not None and step < 0.1,
+    )  # fmt: skip
 
 
-def _interpolated(results, values, inverse_density):
-    """Values over "predicted/inverse_density" at another 1/(1-S)."""
-    return np.interp(np.log(inverse_density), results["predicted/inverse_density"].log().numpy(), values.numpy()).item()
+def claim_pairs(id, case, result):
+    best, other = pairs.best_with(result, case)
+    optimal, shares = pairs.optimum_shows(result, case), pairs.shown(result, case).double().mean(dim=1)
+    numbers, angles, sampled = {}, pairs.angles(result), case.shown(result.sampled.W)
+    for k, density in enumerate(result.density.tolist()):
+        of_density = {"runs that show it": shares[k], "the optimum shows it (1: yes)": optimal[k]}
+        of_density |= {f"degrees apart in the optimum, set {j + 1}": angle for j, angle in enumerate(angles[k])}
+        losses = {"optimum": result.loss[k].min(), f"best that is not {case.name}": other[k]}
+        of_density |= {f"loss of the {x}, in ignored features": y / result.ignored[k] for x, y in losses.items()}
+        of_density["the best sampled model shows it (1: yes)"] = sampled[k]
+        numbers |= {f"density {density:g}: {name}": x.double().item() for name, x in of_density.items() if x.isfinite()}
+    settings = case.settings
+    return Claim(
+        id, f"m=2, {settings.features // 2} sets of two {settings.correlation} features: members of a set are "
+        f"{case.name}", "yes", numbers, bool(optimal.all() and (other > best * (1 + SAME_LOSS)).all()),
+    )  # fmt: skip
 
 
-def _centre(inverse_density, share):
-    """Geometric mean of 1/(1-S), weighted by share."""
-    return ((inverse_density.log() * share).sum() / share.sum()).exp().item()
+def claim_sets(result):
+    numbers, of_runs, shown = {}, sets.overlaps(result), sets.locally_orthogonal(result)[0]
+    for density, within, across in zip(result.density.tolist(), of_runs.within, of_runs.across):
+        numbers[f"density {density:g}: mean |cos| within a set"] = within.mean().item()
+        numbers[f"density {density:g}: across sets"] = across.mean().item()
+    numbers[f"density {result.density[0]:g}: runs that show it"] = shown.double().mean().item()
+    numbers["features represented there, of 20"] = of_runs.represented[0].double().mean().item()
+    return Claim(
+        "4.11", "two sets of ten correlated features, m=10: nearly orthogonal within a set, all in superposition",
+        "yes", numbers, bool(shown.all()),
+    )  # fmt: skip
 
 
-def _window(ends):
-    return "{:.2f} to {:.2f}".format(*ends) if ends else "never"
+def claim_collapse(result):
+    at, alike = result.crossing_density.tolist(), collapse.sampled_alike(result)
+    stages, met = collapse.stages(result), collapse.meets_principal(result)
+    numbers = {"collapsed pairs at the lowest density": stages[0], "densities at which it changes": len(stages) - 1}
+    numbers["of these, located"] = len(at)
+    numbers |= {f"{count} collapsed from density": x for count, x in zip(result.crossing.above.tolist(), at)}
+    numbers["densities known to"] = precision(result.density)
+    if met is not None:
+        numbers[f"loss within {collapse.PRINCIPAL:.0%} of the principal components' from density"] = met
+    numbers["sampled models that collapsed alike"] = alike.double().mean().item()
+    near = len(at) == 3 and all(abs(x / of_paper - 1) <= NEAR_PAPER for x, of_paper in zip(at, PAPER_COLLAPSES))
+    return Claim(
+        "4.12", "three correlated pairs in m=2 collapse one by one into their principal components as density grows",
+        "one from 0.05, two from 0.15, all from 0.25, principal components above 0.5",
+        numbers | _excess(collapse.sampled_excess(result)), stages == [0, 1, 2, 3] and near,
+    )  # fmt: skip
 
 
 def main(argv=None):

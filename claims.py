@@ -1,35 +1,124 @@
-"""Claims: what the paper says, beside what we measured."""
+"""Claims: what the paper says, beside our numbers, and tables of them."""
 
-from textwrap import wrap
+import math
+import re
+import statistics
 from typing import NamedTuple
+
+from tabulate import tabulate
+
+HEADERS = ("claim", "statement", "paper", "ours", "holds")
+WIDTHS = (None, 34, 14, 46, None)  # of the columns in the shell, in characters
+FORMATS = {"plain": "simple", "github": "github", "html": "html"}  # form -> tabulate's name for it
 
 
 class Claim(NamedTuple):
     """One claim of the paper (or, where its statement says so, our own).
 
-    id: the number by which code, notebook and scorecard call it; paper, measured: values as text
+    id: the number by which code, notebook and scorecard call it; paper: what the paper has, as text;
+    numbers: name -> what we measured, in the order in which to read them; finite, or no table is made of them
     """
 
     id: str
     statement: str
     paper: str
-    measured: str
+    numbers: dict[str, float]
     holds: bool
 
 
-def table(claims, widths=(44, 30, 44)):
-    """The claims as a text table: id, statement, paper, measured, holds."""
-    columns = ("claim", *widths, "holds")
-    rows = [("claim", "statement", "paper", "measured", "holds")]
-    rows += [(c.id, c.statement, c.paper, c.measured, "yes" if c.holds else "NO") for c in claims]
-    widths = [max(len(c), 5) if isinstance(c, str) else c for c in columns]
-    lines = []
-    for number, row in enumerate(rows):
-        cells = [wrap(cell, width) or [""] for cell, width in zip(row, widths)]
-        for k in range(max(map(len, cells))):
-            parts = [cell[k] if k < len(cell) else "" for cell in cells]
-            lines.append("  ".join(part.ljust(width) for part, width in zip(parts, widths)).rstrip())
-        if number == 0:
-            lines.append("  ".join("-" * width for width in widths))
-    held = sum(bool(c.holds) for c in claims)
-    return "\n".join([*lines, "", f"{held} of {len(claims)} claims hold"])
+class Shown:
+    """Claims of one seed as a notebook shows them: a table in HTML, and as text where there is no HTML."""
+
+    def __init__(self, claims):
+        self.claims = claims
+
+    def _repr_html_(self):
+        return table(self.claims, "html")
+
+    def __repr__(self):
+        return table(self.claims)
+
+
+def table(claims, form="plain"):
+    """The claims of one seed as text: "plain" for the shell, 120 columns wide, "github" for Markdown, "html".
+
+    Raises FloatingPointError where a number is not finite, ValueError where it is none or the form is unknown.
+    """
+    rows = []
+    for claim in map(checked, claims):
+        numbers = [f"{name}: {_written(value)}" for name, value in claim.numbers.items()]
+        rows.append((claim.id, claim.statement, claim.paper, numbers, "yes" if claim.holds else "NO"))
+    return _tabulated(rows, form, f"{sum(bool(c.holds) for c in claims)} of {len(claims)} claims hold")
+
+
+def table_over_seeds(by_seed, form="plain"):
+    """The claims of several seeds, a list for each: every number as median [lowest, highest].
+
+    Raises the errors of `table`, and ValueError where two seeds do not have the same claims.
+    """
+    rows, always = [], 0
+    for claims in same_claims(by_seed):
+        held = sum(bool(claim.holds) for claim in claims)
+        always += held == len(claims)
+        numbers = [f"{name}: {_spread(values)}" for name, values in numbers_over_seeds(claims).items()]
+        rows.append((*claims[0][:3], numbers, f"in {held} of {len(claims)}"))
+    return _tabulated(rows, form, f"{always} of {len(rows)} claims hold with each of {len(by_seed)} seeds")
+
+
+def table_of(by_seed, form="plain"):
+    """`table` of one seed, `table_over_seeds` of several; a list of claims for each seed."""
+    return table(by_seed[0], form) if len(by_seed) == 1 else table_over_seeds(by_seed, form)
+
+
+def same_claims(by_seed):
+    """[the claim with each seed, for every claim], from a list of claims for each seed."""
+    ids = [[claim.id for claim in claims] for claims in by_seed]
+    if not ids or any(others != ids[0] for others in ids):
+        raise ValueError(f"by_seed: expected the same claims with each of at least one seed, got {ids}")
+    return [[checked(claim) for claim in claims] for claims in zip(*by_seed)]
+
+
+def numbers_over_seeds(claims):
+    """{name: [a number a seed]} from one claim with each seed; None where a seed has no number of that name."""
+    names = dict.fromkeys(name for claim in claims for name in claim.numbers)
+    return {name: [claim.numbers.get(name) for claim in claims] for name in names}
+
+
+def checked(claim):
+    """The claim, once its numbers are known to be finite numbers."""
+    for name, value in claim.numbers.items():
+        if not isinstance(value, int | float):
+            raise ValueError(f"claim {claim.id}, numbers[{name!r}]: expected an int or a float, got {value!r}")
+        if not math.isfinite(value):
+            raise FloatingPointError(f"claim {claim.id}, numbers[{name!r}]: expected a finite number, got {value!r}")
+    return claim
+
+
+def _spread(values):
+    """Median [lowest, highest], and of how many seeds where some have no such number."""
+    found = [value for value in values if value is not None]
+    text = f"{_written(statistics.median(found))} [{_written(min(found))}, {_written(max(found))}]"
+    return text if len(found) == len(values) else f"{text} ({len(found)} of {len(values)} seeds)"
+
+
+def _written(value):
+    """A number to four digits; in full where it is whole."""
+    if 1e4 <= abs(value) < 1e9 or isinstance(value, int):
+        return f"{value:,.0f}"
+    return f"{value:.4g}"
+
+
+def _tabulated(rows, form, sentence):
+    """The rows, whose fourth column is a list, under HEADERS, and a sentence below."""
+    if form not in FORMATS:
+        raise ValueError(f"form: expected one of {', '.join(FORMATS)}, got {form!r}")
+    separator = "\n" if form == "plain" else "; "
+    cells = []
+    for *words, numbers, holds in rows:
+        lines = [" ".join(text.split()) for text in (*words, *numbers)]
+        cells.append([*lines[:3], separator.join(lines[3:]), holds])
+    if form == "github":
+        cells = [[re.sub(r"([\\`*_|<])", r"\\\1", cell) for cell in row] for row in cells]
+    widths = {"maxcolwidths": list(WIDTHS)} if form == "plain" and rows else {}
+    text = tabulate(cells, HEADERS, tablefmt=FORMATS[form], disable_numparse=True, **widths)
+    return f"{text}\n<p>{sentence}</p>" if form == "html" else f"{text}\n\n{sentence}"

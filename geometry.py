@@ -2,36 +2,21 @@
 
 Everywhere W is (instances, hidden, features); column i of an instance is the direction of feature i
 in the hidden space. A feature is *represented* where its norm is above 0.5. Every function raises ValueError for
-a W that is not a tensor of its shape with finite weights.
-
-In superposition the represented features form a *tegum product*: groups, each a polytope in its own
-subspace, orthogonal to each other. `tegum_factors` finds the groups of one instance and names them.
-
-    >>> digon, triangle = POLYTOPES["digon"].vertices, POLYTOPES["triangle"].vertices
-    >>> [factor.polytope for factor in tegum_factors(torch.block_diag(digon, triangle))]
-    ['digon', 'triangle']
+a W that is not a tensor of its shape with finite floating-point weights.
 """
-
-from collections import Counter
-from itertools import combinations
-from math import cos, isfinite, radians, sin
-from typing import NamedTuple
 
 import torch
 
 REPRESENTED_NORM = 0.5
-SHARED_DIRECTION = 0.1  # a represented feature with more interference than this is in superposition
+SHARED_DIRECTION = 0.25  # a represented feature of this interference is in superposition: half a norm lies along it
 SAME_COSINE = 0.1  # cosines no further apart than this count as equal, and as zero for orthogonal features
 SAME_ANGLE = 0.02  # radians: directions no further apart than this, 1.1 degrees, may stand in either order
 COLLAPSED = 0.2  # a pair has collapsed where the difference of its columns is shorter than this share of their sum
-STRAY = 0.04  # share of a feature's squared cosines that may fall on features of other factors
-SPANNED = 0.5  # a direction is spanned where the features' squared cosines with it sum to more than this
-THOMSON_ANGLE = 55.9137  # degrees: polar angle of the square antiprism of 8 electrons on a sphere
 
 
 def feature_norms(W):
     """||W_i||: how far each feature is represented, (instances, features)."""
-    return _checked(W).norm(dim=1)
+    return check_weights(W).norm(dim=1)
 
 
 def represented(W):
@@ -41,7 +26,7 @@ def represented(W):
 
 def in_superposition(W):
     """Which features are represented and share their direction with others: (instances, features), bool."""
-    return represented(W) & (interference(W) > SHARED_DIRECTION)
+    return represented(W) & (interference(W) >= SHARED_DIRECTION)
 
 
 def unit_directions(W):
@@ -72,7 +57,7 @@ def dimensionality(W):
 
 def dimensions_per_feature(W):
     """D* = m / ||W||_F^2: hidden dimensions per represented feature, (instances,); inf for an instance of zeros."""
-    return _checked(W).shape[1] / W.square().sum(dim=(1, 2))
+    return check_weights(W).shape[1] / W.square().sum(dim=(1, 2))
 
 
 # Sets of features: consecutive runs of set_size, as in features.FeatureDistribution; ValueError where it is no divisor
@@ -95,8 +80,8 @@ def side_by_side(W, set_size):
     """
     angles = torch.atan2(*_checked_plane(_checked_sets(W, set_size)).flip(1).unbind(dim=1))
     ahead = (angles[:, :, None] - angles[:, None]).unflatten(2, (-1, set_size))  # of i: (instances, i, set, member)
-    features, sets = (torch.arange(count, device=W.device) for count in (W.shape[2], W.shape[2] // set_size))
-    other = features[:, None] // set_size != sets  # (i, set)
+    set_of = torch.arange(W.shape[2], device=W.device) // set_size
+    other = set_of[:, None] != set_of[::set_size]  # (i, set)
     # going around from its first member, all of a set are passed before any other feature
     of_set, of_others = ((ahead + shift) % (2 * torch.pi) - shift for shift in (SAME_ANGLE, -SAME_ANGLE))
     last = torch.where(other[..., None], 0, of_set).amax(dim=1)  # (instances, set, member)
@@ -128,259 +113,24 @@ def oriented(W, first=0, second=1):
     return turned * torch.stack((torch.ones_like(mirror), mirror), dim=1)[:, :, None]
 
 
-# Polytopes
-
-
-class Polytope(NamedTuple):
-    """A polytope whose vertices are all alike, as equally important features arrange themselves."""
-
-    vertices: torch.Tensor  # (dimensions, vertices), float64: unit columns, laid out as one instance's W
-
-    @property
-    def dimensionality(self):
-        """Dimensions per vertex: the D_i of every feature in a tight arrangement, as all of POLYTOPES are or nearly."""
-        dimensions, vertices = self.vertices.shape
-        return dimensions / vertices
-
-
-def square_antiprism(polar_angle=THOMSON_ANGLE):
-    """Vertices (3, 8) of a square antiprism: two squares at this angle in degrees from either pole, 45° twisted.
-
-    The Thomson angle, the paper's, is also within 0.5° of the least loss at densities of 1/4 to 1/5, where the
-    antiprism first appears; at 1/20 the best angle is near 58°.
-    """
-    polar, squares = radians(polar_angle), []
-    for side, twist in ((1, 0), (-1, 45)):
-        azimuths = [radians(90 * corner + twist) for corner in range(4)]
-        squares += [(sin(polar) * cos(a), sin(polar) * sin(a), side * cos(polar)) for a in azimuths]
-    return torch.tensor(squares, dtype=torch.float64).T
-
-
-def _polygon(vertices):
-    angles = 2 * torch.pi / vertices * torch.arange(vertices, dtype=torch.float64)
-    return torch.stack((angles.cos(), angles.sin()))
-
-
-def _simplex(dimensions):
-    """Rows of a Helmert matrix, one for each dimension: orthogonal, and orthogonal to all ones."""
-    row = torch.arange(1, dimensions + 1, dtype=torch.float64)[:, None]
-    column = torch.arange(dimensions + 1)
-    helmert = torch.where(column < row, 1.0, torch.where(column == row, -row, 0.0))
-    return _normalized(helmert / helmert.norm(dim=1, keepdim=True))
-
-
-def _diplosimplex(dimensions):
-    """A simplex and its mirror image: one antipodal pair more than there are dimensions, all equally close."""
-    return torch.cat((_simplex(dimensions), -_simplex(dimensions)), dim=1)
-
-
-def _tilted(vertices, copies):
-    """Copies in orthogonal subspaces, all leaning towards one dimension more, which they share; a tight frame."""
-    product = torch.block_diag(*[vertices] * copies)
-    lean = (len(product) + 1) ** -0.5  # cosine with the shared dimension
-    return torch.cat(((1 - lean**2) ** 0.5 * product, lean * torch.ones_like(product[:1])))
-
-
-def _rectified_4_simplex():
-    """The middles of a 4-simplex's edges: the ten directions in 4-D furthest apart (Bachoc and Vallentin, 2009)."""
-    simplex = _simplex(4)
-    return _normalized(torch.stack([simplex[:, i] + simplex[:, j] for i, j in combinations(range(5), 2)], dim=1))
-
-
-def _icosahedron():
-    golden = (1 + 5**0.5) / 2
-    corners = [(0, a, b) for a in (-1, 1) for b in (-golden, golden)]
-    corners = [corner[turn:] + corner[:turn] for corner in corners for turn in range(3)]
-    return _normalized(torch.tensor(corners, dtype=torch.float64).T)
-
-
-def _normalized(vertices):
-    return vertices / vertices.norm(dim=0)
-
-
-# What a tegum factor can be. Products are not here, as their factors are found instead: the square and the
-# octahedron are two and three digons, a bipyramid is a digon and the polygon around its waist.
-POLYTOPES = {
-    name: Polytope(vertices)
-    for name, vertices in {
-        "dedicated dimension": torch.ones(1, 1, dtype=torch.float64),
-        "digon": _simplex(1),
-        "triangle": _simplex(2),
-        "tetrahedron": _simplex(3),
-        **{f"{dimensions}-simplex": _simplex(dimensions) for dimensions in range(4, 9)},
-        "pentagon": _polygon(5),
-        "hexagon": _polygon(6),
-        "heptagon": _polygon(7),
-        "octagon": _polygon(8),
-        "square antiprism": square_antiprism(),
-        "cube": _diplosimplex(3),
-        "4-diplosimplex": _diplosimplex(4),
-        "5-diplosimplex": _diplosimplex(5),
-        "icosahedron": _icosahedron(),
-        "rectified 4-simplex": _rectified_4_simplex(),
-        # Dense features form these too; two tilted digons are a tetrahedron.
-        "3 tilted digons": _tilted(_simplex(1), 3),
-        "4 tilted digons": _tilted(_simplex(1), 4),
-        "2 tilted triangles": _tilted(_simplex(2), 2),
-        "3 tilted triangles": _tilted(_simplex(2), 3),
-        "4 tilted triangles": _tilted(_simplex(2), 4),
-    }.items()
-}
-
-
-# Tegum factors
-
-
-class Factor(NamedTuple):
-    """One factor of a tegum product: its features (ascending), the rank of their span, the name of the polytope."""
-
-    features: tuple[int, ...]
-    rank: int
-    polytope: str  # a key of POLYTOPES, or "irregular"
-
-
-def tegum_factors(W, min_norm=REPRESENTED_NORM):
-    """The groups of mutually orthogonal features of one instance, each named (paper, Section 4).
-
-    W: (hidden, features), of ONE instance. Features with ||W_i|| up to min_norm (>= 0) are left out.
-    -> list of Factor, ordered by first feature; empty where no feature is represented.
-
-    Only the cosines between features matter, not their norms:
-
-    - Features coupled by |cos| > SAME_COSINE = 0.1, directly or through others, belong together: seven standard
-      deviations of a noise of 1 % of the norm, and below every coupling of a named polytope (1/8 in the 8-simplex).
-    - A group that is no polytope of POLYTOPES falls apart at its weakest link, where that changes the dimensionality
-      of no feature (seen as a unit vector) by more than STRAY = 4 %, less than the 6 % from pentagon to square
-      antiprism: a few stray couplings do not glue two factors, but digons squeezed into too few dimensions stay one.
-    - The rank counts the directions that the features fill at least half as well as a dedicated one would:
-      eigenvalues above SPANNED = 0.5 of the Gram matrix of unit directions. A polytope's are at least 1 or noise.
-    - A group is a polytope if it has its number of features and its rank, and if the features can be matched to the
-      vertices such that no cosine is off by more than SAME_COSINE: a digon has cos <= -0.9, a pentagon's neighbours
-      are 66 to 78 degrees apart. Polytopes of equal rank and size differ by more than twice that, so at most one
-      name fits. The square antiprism may have any polar angle from 54.7 (a tight frame) to 59.3 degrees (its
-      directions furthest apart). Anything else is "irregular".
-
-    Raises ValueError for bad weights and for a min_norm that is negative or not finite.
-    """
-    W = _checked(W, ("hidden", "features")).detach().to("cpu", torch.float64)
-    if not (min_norm >= 0 and isfinite(min_norm)):
-        raise ValueError(f"min_norm: expected a finite number >= 0, got {min_norm!r}")
-    represented = (W.norm(dim=0) > min_norm).nonzero()[:, 0]
-    if not len(represented):
-        return []
-    directions = _normalized(W[:, represented])
-    cosines = directions.mT @ directions
-    cosines = (cosines + cosines.mT) / 2  # symmetric to the last bit, as links must be to part features cleanly
-    links = _strongest_links(cosines.abs())
-    groups = _linked_groups(torch.arange(len(represented)), links, SAME_COSINE)
-    return sorted(
-        Factor(tuple(represented[members].tolist()), rank, polytope)
-        for group in groups
-        for members, rank, polytope in _split(group, cosines, links)
-    )
-
-
-def polytope_shares(factors):
-    """The fraction of represented features in each kind of polytope, {name: share}, of one instance's factors."""
-    features = Counter()
-    for factor in factors:
-        features[factor.polytope] += len(factor.features)
-    return {polytope: count / features.total() for polytope, count in features.items()}
-
-
-def _split(group, cosines, links):
-    """Yields (members, rank, polytope): the group as one factor, or the factors that it falls into."""
-    of_group = cosines[group][:, group]
-    rank = _rank(of_group)
-    polytope = _polytope(of_group, rank)
-    parts = _linked_groups(group, links, threshold=links[group][:, group].min())
-    if polytope == "irregular" and all(_stray(part, group, cosines) <= STRAY for part in parts):
-        for part in parts:
-            yield from _split(part, cosines, links)
-    else:
-        yield group, rank, polytope
-
-
-def _stray(part, group, cosines):
-    """The largest share of its squared cosines that a feature of the part has with the rest of the group."""
-    squared = cosines[part].square()
-    return (1 - squared[:, part].sum(dim=1) / squared[:, group].sum(dim=1)).max()
-
-
-def _strongest_links(couplings):
-    """Strength of the strongest path between any two features; a path is as strong as its weakest coupling."""
-    links = couplings.clone()
-    for via in range(len(links)):
-        links = torch.maximum(links, torch.minimum(links[:, via, None], links[via]))
-    return links
-
-
-def _linked_groups(group, links, threshold):
-    """The group's parts that hang together by links above the threshold, each an ascending tensor of features."""
-    linked = links[group][:, group] > threshold
-    return [group[row] for row in linked.unique(dim=0)]
-
-
-def _rank(cosines):
-    return int((torch.linalg.eigvalsh(cosines) > SPANNED).sum())
-
-
-def _polytope(cosines, rank):
-    """The name of the polytope whose vertices have these cosines (features, features), in whatever order."""
-    for name, of_vertices in _COSINES.get((rank, len(cosines)), ()):
-        if _matches(cosines, of_vertices):
-            return name
-    return "irregular"
-
-
-def _matches(cosines, of_vertices):
-    """Whether features and vertices can be paired such that no cosine is off by more than SAME_COSINE."""
-    # Sorting never makes the largest difference larger: a cheap test that spares most searches.
-    if (cosines.flatten().sort().values - of_vertices.flatten().sort().values).abs().max() > SAME_COSINE:
-        return False
-    return _can_place(cosines.tolist(), of_vertices.tolist(), [0])  # all vertices are alike: feature 0 on vertex 0
-
-
-def _can_place(cosines, of_vertices, taken):
-    """Whether the features after the first len(taken), which lie on these vertices, find vertices too."""
-    if len(taken) == len(cosines):
-        return True
-    to_earlier = cosines[len(taken)][: len(taken)]
-    return any(
-        _can_place(cosines, of_vertices, [*taken, vertex])
-        for vertex, row in enumerate(of_vertices)
-        if vertex not in taken and all(abs(row[v] - c) <= SAME_COSINE for v, c in zip(taken, to_earlier))
-    )
-
-
-def _cosines_by_size():
-    """(rank, features) -> [(name, cosines of the vertices)], the square antiprism at two polar angles."""
-    shapes = [(name, polytope.vertices) for name, polytope in POLYTOPES.items()]
-    shapes.append(("square antiprism", square_antiprism(58.5)))
-    by_size = {}
-    for name, vertices in shapes:
-        by_size.setdefault(tuple(vertices.shape), []).append((name, vertices.mT @ vertices))
-    return by_size
-
-
-_COSINES = _cosines_by_size()
-
-
-def _checked(W, axes=("instances", "hidden", "features")):
+def check_weights(W, axes=("instances", "hidden", "features")):
+    """W; ValueError unless it is a tensor of these axes with finite floating-point weights."""
     if not isinstance(W, torch.Tensor) or W.dim() != len(axes):
         raise ValueError(f"W: expected a tensor ({', '.join(axes)}), got {getattr(W, 'shape', W)!r}")
+    if not W.is_floating_point() or W.itemsize < 2:  # of eight bits torch cannot even say whether they are finite
+        raise ValueError(f"W: expected floating-point weights, got {W.dtype}")
     if not W.isfinite().all():
         raise ValueError(f"W: expected finite weights, got {(~W.isfinite()).sum()} that are not")
     return W
 
 
 def _checked_plane(W):
-    if _checked(W).shape[1] != 2:
+    if check_weights(W).shape[1] != 2:
         raise ValueError(f"W: expected 2 hidden dimensions, got {W.shape[1]}")
     return W
 
 
 def _checked_sets(W, set_size):
-    if set_size < 1 or _checked(W).shape[2] % set_size:
+    if set_size < 1 or check_weights(W).shape[2] % set_size:
         raise ValueError(f"set_size: expected a divisor of {W.shape[2]} features, got {set_size}")
     return W

@@ -1,30 +1,72 @@
-"""The scorecard: every claim of the paper beside our number, one table.
+"""The scorecard: every claim of the paper beside our numbers, one table.
 
     python scorecard.py                 # all sections, cached results where there are any
     python scorecard.py --quick         # from small settings: says that all runs, not that claims hold
+    python scorecard.py --seeds 10      # each number as median [lowest, highest] over ten seeds
 
-Takes the options of the sections; runs those of which no result is cached.
+Takes the options of the sections; computes what is not finished.
 """
 
 import importlib
+import json
 import sys
 
 import claims
-from sweeps import HOME, parse_arguments, section_results
+import sweeps
+from cells import claimed, write
 
 
 def sections():
     """The sections that exist, in the paper's order."""
-    return [importlib.import_module(path.stem) for path in sorted(HOME.glob("Section[0-9]main.py"))]
+    return [importlib.import_module(path.stem) for path in sorted(sweeps.HOME.glob("Section[0-9]main.py"))]
 
 
 def main(argv=None):
-    arguments = parse_arguments(__doc__, argv)
-    every_claim = []
-    for section in sections():
-        every_claim += section.claims(section_results(section, arguments))
-    print(claims.table(every_claim))
-    return 0
+    parser = sweeps.argument_parser(__file__, __doc__)
+    parser.add_argument(
+        "--json",
+        metavar="FILE",
+        type=sweeps.path,
+        help="write every claim with its numbers of each seed to a file, too",
+    )
+    arguments = sweeps.parse_arguments(parser, argv)
+    if arguments.json is not None:
+        check_file(parser, arguments.json)
+    every_section = sections()
+
+    def report():
+        by_seed = sweeps.claims_by_seed(every_section, arguments)
+        print(claims.table_of(by_seed))
+        if arguments.json is not None:
+            with claimed(arguments.json):
+                write(arguments.json, as_json(by_seed).encode())
+
+    return sweeps.run_and_report(every_section, arguments, report)
+
+
+def as_json(by_seed):
+    """[{"id", "statement", "paper", "holds": [a bool a seed], "numbers": {name: [a number a seed, or null]}}, ...]."""
+    entries = [
+        {
+            "id": of_seeds[0].id,
+            "statement": of_seeds[0].statement,
+            "paper": of_seeds[0].paper,
+            "holds": [bool(claim.holds) for claim in of_seeds],
+            "numbers": claims.numbers_over_seeds(of_seeds),
+        }
+        for of_seeds in claims.same_claims(by_seed)
+    ]
+    return json.dumps(entries, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def check_file(parser, file):
+    """Leave with status 2 where a file cannot be written."""
+    try:
+        with claimed(file):
+            if file.is_dir():
+                raise IsADirectoryError("it is a folder")
+    except OSError as error:
+        parser.error(f"argument --json: expected a file that can be written, got {str(file)!r} ({error})")
 
 
 if __name__ == "__main__":

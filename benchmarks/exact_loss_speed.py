@@ -1,10 +1,11 @@
-"""Times the exact expected loss and its gradient against a plain autograd version, and the exact phase diagrams.
+"""Times the exact expected loss and its gradients against a plain autograd version, and the exact phase diagrams.
 
     python benchmarks/exact_loss_speed.py            # about 2 minutes on 2 cores
 
 The plain version writes the closed form out as it stands: a polynomial at every vertex of the cube
-{0, 1}^n for E[ReLU(z)^2], once more for the cross term, gradients by autograd. Both get the same
-random models at density 0.1; runs alternate, so that a busy machine slows both.
+{0, 1}^n for E[ReLU(z)^2], once more for the cross term, gradients by autograd. Ours is timed as it is
+reported, with loss and care for every digit, and as it is descended on, the gradient alone. All get the
+same random models at density 0.1; runs alternate, so that a busy machine slows all.
 """
 
 import sys
@@ -18,8 +19,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import theory
-from expected_loss import expected_loss
+import phases
+from expected_loss import DescentGradient, expected_loss
 from features import FeatureDistribution
 
 SIZES = ((2, 1, 20_000), (3, 2, 10_000), (5, 2, 500))  # features, hidden, instances
@@ -52,40 +53,51 @@ def plain_expected_loss(W, b, p):
     return loss
 
 
-def seconds(function, *leaves):
+def seconds(work):
     start = time.perf_counter()
-    torch.autograd.grad(function(*leaves).sum(), leaves)
+    work()
     return time.perf_counter() - start
 
 
 def compare(features, hidden, instances):
-    """Median microseconds a model and step, of the plain version and of ours."""
+    """Median microseconds a model and step: of the plain version, of our loss with gradient, of the gradient alone."""
     generator = torch.Generator().manual_seed(0)
     shapes = ((instances, hidden, features), (instances, features))
     W, b = (0.7 * torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes)
     leaves = W.requires_grad_(), b.requires_grad_()
     distribution = FeatureDistribution(DENSITY, features=features, instances=instances)
 
-    def plain(W, b):
-        return plain_expected_loss(W, b, distribution.density)
+    def plain():
+        return plain_expected_loss(*leaves, distribution.density)
 
-    def ours(W, b):
-        return expected_loss(W, b, distribution)
+    def ours():
+        return expected_loss(*leaves, distribution)
 
     # the median, as the plain version loses its digits where a weight is small
-    assert (plain(*leaves) / ours(*leaves) - 1).abs().median() < 1e-9
-    rounds = [(seconds(plain, *leaves), seconds(ours, *leaves)) for _ in range(ROUNDS)]
+    assert (plain() / ours() - 1).abs().median() < 1e-9
+    gradient = DescentGradient(distribution)
+    weights = [value.detach() for value in leaves]
+    into = [torch.empty_like(value) for value in weights]
+    works = (
+        lambda: torch.autograd.grad(plain().sum(), leaves),
+        lambda: torch.autograd.grad(ours().sum(), leaves),
+        lambda: gradient.into(*weights, *into),
+    )
+    rounds = [[seconds(work) for work in works] for _ in range(ROUNDS)]
     return [median(times) / instances * 1e6 for times in zip(*rounds)]
 
 
 def main():
-    print(f"{torch.get_num_threads()} threads, torch {torch.__version__}; microseconds a model, loss and gradient")
+    print(f"{torch.get_num_threads()} threads, torch {torch.__version__}; microseconds a model")
     for features, hidden, instances in SIZES:
-        plain, ours = compare(features, hidden, instances)
-        print(f"n={features}, m={hidden}: plain {plain:.2f}, ours {ours:.2f}, ratio of medians {plain / ours:.1f}")
+        plain, ours, descent = compare(features, hidden, instances)
+        print(
+            f"n={features}, m={hidden}: loss and gradient plain {plain:.2f}, ours {ours:.2f}, for descents "
+            f"{descent:.2f}; ratio of medians {plain / ours:.1f} and {plain / descent:.1f}"
+        )
     for name, points, solve in (
-        ("n=2, m=1", 100, lambda density, ratio: theory.scanned_optimum(density, ratio)),
-        ("n=3, m=2", 40, lambda density, ratio: theory.descended_optimum(3, 2, density, ratio, random_starts=8)),
+        ("n=2, m=1", 100, lambda density, ratio: phases.scanned_optimum(density, ratio)),
+        ("n=3, m=2", 40, lambda density, ratio: phases.descended_optimum(3, 2, density, ratio, random_starts=8)),
     ):
         axes = [torch.logspace(*ends, points, dtype=torch.float64) for ends in ((0, -2), (-1, 1))]
         density, ratio = (axis.flatten() for axis in torch.meshgrid(*axes, indexing="ij"))

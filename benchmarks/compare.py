@@ -1,0 +1,262 @@
+"""Times training against the usual loop of other replications, and against the matrix products that a step needs.
+
+    python benchmarks/compare.py                  # the whole table, about 20 minutes on 2 cores
+    python benchmarks/compare.py --only steps     # one group: losses, steps, exact or instances
+    python benchmarks/compare.py --write          # put the table into the README, too
+
+All contenders of a row run in turn, so that a busy machine slows them alike; figures are medians, ratios are of
+medians. The columns keep apart what is code and what is settings:
+
+    usual         the usual loop with its settings: all instances in one einsum over (batch, instance, feature), two
+                  random draws a step, autograd, AdamW at 1e-3, 10,000 steps of batch 1,024, no restarts
+    usual, ours   the usual loop with our settings: our restarts, steps and batch
+    ours          `train` with our settings, restarts, choice of the best and all
+    floor         the matrix products of ours alone, in the same blocks
+
+A row "to the losses" holds our test losses against the usual loop's, on the same fresh rows: the mean of their ratios
+over densities and seeds, and the largest of any density in the mean of seeds.
+"""
+
+import argparse
+import resource
+import sys
+import time
+from pathlib import Path
+from statistics import median
+
+import torch
+from tqdm import tqdm
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import training
+from expected_loss import expected_loss
+from features import FeatureDistribution
+from models import ReLUOutputModel
+from training import sampled_loss, train, train_best
+
+SEVEN = (1, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
+FIFTY = tuple(20 ** (-k / 49) for k in range(50))
+FORTY_ONE = tuple(1 / 1.1 * 8 ** (-k / 40) for k in range(41))
+USUAL = {"steps": 10_000, "batch_size": 1024}
+LOSSES = {  # features -> our settings of the rows to the losses
+    20: {"restarts": 8, "steps": 400, "batch_size": 128, "lr": 3e-2},
+    80: {"restarts": 4, "steps": 600, "batch_size": 256, "lr": 2e-2},
+    400: {"restarts": 1, "steps": 2500, "batch_size": 256, "lr": 5e-3, "init_scale": 0.03},
+}
+README = Path(__file__).resolve().parent.parent / "README.md"
+MARKS = "<!-- table of benchmarks/compare.py -->\n", "<!-- end of the table -->\n"
+
+
+def uniform_step(model, x, importance, optimizer):
+    """One step of the usual loop on a batch x (batch, instances, features)."""
+    optimizer.zero_grad()
+    h = torch.einsum("...if,ihf->...ih", x, model.W)
+    x_prime = torch.relu(torch.einsum("...ih,ihf->...if", h, model.W) + model.b)
+    (importance * (x - x_prime) ** 2).mean(dim=(0, 2)).sum().backward()
+    optimizer.step()
+
+
+def usual_loop(distribution, hidden, seed, steps, batch_size):
+    """The loop of the paper's own notebook, as most replications keep it -> ReLUOutputModel."""
+    generator = torch.Generator().manual_seed(seed)
+    model = ReLUOutputModel(distribution.instances, distribution.features, hidden, seed=seed)
+    torch.nn.init.xavier_normal_(model.W, generator=generator)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    density, importance = distribution.density.float(), distribution.importance.float()
+    shape = (batch_size, distribution.instances, distribution.features)
+    for _ in tqdm(range(steps), leave=False, desc="usual loop", mininterval=5):
+        active = torch.rand(shape, generator=generator) <= density
+        uniform_step(model, torch.where(active, torch.rand(shape, generator=generator), 0), importance, optimizer)
+    return model
+
+
+def seconds(function, *arguments, **settings):
+    start = time.perf_counter()
+    result = function(*arguments, **settings)
+    return time.perf_counter() - start, result
+
+
+def products(distribution, hidden, steps, batch_size):
+    """The five products of each step of ours, on the blocks of ours, and nothing else."""
+    model = ReLUOutputModel(distribution.instances, distribution.features, hidden)
+    buffers = [block.buffers for block in training._blocks(model, distribution, batch_size)]
+    for at in buffers:
+        for tensor in (at.x, at.g, at.E, at.h, at.of_h):
+            tensor.uniform_(-1, 1)
+    for _ in range(steps):
+        for at in buffers:
+            training._product(at.E, at.x.mT, out=at.h)
+            torch.bmm(at.h.mT, at.D, out=at.z)
+            torch.bmm(at.h, at.g, out=at.of_D)
+            torch.bmm(at.D, at.g.mT, out=at.of_h)
+            training._product(at.of_h, at.x, out=at.of_E)
+
+
+def setting(densities, features, decay=1.0):
+    return FeatureDistribution(torch.tensor(densities)[:, None], decay ** torch.arange(features))
+
+
+# Groups of rows: each yields a name and figures, in a unit, by column
+
+
+def losses(seeds):
+    """Seconds to the usual loop's test losses."""
+    cases = {
+        "n=20, m=5, seven densities": (setting(SEVEN, 20, 0.7), 5, LOSSES[20], 1),
+        "n=80, m=20, seven densities": (setting(SEVEN, 80, 0.9), 20, LOSSES[80], 1),
+        "n=400, m=30, 50 densities": (setting(FIFTY, 400), 30, LOSSES[400], 5),
+    }
+    for name, (distribution, hidden, ours, extrapolated) in cases.items():
+        rounds, ratios = [], []
+        for seed in range(seeds if extrapolated == 1 else 1):
+            usual, theirs = seconds(
+                usual_loop, distribution, hidden, seed, USUAL["steps"] // extrapolated, USUAL["batch_size"]
+            )
+            mine, (model, _) = seconds(
+                train_best, ReLUOutputModel, distribution, hidden, seed=seed, progress=False, **ours
+            )
+            repeated, some = distribution.with_restarts(ours["restarts"]), ours["steps"] // 10
+            same, _ = seconds(usual_loop, repeated, hidden, seed, some, ours["batch_size"])
+            floor, _ = seconds(products, repeated, hidden, some, ours["batch_size"])
+            rounds.append((usual * extrapolated, same * 10, mine, floor * 10))
+            test = [sampled_loss(fitted, distribution, rows=2**16, seed=10**6) for fitted in (theirs, model)]
+            ratios.append(test[1] / test[0])
+        ratios = torch.stack(ratios)
+        note = f"losses {ratios.mean():.3f} of the usual loop's, at most {ratios.mean(dim=0).max():.3f}"
+        if extrapolated > 1:
+            note += f" (after {USUAL['steps'] // extrapolated:,} steps; its seconds extrapolated to 10,000)"
+        yield f"{name}: to the losses", "s", [median(times) for times in zip(*rounds)], note
+
+
+def steps(rounds=9):
+    """Milliseconds of a step."""
+    cases = {
+        "n=20, m=5, 7 instances, batch 1,024": (setting(SEVEN, 20, 0.7), 5, 1024, 60),
+        "n=20, m=5, 28 instances, batch 256": (setting(SEVEN, 20, 0.7).with_restarts(4), 5, 256, 60),
+        "n=100, m=10, 41 instances, batch 256": (setting(FORTY_ONE, 100), 10, 256, 12),
+        "n=400, m=30, 50 instances, batch 1,024": (setting(FIFTY, 400), 30, 1024, 2),
+    }
+    for name, (distribution, hidden, batch_size, count) in cases.items():
+        same = {"steps": count, "batch_size": batch_size}
+        model = ReLUOutputModel(distribution.instances, distribution.features, hidden)
+        contenders = (
+            lambda: usual_loop(distribution, hidden, 0, **same),  # noqa: B023, called in this turn of the loop
+            lambda: train(model, distribution, record=1, progress=False, **same),  # noqa: B023
+            lambda: products(distribution, hidden, **same),  # noqa: B023
+        )
+        times = [[seconds(run)[0] / count * 1e3 for run in contenders] for _ in range(rounds + 1)][1:]
+        usual, ours, floor = (median(column) for column in zip(*times))
+        yield f"one step with its loss, {name}", "ms", [None, usual, ours, floor], ""
+
+
+def exact(rounds=5):
+    """Microseconds a model and step of exact descents, as the phase diagrams use them."""
+    for name, features, hidden, points, count in (("n=2, m=1", 2, 1, 40, 40), ("n=3, m=2", 3, 2, 20, 20)):
+        density, ratio = (
+            axis.flatten()
+            for axis in torch.meshgrid(
+                torch.logspace(0, -2, points, dtype=torch.float64),
+                torch.logspace(-1, 1, points, dtype=torch.float64),
+                indexing="ij",
+            )
+        )
+        importance = torch.ones(len(ratio), features, dtype=torch.float64)
+        importance[:, -1] = ratio
+        distribution = FeatureDistribution(density[:, None], importance).with_restarts(10)
+        start = ReLUOutputModel(distribution.instances, features, hidden, dtype=torch.float64, init_scale=0.3)
+        train(start, distribution, exact=True, steps=100, lr=0.05, progress=False)  # part of the way, as in a descent
+
+        def ours(start=start, distribution=distribution, count=count):
+            model = start.select(slice(None))
+            train(model, distribution, exact=True, steps=count, lr=1e-3, progress=False)
+
+        def accurate(start=start, distribution=distribution, count=count):
+            """The same descent on the loss and gradient that are good to 1e-9 at every step."""
+            model = start.select(slice(None))
+            optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
+            for _ in range(count):
+                optimizer.zero_grad()
+                expected_loss(model.W, model.b, distribution).sum().backward()
+                optimizer.step()
+
+        times = [[seconds(run)[0] for run in (accurate, ours)] for _ in range(rounds + 1)][1:]
+        accurate_time, our_time = (median(c) / count / distribution.instances * 1e6 for c in zip(*times))
+        note = "first column: with loss and gradient to 1e-9 at each step"
+        yield f"exact descent, {name}: a model and step", "µs", [accurate_time, None, our_time, None], note
+    took, _ = seconds(million_models)
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    yield "1,048,576 models n=2, m=1, exact, 300 steps", "s", [None, None, took, None], f"peak memory {memory:.2f} GB"
+
+
+def million_models():
+    """The largest diagram published: 256 x 256 points, 16 restarts."""
+    density = torch.logspace(0, -2, 256, dtype=torch.float64).repeat_interleave(256)
+    ratio = torch.logspace(-1, 1, 256, dtype=torch.float64).repeat(256)
+    importance = torch.stack((torch.ones_like(ratio), ratio), dim=1)
+    distribution = FeatureDistribution(density[:, None], importance)
+    return train_best(ReLUOutputModel, distribution, 1, restarts=16, exact=True, steps=300, lr=0.05, init_scale=0.3)
+
+
+def instances(rounds=5):
+    """Microseconds an instance of a step, from few instances to many."""
+    for features, hidden, batch_size in ((20, 5, 256), (2, 1, 64)):
+        figures = []
+        for count in (100, 1000, 10_000, 100_000):
+            distribution = FeatureDistribution(0.1, features=features, instances=count)
+            model = ReLUOutputModel(count, features, hidden)
+            count_of_steps = max(1, 20_000 // count)
+            train(model, distribution, steps=1, batch_size=batch_size, progress=False)
+            times = [
+                seconds(train, model, distribution, steps=count_of_steps, batch_size=batch_size, progress=False)[0]
+                for _ in range(rounds)
+            ]
+            figures.append(f"{count:,}: {median(times) / (count_of_steps + 1) / count * 1e6:.2f}")
+        yield (
+            f"a step of one instance, n={features}, m={hidden}, batch {batch_size}",
+            "µs",
+            [None] * 4,
+            "; ".join(figures),
+        )
+
+
+GROUPS = {"losses": losses, "steps": steps, "exact": exact, "instances": instances}
+
+
+def row(name, unit, figures, note):
+    """A line of the Markdown table."""
+    usual, same, ours, floor = figures
+    cells = ["" if value is None else f"{value:.3g} {unit}" for value in figures]
+    ratios = []
+    if ours is not None:
+        ratios = [f"{value / ours:.1f}" for value in (usual, same) if value is not None]
+    over_floor = "" if floor is None or ours is None else f"{ours / floor:.1f}"
+    return "| " + " | ".join([name, *cells, " / ".join(ratios), over_floor, note]) + " |"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=GROUPS, help="one group of rows")
+    parser.add_argument("--seeds", type=int, default=3, help="seeds of the rows to the losses (default 3)")
+    parser.add_argument("--write", action="store_true", help="put the table into the README")
+    arguments = parser.parse_args()
+    if arguments.write and arguments.only:
+        parser.error("argument --write: expected the whole table, got --only")
+    lines = [
+        f"{torch.get_num_threads()} threads, torch {torch.__version__}",
+        "",
+        "| work | usual | usual, our settings | ours | products | times faster | over products | |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    print("\n".join(lines), flush=True)
+    for name in [arguments.only] if arguments.only else GROUPS:
+        for figures in GROUPS[name](arguments.seeds) if name == "losses" else GROUPS[name]():
+            lines.append(row(*figures))
+            print(lines[-1], flush=True)
+    if arguments.write:
+        before, rest = README.read_text().split(MARKS[0])
+        README.write_text("".join((before, MARKS[0], "\n".join(lines), "\n", MARKS[1], rest.split(MARKS[1])[1])))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,208 @@
+"""Descents: the best solutions of a small model by following its exact loss downhill.
+
+From many small random weights, from a start of each kind, and handed on along a line of inputs that change little from
+one point to the next, so that two kinds of solutions can be followed to where their losses cross. Models trained on
+samples check what descent found.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
+
+from expected_loss import expected_loss
+from features import check_count, check_positive
+from models import ReLUOutputModel
+from training import train, train_best
+
+SAME_LOSS = 1e-3  # losses closer than this, relative, are the same minimum
+INSIDE = 13  # points on which a gap between neighbours is searched for a crossing, ends included
+GENTLE = 1e-2  # learning rate at which a descent stays in the basin that it starts in
+
+
+def ignored_loss(weight, density):
+    """Loss of a feature that is not represented, its bias at its mean s/2: I (s/3 - s^2/4).
+
+    density: the probability s that the feature is active; of k anticorrelated features that of a set over k
+    """
+    return weight * (density / 3 - density**2 / 4)
+
+
+def descend(W, b, distribution, *, steps, lr, progress=False):
+    """Follow the exact loss downhill from given weights -> ReLUOutputModel, losses (instances,)."""
+    model = ReLUOutputModel.from_weights(W, b)
+    history = train(model, distribution, exact=True, steps=steps, lr=lr, progress=progress)
+    return model, history.losses[-1]
+
+
+# Many runs of one setting
+
+
+class Solutions(NamedTuple):
+    """Weights and their exact losses."""
+
+    W: torch.Tensor  # (instances, runs, hidden, features), or of the best run alone (instances, hidden, features)
+    loss: torch.Tensor  # (instances, runs) or (instances,)
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How models are trained on samples to check exact optima with."""
+
+    restarts: int = 8
+    steps: int = 1500
+    batch_size: int = 256
+    lr: float = 3e-2
+
+    def __post_init__(self):  # it comes last in an experiment, where an error would be late
+        for name in ("restarts", "steps", "batch_size"):
+            check_count(name, getattr(self, name))
+        check_positive("lr", self.lr)
+
+
+def small_weights(distribution, hidden, runs, *, seed, init_scale=0.1):
+    """Random W (instances, runs, hidden, features) to start from."""
+    shape = distribution.instances * runs, distribution.features, hidden
+    model = ReLUOutputModel(*shape, seed=seed, dtype=torch.float64, init_scale=init_scale)
+    return model.W.detach().unflatten(0, (-1, runs))
+
+
+def random_descents(distribution, hidden, runs, *, steps, seed, progress=False):
+    """Exact descents from small random weights -> Solutions of all runs."""
+    W = small_weights(distribution, hidden, runs, seed=seed).flatten(0, 1)
+    repeated = distribution.with_restarts(runs)
+    model, loss = descend(W, 0 * W[:, 0], repeated, steps=steps, lr=0.1, progress=progress)
+    return Solutions(model.W.detach().unflatten(0, (-1, runs)), loss.view(-1, runs))
+
+
+def sampled_best(distribution, hidden, sampling, *, seed=0, device="cpu", progress=False):
+    """The best of several models trained on samples, as `sampling` says -> Solutions, with their exact losses."""
+    inputs, settings = distribution.to(device), {"seed": seed, "progress": progress, **vars(sampling)}
+    model, _ = train_best(ReLUOutputModel, inputs, hidden, **settings)
+    W, b = model.W.detach().cpu().double(), model.b.detach().cpu().double()
+    return Solutions(W, expected_loss(W, b, distribution))
+
+
+# The best solution of each kind
+
+
+class Kinds(NamedTuple):
+    """The best solution found of each kind at each point; where a kind has none its loss is infinite."""
+
+    W: torch.Tensor  # (points, kinds, hidden, features)
+    b: torch.Tensor  # (points, kinds, features)
+    loss: torch.Tensor  # (points, kinds)
+
+
+class Crossings(NamedTuple):
+    """Where the losses of two kinds cross along a line of points, all (crossings,), in the order of the points."""
+
+    line: torch.Tensor  # which line
+    position: torch.Tensor  # in points along the line, as 3.5 is half-way from point 3 to 4
+    below: torch.Tensor  # the best kind before and after
+    above: torch.Tensor
+
+
+def best_of_kinds(W, b, distribution, lines, kind, kinds, *, steps, lr, worth=math.inf, progress=True):
+    """Descend from several starts at each point, sort the solutions by kind, and hand each kind on along the line.
+
+    W:            (points, starts, hidden, features), b (points, starts, features): where to start
+    distribution: of one instance a point; points along a line differ little, `lines` of equal length follow each other
+    kind:         W (instances, hidden, features) -> (instances,): index of a kind below `kinds`, anything else for none
+    worth:        solutions of a loss above this many times the lowest are not followed
+
+    A kind that was found at one point and not at its neighbour is followed there, as far as it goes: where it ends it
+    has ceased to be a local minimum, or nearly so, and falls into another kind.
+    -> Kinds. Raises ValueError where the points are not divisible by the lines or do not match the distribution.
+    """
+    points, starts = W.shape[:2]
+    if points % lines:
+        raise ValueError(f"lines: expected a divisor of {points} points, got {lines}")
+    repeated = distribution.with_restarts(starts)
+    model, losses = descend(W.flatten(0, 1), b.flatten(0, 1), repeated, steps=steps, lr=lr, progress=progress)
+    W, b = (value.detach().unflatten(0, (points, starts)) for value in (model.W, model.b))
+    losses = losses.view(points, starts)
+    of_kind = kind(W.flatten(0, 1)).view(points, starts, 1) == torch.arange(kinds)
+    lowest, at = torch.where(of_kind, losses[:, :, None], torch.inf).min(dim=1)  # (points, kinds)
+    every = torch.arange(points)[:, None]
+    found = Kinds(W[every, at], b[every, at], lowest)
+    fresh = lowest.isfinite()
+    while fresh.any():
+        fresh = _hand_on(found, fresh, distribution, lines, kind, worth, steps)
+    return found
+
+
+def _hand_on(found, fresh, distribution, lines, kind, worth, steps):
+    """Follow kinds found freshly (points, kinds) to neighbours that lack them, in place; where that succeeded."""
+    points = len(fresh)
+    succeeded = torch.zeros_like(fresh)
+    along = torch.arange(points).view(lines, -1)
+    low, high = along[:, :-1].flatten(), along[:, 1:].flatten()
+    source, to = torch.cat((low, high)), torch.cat((high, low))  # of every step along a line
+    low_enough = found.loss[source] <= worth * found.loss.amin(dim=1)[to, None]
+    step, of = (fresh[source] & low_enough & found.loss[to].isinf()).nonzero().T
+    if not len(step):
+        return succeeded
+    source, to = source[step], to[step]
+    model, losses = descend(found.W[source, of], found.b[source, of], distribution.select(to), steps=steps, lr=GENTLE)
+    W, b = model.W.detach(), model.b.detach()
+    for k in (kind(W) == of).nonzero()[:, 0].tolist():
+        place = to[k], of[k]
+        if losses[k] < found.loss[place]:  # from either side
+            found.W[place], found.b[place], found.loss[place] = W[k], b[k], losses[k]
+            succeeded[place] = True
+    return succeeded
+
+
+def crossings(found, distribution, lines, kind, *, steps):
+    """Where the losses of two kinds cross, between neighbouring points of different best kind -> Crossings.
+
+    Both kinds are followed across the gap, from either end, at INSIDE points whose densities lie logarithmically
+    between the neighbours'. The crossing is where their difference changes its sign, interpolated between two of these:
+    it is known to 1 / (INSIDE - 1) of the gap at worst. Where a kind ends before the losses cross there is none.
+    """
+    lowest, best = (values.view(lines, -1) for values in found.loss.min(dim=1))
+    known = lowest.isfinite()
+    line, gap = ((best.diff(dim=1) != 0) & known[:, 1:] & known[:, :-1]).nonzero().T
+    if not len(gap):
+        return Crossings(line, gap.double(), gap, gap)
+    ends = (line * best.shape[1] + gap)[:, None] + torch.arange(2)  # (gaps, 2), into the points
+    kinds = best.flatten()[ends]  # (gaps, 2)
+    below, above = _followed(found, distribution, ends, kinds, kind, steps).unbind(dim=1)
+    ahead = below - above  # (gaps, INSIDE): below zero before the crossing, above after it
+    crossed = (ahead[:, :-1] <= 0) & (ahead[:, 1:] > 0) & ahead[:, :-1].isfinite() & ahead[:, 1:].isfinite()
+    first = crossed.int().argmax(dim=1, keepdim=True)
+    before, after = (ahead.gather(1, at)[:, 0] for at in (first, first + 1))
+    position = gap + (first[:, 0] + before / (before - after)) / (INSIDE - 1)
+    return Crossings(*(values[crossed.any(dim=1)] for values in (line, position, *kinds.T)))
+
+
+def _followed(found, distribution, ends, kinds, kind, steps):
+    """Losses of two kinds across each gap, followed from either end, the lower of both: (gaps, 2 kinds, INSIDE)."""
+    shape = len(ends), 2, 2, INSIDE  # of kinds, of ends to start from
+    end = ends[:, None, :, None].expand(shape).flatten()
+    of = kinds[:, :, None, None].expand(shape).flatten()
+    low, high = distribution.density[ends].unbind(dim=1)  # (gaps, features)
+    share = torch.linspace(0, 1, INSIDE, dtype=torch.float64)[:, None]
+    between = low[:, None] ** (1 - share) * high[:, None] ** share  # (gaps, INSIDE, features)
+    density = between[:, None, None].expand(*shape, -1).reshape(len(end), -1)
+    losses = found.loss[end, of]
+    there = losses.isfinite()  # at this end the kind was found
+    end, of = end[there], of[there]
+    inputs = replace(distribution.select(end), density=density[there])
+    model, followed = descend(found.W[end, of], found.b[end, of], inputs, steps=steps, lr=GENTLE)
+    losses[there] = torch.where(kind(model.W.detach()) == of, followed, torch.inf)
+    return losses.view(shape).amin(dim=2)
+
+
+def values_at(line, position):
+    """Values at fractional positions (crossings,) along logarithmic lines (crossings, points): (crossings,)."""
+    below = position.long().clamp(max=line.shape[1] - 2)[:, None]
+    low, high = line.gather(1, below)[:, 0], line.gather(1, below + 1)[:, 0]
+    return low * (high / low) ** (position - below[:, 0])
+
+
+def precision(line):
+    """To what share the place of a crossing along a logarithmic line (points,) is known."""
+    return ((line[1] / line[0]) ** (1 / (INSIDE - 1)) - 1).item()

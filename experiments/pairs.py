@@ -1,0 +1,119 @@
+"""Sets of two features in the plane: where correlated and anticorrelated features lie (paper, Section 4).
+
+Two correlated sets: the members of each are orthogonal. Two anticorrelated sets: antipodal. Three correlated sets: side
+by side. Solved by exact descent from many random weights, and checked by training on samples.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import torch
+
+from descents import Sampling, Solutions, ignored_loss, random_descents, sampled_best
+from features import FeatureDistribution
+from geometry import SAME_COSINE, oriented, represented, set_cosines, side_by_side
+from visualization import set_arrows
+
+
+@dataclass(frozen=True)
+class Settings:
+    features: int = 4
+    correlation: str = "correlated"
+    densities: tuple[float, ...] = (0.02, 0.2)
+    runs: int = 32  # exact descents at each density
+    steps: int = 400
+    sampling: Sampling = field(default_factory=Sampling)
+
+
+class Result(NamedTuple):
+    density: torch.Tensor  # (densities,)
+    W: torch.Tensor  # (densities, runs, 2, features)
+    loss: torch.Tensor  # (densities, runs)
+    ignored: torch.Tensor  # (densities,): loss of one feature that is not represented
+    sampled: Solutions  # (densities, ...): the best model at each
+
+
+def run(settings, *, seed=0, device="cpu", progress=True):
+    """Exact losses are computed on the CPU; the device trains the samples."""
+    density = torch.tensor(settings.densities, dtype=torch.float64)
+    kind = {"features": settings.features, "set_size": 2, "correlation": settings.correlation}
+    inputs = FeatureDistribution(density[:, None], **kind)
+    how = {"steps": settings.steps, "seed": seed, "progress": progress}
+    descended = random_descents(inputs, 2, settings.runs, **how)
+    sampled = sampled_best(inputs, 2, settings.sampling, seed=seed, device=device)
+    active = 2 * inputs.moments()[0][:, 0]  # how often a feature is: its mean is half of that
+    return Result(density, *descended, ignored_loss(1, active), sampled)
+
+
+# The arrangements
+
+
+def orthogonal(W):
+    """Whether the members of every pair are orthogonal, all represented: (instances,), bool."""
+    return (set_cosines(W, 2)[0].abs() < SAME_COSINE).all(dim=1) & represented(W).all(dim=1)
+
+
+def antipodal(W):
+    """Whether the members of every pair are antipodal, all represented: (instances,), bool."""
+    return (set_cosines(W, 2)[0] < SAME_COSINE - 1).all(dim=1) & represented(W).all(dim=1)
+
+
+class Case(NamedTuple):
+    """What the paper sees in W: the name of the arrangement, and which instances show it."""
+
+    name: str
+    shown: Callable
+    settings: Settings
+
+
+CASES = (
+    Case("orthogonal", orthogonal, Settings()),
+    Case("antipodal", antipodal, Settings(correlation="anticorrelated")),
+    Case("side by side", lambda W: side_by_side(W, 2), Settings(features=6)),
+)
+QUICK = tuple(replace(case.settings, runs=3, steps=40, sampling=Sampling(2, 200, 64)) for case in CASES)
+
+
+def shown(result, case):
+    """Which runs show what the paper sees: (densities, runs), bool."""
+    return case.shown(result.W.flatten(0, 1)).view_as(result.loss)
+
+
+def optimum(result):
+    """The run of lowest loss at each density: (densities,)."""
+    return result.loss.argmin(dim=1)
+
+
+def optimum_shows(result, case):
+    """At which densities the optimum shows what the paper sees: (densities,), bool."""
+    return shown(result, case).gather(1, optimum(result)[:, None])[:, 0]
+
+
+def best_with(result, case):
+    """Lowest loss with and without the arrangement: each (densities,), infinite where none was seen."""
+    which = shown(result, case)
+    return tuple(torch.where(chosen, result.loss, torch.inf).amin(dim=1) for chosen in (which, ~which))
+
+
+def angles(result):
+    """Degrees between the members of each set in the optimum, ascending: (densities, sets)."""
+    W = result.W[torch.arange(len(result.W)), optimum(result)]
+    return set_cosines(W, 2)[0].clamp(-1, 1).acos().rad2deg().sort(dim=1).values
+
+
+def figure(results, runs=3):
+    """The optimum and the first runs of each of CASES at each density, oriented alike, with their losses."""
+    rows = {}
+    for case, result in zip(CASES, results):
+        shares, panels, titles = shown(result, case).double().mean(dim=1), [], []
+        losses = result.loss / result.ignored[:, None]
+        for density, W, loss in zip(result.density.tolist(), result.W, losses):
+            chosen = torch.cat((loss.argmin()[None], torch.arange(min(runs, len(loss)))))
+            panels.append(oriented(W[chosen]))
+            names = [f"density {density:g}\noptimum", *(f"\nrun {run}" for run in range(runs))]
+            titles += [f"{which}: {value:.2f}" for which, value in zip(names, loss[chosen].tolist())]
+        seen = " and ".join(f"{share:.0%}" for share in shares)
+        rows[f"{case.settings.correlation}:\n{case.name} in\n{seen}"] = torch.cat(panels), titles
+    note = "above: exact loss, in features that are not represented; dot and ring: the members of a set"
+    return set_arrows(rows, note)

@@ -1,0 +1,232 @@
+"""What becomes of the last feature of a small trained model, as density and its relative importance change?
+
+Section 3 of the paper: it is not represented, in superposition, or has a dedicated dimension, with sharp boundaries
+between the three phases. The paper's two diagrams are of n=2, m=1 and n=3, m=2: ten models are trained for each point,
+the one of highest loss is discarded, the rest averaged. `figure` draws that beside the best restart, the named
+solutions, the exact optimum (the result of `exact_optimum` on the same grid) and the share of restarts that reach it;
+`study_figure` shows which settings of the training make the averages noisy.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from matplotlib.colors import to_rgb
+from torch import Tensor
+
+import phases
+from descents import SAME_LOSS, descend, ignored_loss
+from expected_loss import expected_loss
+from models import ReLUOutputModel
+from training import best_restart, train
+from visualization import BLANK, DEDICATED, FAINT, INK, SHARED, SUPERPOSITION, SUPERPOSITION_LABEL, WIDTH
+
+
+@dataclass(frozen=True)
+class Settings:
+    features: int = 2  # 2 in one hidden dimension, or 3 in two
+    points: int = 40  # on either axis
+    restarts: int = 10
+    steps: int = 500
+    batch_size: int = 64
+    lr: float = 0.1
+    init_scale: float = 0.3
+    exact: bool = False  # descend on the exact loss, without the noise of samples
+
+    def __post_init__(self):
+        phases.check_features(self.features)
+
+
+THREE = Settings(features=3, lr=0.2)
+QUICK = Settings(points=6, steps=100)
+QUICK_THREE = replace(THREE, points=6, steps=100)
+
+STUDY = {  # what is changed, one at a time, in the training of the diagrams
+    "as in the diagrams": {},
+    "learning rate 0.01": {"lr": 0.01},
+    "learning rate 0.5": {"lr": 0.5},
+    "initial weights 0.03": {"init_scale": 0.03},
+    "initial weights 1": {"init_scale": 1.0},
+    "more noise: batch of 8": {"batch_size": 8},
+    "no noise: exact loss": {"exact": True},
+}
+
+
+def study(settings, changes=STUDY):
+    """Settings with each change of STUDY made to them, in order."""
+    return tuple(replace(settings, **STUDY[name]) for name in changes)
+
+
+class Result(NamedTuple):
+    density: Tensor  # (points^2,), as `phases.grid` has them
+    ratio: Tensor  # (points^2,)
+    W: Tensor  # (points^2, restarts, hidden, features)
+    loss: Tensor  # (points^2, restarts), exact, as trained
+    settled: Tensor  # (points^2, restarts), exact, at the bottom of the basin in which training ended
+
+
+def run(settings, *, seed=0, device="cpu", progress=True):
+    """Train restarts at every point of the diagram and measure their exact losses -> Result."""
+    density, ratio = phases.grid(settings.points)
+    features, restarts = settings.features, settings.restarts
+    distribution = phases.grid_distribution(features, density, ratio).with_restarts(restarts)
+    model = ReLUOutputModel(
+        distribution.instances, features, features - 1, seed=seed, device=device, init_scale=settings.init_scale
+    )
+    train(
+        model,
+        distribution.to(device),
+        steps=settings.steps,
+        batch_size=settings.batch_size,
+        lr=settings.lr,
+        exact=settings.exact,
+        seed=seed,
+        progress=progress,
+    )
+    W, b = model.W.detach().cpu().double(), model.b.detach().cpu().double()
+    loss = expected_loss(W, b, distribution)
+    settled = descend(W, b, distribution, steps=200, lr=1e-2, progress=progress)[1]
+    return Result(density, ratio, W.unflatten(0, (-1, restarts)), loss.view(-1, restarts), settled.view(-1, restarts))
+
+
+# Diagrams: phases.LastFeature at each point
+
+
+def named(result):
+    """In the best named solution."""
+    features = result.W.shape[-1]
+    return phases.last_feature(phases.best_named(features, result.density, result.ratio)[1])
+
+
+def averaged(result):
+    """Mean of all restarts but the worst, as the paper averages them."""
+    kept = torch.ones_like(result.loss).scatter_(1, result.loss.argmax(dim=1, keepdim=True), 0)
+    shown = phases.last_feature(result.W.flatten(0, 1))
+    return phases.LastFeature(*((v.view_as(kept) * kept).sum(dim=1) / kept.sum(dim=1) for v in shown))
+
+
+def best(result):
+    """In the restart of lowest loss."""
+    return phases.last_feature(best_weights(result))
+
+
+def best_weights(result):
+    """W of the restart of lowest loss: (points^2, hidden, features)."""
+    return result.W.flatten(0, 1)[best_restart(result.loss.flatten(), result.loss.shape[1])]
+
+
+# Numbers; optimum: the result of `exact_optimum` on the same grid
+
+
+def agreement(first, second):
+    """Share of points at which two diagrams show the same phase."""
+    return (phases.phase(*first) == phases.phase(*second)).double().mean().item()
+
+
+def phase_shares(diagram):
+    """Share of points in each of phases.PHASES: (3,)."""
+    return torch.bincount(phases.phase(*diagram), minlength=3) / len(diagram.norm)
+
+
+def in_global_optimum(result, optimum):
+    """Restarts whose basin is that of the global optimum: (points^2, restarts)."""
+    return result.settled <= optimum.loss[:, None] * (1 + SAME_LOSS)
+
+
+def excess(result, optimum):
+    """Share of the loss above the optimum, over all models, that local minima cost; the rest is noise within basins."""
+    scale = ignored_loss(1, result.density)[:, None]
+    minima, noise = (result.settled - optimum.loss[:, None]) / scale, (result.loss - result.settled) / scale
+    return (minima.sum() / (minima.sum() + noise.sum()).clamp(min=1e-12)).item()
+
+
+def success(result, optimum):
+    """Share of restarts in the global optimum; agreement of the mean and of the best restart with it."""
+    exact = phases.last_feature(optimum.W)
+    reached = in_global_optimum(result, optimum).double().mean().item()
+    return reached, agreement(averaged(result), exact), agreement(best(result), exact)
+
+
+STUDY_MEASURES = {  # the three that `success` returns, and their colours
+    "restarts in the global optimum": FAINT,
+    "points where the mean agrees with the exact optimum": DEDICATED,
+    "points where the best restart agrees": SHARED,
+}
+
+
+# Figures
+
+
+def figure(result, optimum):
+    """Four diagrams, the share of restarts in the global optimum, and the key to the colours."""
+    drawn, axes = plt.subplots(2, 3, figsize=(WIDTH, 7.4), layout="constrained")
+    diagrams = {
+        "named solutions": named(result),
+        "exact optimum": phases.last_feature(optimum.W),
+        "trained: mean of all but the worst": averaged(result),
+        "trained: best restart": best(result),
+    }
+    for ax, (title, diagram) in zip(axes[:, :2].flat, diagrams.items()):
+        colours = phase_colours(*(_image(values) for values in diagram))
+        _over_grid(result, colours, ax).axes.set_title(title)
+    share = in_global_optimum(result, optimum).double().mean(dim=1)
+    mesh = _over_grid(result, _image(share).numpy(), axes[1, 2], cmap="cividis", vmin=0, vmax=1)
+    axes[1, 2].set_title("restarts in the global optimum")
+    drawn.colorbar(mesh, ax=axes[1, 2], label="share of restarts", fraction=0.046)
+    phase_key(axes[0, 2])
+    return drawn
+
+
+def phase_colours(norm, superposition):
+    """RGB of a feature by norm (strength) and superposition (hue), any shape -> (..., 3)."""
+    strength = norm.clamp(0, 1).numpy()[..., None]
+    hue = np.asarray(SUPERPOSITION(superposition.clamp(0, 1).numpy()))[..., :3]
+    return (1 - strength) * np.array(to_rgb(BLANK)) + strength * hue
+
+
+def phase_key(ax):
+    """What the colours of a phase diagram mean."""
+    norm, superposition = torch.meshgrid(torch.linspace(0, 1, 60), torch.linspace(0, 1, 60), indexing="ij")
+    ax.imshow(phase_colours(norm, superposition), origin="lower", extent=(0, 1, 0, 1), aspect="equal")
+    for x, y, text, colour in (
+        (0.5, 0.12, "not represented", INK),
+        (0.27, 0.9, "dedicated\ndimension", "white"),
+        (0.77, 0.9, "in\nsuperposition", INK),
+    ):
+        ax.text(x, y, text, ha="center", va="center", color=colour, fontsize=9)
+    ax.set(title="last feature", xlabel=SUPERPOSITION_LABEL.split(" (")[0], ylabel=r"norm $\|W_i\|$")
+
+
+def _image(values):
+    """(points^2,) -> (importances, densities)."""
+    return values.view(math.isqrt(len(values)), -1).T
+
+
+def _over_grid(result, image, ax, **colours):
+    """An image (importances, densities[, 3]) over logarithmic axes, sparser to the right -> its mesh."""
+    x, y = _image(result.density)[0].numpy(), _image(result.ratio)[:, 0].numpy()
+    mesh = ax.pcolormesh(x, y, image, shading="nearest", rasterized=True, **colours)
+    ax.set(xscale="log", yscale="log", xlim=(x.max(), x.min()), ylim=(y.min(), y.max()))
+    ax.set(xlabel="density $1-S$ (log scale)", ylabel="relative importance $r$ (log scale)")
+    return mesh
+
+
+def study_figure(panels, changes=STUDY):
+    """What training settings do to the diagrams; panels: the results of `study` and their one optimum, for each n."""
+    drawn, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 3.6), layout="constrained", sharey=True)
+    rows = np.arange(len(changes))
+    for ax, (results, optimum) in zip(axes, panels):
+        measured = [success(result, optimum) for result in results]
+        for (label, colour), column, shift in zip(STUDY_MEASURES.items(), zip(*measured), (-0.25, 0, 0.25)):
+            ax.barh(rows + shift, column, height=0.23, color=colour, label=label)
+        ax.axvline(0.95, color=INK, linewidth=0.8, linestyle=":")
+        hidden, features = optimum.W.shape[1:]
+        ax.set(title=f"$n={features}$, $m={hidden}$", xlim=(0, 1), xlabel="share (dotted line: 0.95)")
+        ax.set(yticks=rows, yticklabels=changes)
+    axes[0].set_ylabel("change in the training")
+    axes[0].invert_yaxis()
+    drawn.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return drawn

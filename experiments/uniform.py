@@ -1,0 +1,253 @@
+"""Uniform superposition: equally important features, trained at one density after another, arrange as polytopes.
+
+The paper's first question in Section 4: n=400, m=30, over 1/(1-S). Its two figures show dimensions per feature
+D* = m / ||W||_F^2, sticky at 1 and 1/2, and the dimensionality of every feature, which clusters where polytopes are.
+Fewer features, trained for longer, show all five polytopes in one sweep (LONG); SEARCHES are where each is found best,
+STUDY what more steps do to dense features, MAP how features per dimension decide.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+
+from features import FeatureDistribution
+from geometry import dimensionality, dimensions_per_feature, represented
+from models import ReLUOutputModel
+from packing import logarithmic, sampled_benefit
+from polytopes import PAPER_POLYTOPES, POLYTOPES, tegum_factors
+from training import train
+from visualization import (
+    INK,
+    SHARED,
+    WIDTH,
+    dimensionality_scatter,
+    geometry_graph,
+    in_palette,
+    polytope_areas,
+    polytope_colour,
+    polytope_legend,
+)
+
+SHARD = 20  # points of a cell
+FOUND = 0.05  # a polytope is present at a density where more than this share of the represented features are in it
+NEAR = 0.01  # a dimensionality no further from a polytope's is near it
+SHOWN = (1.5, 1.62, 2.9, 4.7, 5.5)  # 1/(1-S) of the models drawn as graphs
+
+
+@dataclass(frozen=True)
+class Settings:
+    features: int = 400
+    hidden: int = 30
+    inverse_density: tuple[float, ...] = logarithmic(1, 20, 50)  # 1/(1-S), a point each
+    restarts: int = 1  # models at each point
+    steps: int = 4000
+    batch_size: int = 256
+    lr: float = 5e-3
+    init_scale: float = 0.03
+    first: int = 0  # points of the sweep before these, so that a part of it starts from the weights of its own place
+
+
+LONG = Settings(
+    features=100, hidden=10, steps=20_000, lr=6e-3, init_scale=0.1,
+    inverse_density=(  # finest where one polytope gives way to another
+        *logarithmic(1.1, 1.75, 15), *logarithmic(1.9, 3.6, 6), *logarithmic(3.8, 6, 18), 7.0, 8.0,
+    ),
+)  # fmt: skip
+CROWDED = Settings(restarts=10, steps=5000, batch_size=512, lr=1e-2, init_scale=0.1)  # n as large as polytopes need
+SEARCHES = (  # one of each of PAPER_POLYTOPES
+    replace(CROWDED, features=24, hidden=18, inverse_density=(2.0,)),
+    replace(CROWDED, features=18, hidden=12, inverse_density=(1.6,)),
+    replace(CROWDED, features=24, hidden=12, inverse_density=(3.0,)),
+    replace(LONG, features=200, hidden=20, inverse_density=(4.4,), restarts=10, steps=6000, lr=5e-3),
+    replace(CROWDED, features=24, hidden=9, inverse_density=(5.6,), steps=10_000, lr=5e-3),
+)
+STUDY = tuple(
+    replace(LONG, inverse_density=(1.5,), restarts=10, steps=steps, lr=3e-3)
+    for steps in (2500, 5000, 10_000, 20_000, 40_000)
+)
+MAP_DENSITIES = (1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.75, 2.0, 2.5, 3.0, 3.5, 4.0, 4.4, 4.8, 5.4, 6.0)
+MAP = tuple(
+    replace(LONG, features=features, hidden=12, inverse_density=MAP_DENSITIES, steps=10_000)
+    for features in (16, 18, 24, 36, 60, 120)
+)
+QUICK = Settings(60, 10, logarithmic(1, 20, 8), steps=400, batch_size=128, lr=1e-2)
+QUICK_LONG = Settings(24, 9, logarithmic(1, 8, 6), steps=400, batch_size=128, lr=2e-2, init_scale=0.1)
+QUICK_SEARCHES = (replace(QUICK_LONG, inverse_density=(3.0,), restarts=2, steps=200),) * len(PAPER_POLYTOPES)
+QUICK_STUDY = tuple(replace(QUICK_LONG, inverse_density=(1.5,), restarts=2, steps=steps) for steps in (50, 100))
+QUICK_MAP = tuple(replace(QUICK_LONG, features=n, inverse_density=(1.5, 3.0), steps=200) for n in (12, 24))
+
+
+class Result(NamedTuple):
+    inverse_density: torch.Tensor  # (points,)
+    steps: torch.Tensor  # ()
+    W: torch.Tensor  # (points, restarts, hidden, features)
+    benefit: torch.Tensor  # (points, restarts): see packing.py
+
+
+def run(settings, *, seed=0, device="cpu", progress=True):
+    inverse_density = torch.tensor(settings.inverse_density, dtype=torch.float64)
+    distribution = FeatureDistribution(1 / inverse_density[:, None], features=settings.features)
+    distribution = distribution.with_restarts(settings.restarts).to(device)
+    before = settings.first * settings.restarts
+    shape = before + distribution.instances, settings.features, settings.hidden
+    model = ReLUOutputModel(*shape, seed=seed, device=device, init_scale=settings.init_scale)
+    model = model.select(slice(before, None))
+    how = {"steps": settings.steps, "batch_size": settings.batch_size, "lr": settings.lr}
+    train(model, distribution, seed=seed, progress=progress, **how)
+    W, benefit = (
+        values.detach().cpu().unflatten(0, (-1, settings.restarts))
+        for values in (model.W, sampled_benefit(model, distribution))
+    )
+    return Result(inverse_density, torch.tensor(settings.steps), W, benefit)
+
+
+def shards(settings):
+    """The sweep in parts of SHARD points."""
+    points = settings.inverse_density
+    return [
+        replace(settings, inverse_density=points[k : k + SHARD], first=settings.first + k)
+        for k in range(0, len(points), SHARD)
+    ]
+
+
+def joined(results):
+    inverse_density, steps, W, benefit = zip(*results)
+    return Result(torch.cat(inverse_density), steps[0], torch.cat(W), torch.cat(benefit))
+
+
+# What the models show
+
+
+def shares(result):
+    """{polytope: share of the represented features in it, of all restarts}, tensors (points,)."""
+    counted = [
+        Counter(factor.polytope for W in models for factor in tegum_factors(W) for _ in factor.features)
+        for models in result.W
+    ]
+    return {
+        polytope: torch.tensor([of[polytope] / max(of.total(), 1) for of in counted], dtype=torch.float64)
+        for polytope in (*POLYTOPES, "irregular")
+        if any(polytope in of for of in counted)
+    }
+
+
+def windows(result):
+    """{polytope: lowest, highest 1/(1-S)} at which more than FOUND of the represented features are in it."""
+    present = {polytope: result.inverse_density[share > FOUND] for polytope, share in shares(result).items()}
+    return {polytope: (at.min().item(), at.max().item()) for polytope, at in present.items() if len(at)}
+
+
+def centre(result, polytope):
+    """Geometric mean of 1/(1-S), weighted by the share of features in a polytope; None where it is not present."""
+    share = shares(result).get(polytope, torch.zeros(1))
+    if not (share > FOUND).any():
+        return None
+    return ((result.inverse_density.log() * share).sum() / share.sum()).exp().item()
+
+
+def models_with(result, polytope):
+    """Share of the models in which a polytope is found."""
+    models = result.W.flatten(0, 1)
+    return sum(any(factor.polytope == polytope for factor in tegum_factors(W)) for W in models) / len(models)
+
+
+def near(result, polytope):
+    """Share of the represented features whose dimensionality is within NEAR of a polytope's."""
+    W = result.W.flatten(0, 1)
+    values = dimensionality(W)[represented(W)]
+    close = (values - POLYTOPES[polytope].dimensionality).abs() < NEAR
+    return close.sum().item() / max(len(values), 1)
+
+
+def sticky(result, level, tolerance):
+    """At which points D* is no further from a level than the tolerance, relative: (points,), bool."""
+    return (dimensions_per_feature(result.W[:, 0]) / level - 1).abs() < tolerance
+
+
+def in_polytopes(result, share):
+    """At which points at least this share of the represented features is in polytopes, more than m: (points,), bool."""
+    of_models = shares(result)
+    irregular = of_models.get("irregular", torch.zeros(len(result.W)))
+    crowded = represented(result.W[:, 0]).sum(dim=1) > result.W.shape[2]
+    return crowded & (1 - irregular >= share)
+
+
+def filled(result):
+    """The dimensionalities of all features, summed, over m: (points,)."""
+    return dimensionality(result.W[:, 0]).sum(dim=1) / result.W.shape[2]
+
+
+def longest_range(inverse_density, chosen):
+    """The longest run of neighbouring points that are chosen: its lowest and highest 1/(1-S); None if none are."""
+    runs, start = [], None
+    for at, now in zip(inverse_density.tolist(), chosen.tolist()):
+        start = (start or at) if now else None
+        if now:
+            runs.append((start, at))
+    return max(runs, key=lambda run: run[1] / run[0], default=None)
+
+
+# Figures
+
+
+def figure(result, windows, predicted):
+    """The paper's two figures, with graphs and names of its polytopes.
+
+    windows: (polytope, lowest, highest 1/(1-S)) where it is predicted; predicted: 1/(1-S) and D*, each (densities,)
+    """
+    inverse_density, W = result.inverse_density, result.W[:, 0]
+    drawing = plt.figure(figsize=(WIDTH, 13), layout="constrained")
+    curves, nets = drawing.subfigures(2, 1, height_ratios=(9, 4))
+    curve, scatter, areas = curves.subplots(3, 1, sharex=True, height_ratios=(1.1, 2.3, 1.1))
+    per_feature = dimensions_per_feature(W).numpy()
+    curve.plot(inverse_density.numpy(), per_feature, "o-", color=INK, markersize=3, linewidth=1, label="trained")
+    curve.plot(*(values.numpy() for values in predicted), color=SHARED, linewidth=2, label="predicted", zorder=0)
+    curve.set(ylabel="dimensions per feature\n$D^*=m/\\|W\\|_F^2$", ylim=(0, 1.15))
+    curve.set_title(f"$n={W.shape[2]}$ features in $m={W.shape[1]}$ dimensions")
+    curve.legend(loc="lower left")
+    dimensionality_scatter(inverse_density, W, PAPER_POLYTOPES, ax=scatter)
+    _staircase(windows, inverse_density, scatter)
+    scatter.set(xlabel="")
+    polytope_areas(inverse_density, shares(result), ax=areas)
+    areas.set_xlim(inverse_density.min().item(), inverse_density.max().item())
+    nearest = (inverse_density[:, None].log() - torch.tensor(SHOWN).log()).abs().argmin(dim=0)
+    for ax, k in zip(nets.subplots(1, len(SHOWN)), nearest.tolist()):
+        geometry_graph(W[k], ax=ax)
+        names = Counter(factor.polytope for factor in tegum_factors(W[k])).most_common(4)
+        named = [f"{count} × {name}" for name, count in names]
+        ax.set_title("\n".join([f"$1/(1-S)={inverse_density[k]:.2f}$", *named]), fontsize=8.5, va="bottom")
+    edges = r"edges $|W_i\cdot W_j|>0.2$"
+    polytope_legend(nets, f"One model a graph: nodes are represented features, {edges}, colours polytopes.")
+    return drawing
+
+
+def _staircase(windows, inverse_density, ax):
+    """Where each polytope is predicted, as a thick line at its dimensionality."""
+    first, last = inverse_density.min().item(), inverse_density.max().item()
+    for k, (name, low, high) in enumerate(windows):
+        value = POLYTOPES[name].dimensionality
+        label = "predicted" if k == 0 else None
+        ax.plot((low, high), (value, value), color=SHARED, linewidth=7, alpha=0.5, solid_capstyle="butt", label=label)
+        if name not in PAPER_POLYTOPES and low < last and high > first:  # the others have their line
+            at = max(low, first), value
+            ax.annotate(name, at, xytext=(2, 7), textcoords="offset points", fontsize=8.5, annotation_clip=True)
+    ax.legend(loc="lower left")
+
+
+def study_figure(results):
+    """The share of features in each polytope as dense features are trained for longer."""
+    _, ax = plt.subplots(figsize=(WIDTH, 3.8), layout="constrained")
+    bottoms = np.zeros(len(results))
+    labels = [f"{result.steps:,}" for result in results]
+    columns = [in_palette(shares(result)) for result in results]
+    for name in columns[0]:
+        heights = np.array([column[name].item() for column in columns])
+        ax.bar(labels, heights, bottom=bottoms, width=0.7, color=polytope_colour(name), label=name)
+        bottoms += heights
+    ax.set(ylim=(0, 1), xlabel="training steps", ylabel="share of the represented features")
+    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    return ax.figure

@@ -1,0 +1,333 @@
+"""Phases: what becomes of the last feature of a small model as density and its importance change, nothing trained.
+
+The phase diagrams of the paper's Section 3 are of n=2, m=1 and of n=3, m=2. Three answers, from the roughest on:
+
+- the *named solutions* of the paper, each with the closed form of its loss, and which is lowest;
+- for n=2, m=1 the global optimum, by an exhaustive scan of the exact expected loss over weights and
+  biases, refined by descent;
+- for n=3, m=2 the best of many exact descents, from the named and from random solutions.
+
+And for n=2, m=1 the boundary: where the phase changes, and whether it does so by a jump.
+"""
+
+from collections.abc import Callable
+from itertools import permutations
+from numbers import Integral
+from typing import NamedTuple
+
+import torch
+from tqdm import tqdm
+
+from descents import SAME_LOSS, descend, ignored_loss
+from expected_loss import expected_loss
+from features import FeatureDistribution, check_count
+from geometry import REPRESENTED_NORM, SHARED_DIRECTION, feature_norms, interference
+from models import ReLUOutputModel
+from training import best_restart
+
+PHASES = ("not represented", "in superposition", "dedicated dimension")  # of the last feature, by index
+
+
+# Named solutions
+
+
+def antipodal_loss(weight_1, weight_2, density):
+    """Loss of two features at +1 and -1 on one dimension, no bias: (I_1 + I_2) s^2 / 6.
+
+    An error is made only where both are active: E[(x_1 - (x_1 - x_2)^+)^2] = s^2 E[min^2] = s^2 / 6.
+    """
+    return (weight_1 + weight_2) * density**2 / 6
+
+
+class NamedSolution(NamedTuple):
+    """A solution that the paper names: W (hidden, features) and its loss, a function of ratio and density."""
+
+    name: str
+    W: tuple
+    loss: Callable
+
+
+# importances (1, r) for n=2 and (1, 1, r) for n=3; n=3 is named by the direction that W is orthogonal to
+NAMED_SOLUTIONS = {
+    2: (
+        NamedSolution("W = [1, 0]", ((1, 0),), lambda r, s: ignored_loss(r, s)),
+        NamedSolution("W = [0, 1]", ((0, 1),), lambda r, s: ignored_loss(1, s)),
+        NamedSolution("W = [1, -1]", ((1, -1),), lambda r, s: antipodal_loss(1, r, s)),
+    ),
+    3: (
+        NamedSolution("W ⟂ [0, 0, 1]", ((1, 0, 0), (0, 1, 0)), lambda r, s: ignored_loss(r, s)),
+        NamedSolution("W ⟂ [1, 0, 0]", ((0, 1, 0), (0, 0, 1)), lambda r, s: ignored_loss(1, s)),
+        NamedSolution("W ⟂ [0, 1, 1]", ((1, 0, 0), (0, 1, -1)), lambda r, s: antipodal_loss(1, r, s)),
+        NamedSolution("W ⟂ [1, 1, 0]", ((1, -1, 0), (0, 0, 1)), lambda r, s: antipodal_loss(1, 1, s)),
+    ),
+}
+
+
+def named_losses(features, density, ratio):
+    """Loss of each named solution: (points, solutions), for density and ratio (points,)."""
+    solutions = NAMED_SOLUTIONS[features]
+    return torch.stack([s.loss(ratio, density) + 0 * density * ratio for s in solutions], dim=1)
+
+
+def best_named(features, density, ratio):
+    """Index of the named solution of lowest loss at each point, and its W: (points,), (points, hidden, features)."""
+    lowest = named_losses(features, density, ratio).argmin(dim=1)
+    return lowest, _named_weights(features, lowest.device)[lowest]
+
+
+def nearest_named(W):
+    """Index of the named solution most like W (instances, hidden, features), by W^T W: (instances,).
+
+    All features but the last are alike, so they may stand in any order.
+    """
+    features = W.shape[2]
+    named = _named_weights(features, W.device).to(W.dtype)
+    distances = []
+    for order in permutations(range(features - 1)):
+        chosen = W[:, :, [*order, features - 1]]
+        apart = (chosen.mT @ chosen)[:, None] - named.mT @ named  # (instances, solutions, features, features)
+        distances.append(apart.square().sum(dim=(2, 3)))
+    return torch.stack(distances).amin(dim=0).argmin(dim=1)
+
+
+def _named_weights(features, device="cpu"):
+    return torch.tensor([s.W for s in NAMED_SOLUTIONS[features]], dtype=torch.float64, device=device)
+
+
+# Phases
+
+
+class LastFeature(NamedTuple):
+    """What a phase diagram shows of the last feature of each model, both (instances,)."""
+
+    norm: torch.Tensor
+    superposition: torch.Tensor  # its interference
+
+
+def last_feature(W):
+    """The last feature of each instance of W (instances, hidden, features) -> LastFeature."""
+    return LastFeature(feature_norms(W)[:, -1], interference(W)[:, -1])
+
+
+def phase(norm, superposition):
+    """The phase, an index of PHASES, of a feature with this norm and interference (any shape)."""
+    return torch.where(norm <= REPRESENTED_NORM, 0, torch.where(superposition >= SHARED_DIRECTION, 1, 2))
+
+
+# The exact optimum
+
+
+class Optimum(NamedTuple):
+    """The best solution found at each point."""
+
+    W: torch.Tensor  # (points, hidden, features)
+    b: torch.Tensor  # (points, features)
+    loss: torch.Tensor  # (points,)
+    share: torch.Tensor  # (points,): of the starts that ended in it
+
+
+WEIGHT_STEP, LARGEST_WEIGHT = 0.05, 1.4  # of the scan, as for the biases
+LOWEST_BIAS, HIGHEST_BIAS = -1.0, 1.0
+
+
+def grid(points):
+    """Density from 1 to 0.01 and relative importance from 0.1 to 10, the paper's diagram: two tensors (points^2,).
+
+    Both logarithmic, importance varying fastest.
+    """
+    check_count("points", points)
+    density = torch.logspace(0, -2, points, dtype=torch.float64)
+    ratio = torch.logspace(-1, 1, points, dtype=torch.float64)
+    return density.repeat_interleave(points), ratio.repeat(points)
+
+
+def grid_distribution(features, density, ratio):
+    """All features at one density, importance 1 but `ratio` for the last; density and ratio (points,)."""
+    importance = torch.ones(len(density), features, dtype=torch.float64)
+    importance[:, -1] = ratio
+    return FeatureDistribution(density[:, None], importance)
+
+
+def optimum(features, density, ratio, *, progress=True):
+    """The best solution known of a small model at each point, on the CPU -> Optimum.
+
+    features: 2 in one hidden dimension: the global optimum, by an exhaustive scan refined by descent; or
+              3 in two: the best of many exact descents
+    density:  (points,), of all features, in (0, 1]
+    ratio:    (points,), above 0: relative importance of the last feature, importances are (1, ratio) or (1, 1, ratio)
+    Raises ValueError for anything else.
+    """
+    check_features(features)
+    density, ratio = _line("density", density), _line("ratio", ratio)
+    if len(density) != len(ratio):
+        raise ValueError(f"ratio: expected one number for each of {len(density)} densities, got {len(ratio)}")
+    if not ((density > 0) & (density <= 1)).all():
+        raise ValueError(f"density: expected numbers in (0, 1], got {density.min():g} to {density.max():g}")
+    if not (ratio > 0).all():
+        raise ValueError(f"ratio: expected numbers above 0, got {ratio.min():g} to {ratio.max():g}")
+    if features == 2:
+        return scanned_optimum(density, ratio, progress=progress)
+    return descended_optimum(features, features - 1, density, ratio, progress=progress)
+
+
+def check_features(features):
+    """ValueError unless there are named solutions for so many features: 2 or 3."""
+    if not isinstance(features, Integral) or features not in NAMED_SOLUTIONS:
+        raise ValueError(f"features: expected 2 (in one dimension) or 3 (in two), got {features!r}")
+
+
+def _line(name, values):
+    """values as a float64 tensor (points,); ValueError unless they are finite numbers, one at least."""
+    try:
+        line = torch.as_tensor(values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{name}: expected a tensor (points,), got {values!r}") from error
+    if line.dim() != 1 or not len(line) or line.is_complex():
+        raise ValueError(f"{name}: expected real numbers (points,), got {line.dtype} {tuple(line.shape)}")
+    if not line.isfinite().all():
+        raise ValueError(f"{name}: expected finite numbers, got {line[~line.isfinite()][0]:g}")
+    return line.detach().to("cpu", torch.float64)
+
+
+def scanned_optimum(density, ratio, *, candidates=4, steps=200, progress=True):
+    """The global optimum of n=2, m=1 at each point: density, ratio (points,) -> Optimum.
+
+    For fixed weights the loss is a sum over the two outputs, each with its own bias. So for every
+    density one table holds the first output's loss on a grid of both weights, least over its bias;
+    the second output's is the same table with the weights exchanged, and every ratio uses both.
+    The lowest local minima of the grid are then refined by descent: for densities of 0.01 and above
+    (the paper's) to 0.1 % of the loss, sparser ones want more steps.
+    """
+    weights = torch.arange(-LARGEST_WEIGHT, LARGEST_WEIGHT + WEIGHT_STEP / 2, WEIGHT_STEP, dtype=torch.float64)
+    starts_W, starts_b = [], []
+    points_of = {s.item(): (density == s).nonzero().flatten() for s in density.unique()}
+    for s in tqdm(points_of, desc="scan", disable=not progress, leave=False):
+        table, bias = _first_output(weights, s)  # (w_1, w_2)
+        total = table + ratio[points_of[s], None, None] * table.T  # (points, w_1, w_2)
+        first, second = _lowest_minima(total, candidates)  # (points, candidates), into weights
+        starts_W.append(torch.stack((weights[first], weights[second]), dim=-1)[:, :, None])
+        starts_b.append(torch.stack((bias[first, second], bias[second, first]), dim=-1))
+    order = torch.cat(list(points_of.values())).argsort()
+    W, b = (torch.cat(starts)[order].flatten(0, 1) for starts in (starts_W, starts_b))
+    return _best_descent(W, b, density, ratio, candidates, steps=steps, lr=1e-2, progress=progress)
+
+
+def descended_optimum(features, hidden, density, ratio, *, random_starts=8, steps=400, seed=0, progress=True):
+    """The best of many exact descents at each point: density, ratio (points,) -> Optimum.
+
+    Starts are the named solutions, without bias, and small random weights.
+    """
+    named = _named_weights(features)
+    starts = len(named) + random_starts
+    random = ReLUOutputModel(
+        len(density) * random_starts, features, hidden, seed=seed, dtype=torch.float64, init_scale=0.3
+    )
+    W = torch.cat((named.expand(len(density), -1, -1, -1), random.W.detach().unflatten(0, (len(density), -1))), dim=1)
+    b = torch.zeros(len(density) * starts, features, dtype=torch.float64)
+    return _best_descent(W.flatten(0, 1), b, density, ratio, starts, steps=steps, lr=3e-2, progress=progress)
+
+
+def _best_descent(W, b, density, ratio, starts, **settings):
+    """Descend from each start (points * starts, ...) on the exact loss and keep the best of each point -> Optimum."""
+    distribution = grid_distribution(W.shape[2], density, ratio).with_restarts(starts)
+    model, losses = descend(W, b, distribution, **settings)
+    best = best_restart(losses, starts)
+    chosen = model.select(best)
+    reached = losses.view(-1, starts) <= losses[best, None] * (1 + SAME_LOSS)
+    return Optimum(chosen.W.detach(), chosen.b.detach(), losses[best], reached.double().mean(dim=1))
+
+
+def _first_output(weights, density):
+    """The first output's loss at density s, least over its bias, and that bias: each (w_1, w_2) on the grid."""
+    W = torch.cartesian_prod(weights, weights)[:, None]  # (grid, hidden 1, features 2)
+    half = W[:, 0, 0] >= 0  # turning both signs changes nothing
+    W = W[half]
+    biases = torch.arange(LOWEST_BIAS, HIGHEST_BIAS + WEIGHT_STEP / 2, WEIGHT_STEP, dtype=torch.float64)
+    distribution = FeatureDistribution(density, torch.tensor([1.0, 0.0]), instances=len(W) * len(biases))
+    b = torch.stack((biases, torch.zeros_like(biases)), dim=1).repeat(len(W), 1)
+    losses = expected_loss(W.repeat_interleave(len(biases), dim=0), b, distribution).view(len(W), -1)
+    lowest, at = losses.min(dim=1)
+    tables = []
+    for values in (lowest, biases[at]):
+        table = torch.empty(len(weights) ** 2, dtype=torch.float64)
+        table[half] = values
+        table[half.flip(0)] = values.flip(0)
+        tables.append(table.view(len(weights), -1))
+    return tables
+
+
+def _lowest_minima(total, count):
+    """Grid indices of the lowest local minima of each point: two tensors (points, count)."""
+    around = torch.nn.functional.max_pool2d(-total[:, None], kernel_size=3, stride=1, padding=1)[:, 0]
+    minima = torch.where(total <= -around, total, torch.inf).flatten(1)
+    found = minima.topk(count, dim=1, largest=False)
+    # a point with fewer minima repeats its lowest
+    indices = torch.where(found.values.isfinite(), found.indices, found.indices[:, :1])
+    return indices // total.shape[2], indices % total.shape[2]
+
+
+# The boundary of the phase change
+
+
+class Boundary(NamedTuple):
+    """How the second feature of n=2, m=1 comes to be represented as r grows to 1, at each density: all (densities,)."""
+
+    density: torch.Tensor
+    onset: torch.Tensor  # relative importance r from which |w_2| of the optimum is above ONSET
+    ratio: torch.Tensor  # r of the largest jump of |w_2|: there the losses of two minima cross
+    before: torch.Tensor  # |w_2| on either side of the jump; equal where all changes are smooth
+    after: torch.Tensor
+    kink: torch.Tensor  # by how much the slope of the optimal loss in r falls there, in units of s/3 - s^2/4; or 0
+
+
+ONSET = 0.02  # of |w_2|; a smaller change is none
+
+
+def boundary(density, *, resolution=120, progress=True):
+    """The phase change of n=2, m=1 along r <= 1 at each density (densities,) -> Boundary.
+
+    The exact optimum on a fine grid of r around the named solutions' boundary shows in which four
+    gaps of the grid |w_2| changes most. The solutions at both ends of a gap are followed across it:
+    where they stay apart their losses cross and the change is first order, with a jump; where they
+    meet it is smooth. r > 1 is the same with the features exchanged.
+    """
+    centre = named_boundary(density)
+    span = torch.linspace(0, 1, resolution, dtype=torch.float64)
+    lowest, highest = 0.4 * centre, (2.5 * centre).clamp(max=1.02)
+    ratio = lowest[:, None] * (highest / lowest)[:, None] ** span  # (densities, resolution)
+    optimum = scanned_optimum(density.repeat_interleave(resolution), ratio.flatten(), progress=progress)
+    W, b = (values.unflatten(0, (-1, resolution)) for values in (optimum.W, optimum.b))
+    w_2 = W[:, :, 0, 1].abs()
+    every = torch.arange(len(density))
+    onset = ratio[every, (w_2 > ONSET).int().argmax(dim=1)]
+    gaps = w_2.diff(dim=1).topk(4).indices  # (densities, 4)
+    low, high = (ratio.gather(1, end)[..., None] for end in (gaps, gaps + 1))
+    inside = low * (high / low) ** span  # (densities, gaps, resolution)
+    followed_w, followed_loss = _follow(density, inside, W, b, gaps)  # (densities, gaps, ends, resolution)
+    apart = followed_w.diff(dim=2).abs() > ONSET  # where it ends, a solution falls into the other: no crossing
+    crossing = torch.where(apart, followed_loss.diff(dim=2).abs(), torch.inf).argmin(dim=3)  # (densities, gaps, 1)
+    ends = followed_w.gather(3, crossing[..., None].expand(-1, -1, 2, -1))[..., 0]  # (densities, gaps, ends)
+    slopes = torch.gradient(followed_loss, dim=3)[0] / torch.gradient(inside, dim=2)[0][:, :, None]
+    kinks = -slopes.diff(dim=2)[:, :, 0].gather(2, crossing)[..., 0] / ignored_loss(1, density)[:, None]
+    jumps = ends.diff(dim=2)[..., 0]
+    widest = every, jumps.argmax(dim=1)
+    kink = torch.where(jumps > ONSET, kinks, 0)[widest]
+    return Boundary(density, onset, inside.gather(2, crossing)[..., 0][widest], *ends[widest].T, kink)
+
+
+def _follow(density, inside, W, b, gaps):
+    """Solutions at both ends of each gap at all ratios inside: |w_2| and loss (densities, gaps, ends, inside)."""
+    shape = (*inside.shape[:2], 2, inside.shape[2])
+    ends = torch.stack((gaps, gaps + 1), dim=2)[..., None].expand(shape).flatten()
+    at = torch.arange(len(density)).repeat_interleave(len(ends) // len(density))
+    distribution = grid_distribution(2, density[at], inside[:, :, None].expand(shape).flatten())
+    model, losses = descend(W[at, ends], b[at, ends], distribution, steps=400, lr=3e-3)
+    return model.W.detach()[:, 0, 1].abs().view(shape), losses.view(shape)
+
+
+def named_boundary(density):
+    """Relative importance r <= 1 from which on an antipodal pair beats ignoring the second feature (n=2, m=1).
+
+    From r (s/3 - s^2/4) = (1 + r) s^2 / 6; where that needs r > 1, the two features change places at r = 1.
+    """
+    return torch.where(density < 4 / 7, density / (2 - 2.5 * density), 1.0)

@@ -1,0 +1,121 @@
+"""The scorecard of two made-up sections."""
+
+import json
+import sys
+
+import made_up
+import pytest
+
+import scorecard
+import sweeps
+
+SECTION = '''"""Section {number}: made up."""
+import made_up
+import sweeps
+from claims import Claim
+
+EXPERIMENTS = {{"only": sweeps.Experiment(made_up, made_up.Settings(numbers={number}), made_up.QUICK)}}
+
+
+def figures(results):
+    raise AssertionError("the scorecard draws nothing")
+
+
+def claims(results):
+    values = results.only.values
+    numbers = {{"numbers": values.numel(), "first": values[0, 0].item()}}
+    return [Claim("{number}.1", "Values are drawn.", "many", numbers, values.numel() == {number})]
+'''
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """A repository of two sections."""
+    for number in (9, 8):
+        (tmp_path / f"Section{number}main.py").write_text(SECTION.format(number=number))
+        monkeypatch.delitem(sys.modules, f"Section{number}main", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sweeps, "HOME", tmp_path)
+    return tmp_path
+
+
+def values(number, seed):
+    return made_up.run(made_up.Settings(numbers=number), seed=seed).values
+
+
+def test_every_claim_of_every_section(home, capsys):
+    assert scorecard.main(["--jobs", "1"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines if ".1 " in line] == ["8.1", "9.1"]
+    assert f"first: {values(8, 0)[0, 0].item():.4g}" in " ".join(lines)
+    assert lines[-1] == "2 of 2 claims hold"
+    assert len(list((home / "results").iterdir())) == 2
+
+
+def test_cells_of_sections_and_scorecard_are_the_same(home, capsys):
+    import Section8main
+
+    assert scorecard.main(["--jobs", "1"]) == 0
+    before = {path: path.stat().st_mtime_ns for path in (home / "results").iterdir()}
+    Section8main.figures = lambda results: {}
+    assert sweeps.section_main(Section8main, ["--jobs", "1"]) == 0
+    assert {path: path.stat().st_mtime_ns for path in (home / "results").iterdir()} == before
+
+
+def test_quick_has_a_folder_of_its_own(home, capsys):
+    assert scorecard.main(["--quick", "--jobs", "1"]) == 0
+    assert capsys.readouterr().out.endswith("0 of 2 claims hold\n")
+    assert len(list((home / "results" / "quick" / "results").iterdir())) == 1  # both sections have the same quick cell
+
+
+def test_json_has_every_number_of_every_seed(home, capsys):
+    file = home / "claims.json"
+    assert scorecard.main(["--seed", "3", "--seeds", "2", "--jobs", "1", "--json", str(file)]) == 0
+    assert capsys.readouterr().out.endswith("2 of 2 claims hold with each of 2 seeds\n")
+    assert json.loads(file.read_text()) == [
+        {
+            "id": f"{number}.1",
+            "statement": "Values are drawn.",
+            "paper": "many",
+            "holds": [True, True],
+            "numbers": {"numbers": [number] * 2, "first": [values(number, seed)[0, 0].item() for seed in (3, 4)]},
+        }
+        for number in (8, 9)
+    ]
+
+
+def test_a_number_that_a_seed_lacks_is_null():
+    claim = made_up.Claim("9.1", "", "", {"a": 1}, True)
+    (entry,) = json.loads(scorecard.as_json([[claim], [claim._replace(numbers={"b": 2.5}, holds=False)]]))
+    assert entry["numbers"] == {"a": [1, None], "b": [None, 2.5]} and entry["holds"] == [True, False]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "/proc/nowhere/file", "{home}", "{home}/Section8main.py/file", "{home}", "{home}/\0", "{home}/" + 255 * "x"],
+)
+def test_a_file_that_cannot_be_written_is_found_out_before_computing(home, capsys, name):
+    with pytest.raises(SystemExit) as end:
+        scorecard.main(["--jobs", "1", "--json", name.format(home=home)])
+    assert end.value.code == 2
+    line = capsys.readouterr().err
+    assert line.startswith("scorecard.py: error: argument --json: expected") and line.count("\n") == 1
+    assert not list((home / "results").iterdir()) if (home / "results").exists() else True
+
+
+def test_the_options_of_the_sections(home, capsys):
+    with pytest.raises(SystemExit) as end:
+        scorecard.main(["--seeds", "0"])
+    assert end.value.code == 2
+    assert "scorecard.py: error: argument --seeds: expected a whole number" in capsys.readouterr().err
+
+
+def test_how_to_continue(home, capsys, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(made_up, "run", interrupted)
+    assert scorecard.main(["--jobs", "1", "--quick", "--fresh"]) == 130
+    line = capsys.readouterr().err.split("\r")[-1]
+    assert line.startswith("interrupted; 0 of 1 cells are finished and kept; to continue: python ")
+    assert line.endswith("scorecard.py --jobs 1 --quick\n")

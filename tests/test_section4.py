@@ -1,0 +1,144 @@
+"""Section 4: all claims on ideal Results, those that need several experiments on broken ones, and all figures."""
+
+import matplotlib
+import pytest
+import torch
+from drawing import drawn
+from matplotlib import pyplot as plt
+from test_collapse import ideal as ideal_collapse
+from test_pairs import ideal as ideal_pairs
+from test_perturbed import ideal as ideal_perturbed
+from test_predicted import ideal as ideal_prediction
+from test_sets import ideal as ideal_sets
+from test_started import ideal as ideal_starts
+from test_uniform import DIGONS, SWEEP, product, random_weights, searches, sweep
+
+import Section4main as section4
+from polytopes import PAPER_POLYTOPES
+
+matplotlib.use("Agg")
+IDS = [f"4.{k}" for k in range(1, 13)]
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
+
+
+class Results:
+    """Both sweeps end in the same weights, searches find what is said, and it is all predicted."""
+
+    def __init__(self, W=SWEEP, found=PAPER_POLYTOPES):
+        self.uniform = self.long = sweep(W)
+        self.searches = searches(found)
+        self.predicted, self.started = ideal_prediction(), ideal_starts()
+        self.perturbed, self.sets, self.collapse = ideal_perturbed(), ideal_sets(), ideal_collapse()
+        self.pairs = tuple(ideal_pairs(k) for k in range(3))
+
+
+def failing(results):
+    claims = section4.claims(results)
+    assert [claim.id for claim in claims] == IDS
+    for claim in claims:
+        assert isinstance(claim.holds, bool) and claim.numbers
+        for value in claim.numbers.values():
+            assert isinstance(value, int | float) and abs(value) < float("inf")
+    return [claim.id for claim in claims if not claim.holds]
+
+
+def test_claims_hold_on_ideal_results():
+    assert failing(Results()) == []
+
+
+BROKEN = {  # weights at each density and the claims that refuse them, where searches find nothing either
+    "digons only": ([DIGONS] * 12, ["4.1", "4.2", "4.6"]),
+    "no plateau of digons": (SWEEP[:5] + [SWEEP[9]] * 6 + SWEEP[5:6] + SWEEP[10:], ["4.1", "4.6"]),
+    "no tetrahedra": ([W for k, W in enumerate(SWEEP) if k != 3], ["4.2", "4.6"]),
+    "triangles before tetrahedra": ([*SWEEP[:3], SWEEP[4], SWEEP[3], *SWEEP[5:]], ["4.6"]),
+    "a dimension unused": ([*SWEEP[:11], product("digon", "pentagon")], ["4.4"]),
+    "no polytopes": ([random_weights(W) for W in SWEEP], ["4.1", "4.2", "4.3", "4.4", "4.6"]),
+}
+
+
+@pytest.mark.parametrize("W, expected", BROKEN.values(), ids=BROKEN)
+def test_claims_refuse_broken_sweeps(W, expected):
+    assert failing(Results(W, found=())) == sorted([*expected, "4.5"])
+    # a search finds what a sweep did not
+    assert failing(Results(W)) == [claim for claim in expected if claim != "4.2"]
+
+
+def test_the_prediction_fails_where_it_is_far_off():
+    assert failing(Results(found=PAPER_POLYTOPES[1:])) == ["4.5"]
+    results = Results()
+    tetrahedron = list(section4.predicted.optima(results.predicted)).index("tetrahedron")
+    results.predicted.benefit[tetrahedron] -= 0.03  # 2 % worse than triangles where it is found
+    for benefit in (results.started.benefit, results.started.predicted):
+        benefit[0, :2] = torch.tensor([1.2, 1.5])  # starts confirm that triangles are better
+    assert failing(results) == ["4.6"]
+    numbers = section4.claim_predicted(results).numbers
+    assert numbers["worse than the best by prediction, at the centre of a trained polytope, at most"] > 0.01
+    assert numbers["densities at which the best start is the predicted one"] == 2
+
+
+def test_the_prediction_fails_where_another_start_is_better():
+    results = Results()
+    results.started.benefit[1, 2] = 1.6  # better than the pentagons that are predicted, but no longer digons
+    assert failing(results) == []
+    results.started.predicted[1, 2] = 1.6  # digons, and better
+    assert failing(results) == ["4.6"]
+
+
+def test_numbers_of_the_prediction():
+    numbers = section4.claim_predicted(Results()).numbers
+    at = sweep(SWEEP).inverse_density.tolist()
+    assert numbers["digon: trained from 1/(1-S)"] == at[5] and numbers["digon: trained to"] == at[11]
+    assert numbers["digon: predicted from 1/(1-S)"] == pytest.approx(at[5], rel=0.1)
+    assert numbers["polytopes trained"] == 5 and numbers["in the predicted order (1: yes)"] == 1
+    assert (numbers["densities at which the best start is the predicted one"], numbers["of"]) == (2, 2)
+    few = section4.claim_predicted(Results([DIGONS] * 12)).numbers
+    assert few["polytopes trained"] == 1 and "pentagon: trained to" not in few and "pentagon: predicted to" in few
+
+
+def test_figures():
+    """The map and the study from the sweeps of the searches, which are as good as others."""
+    results = Results()
+    results.study = results.searches[:2]
+    few = sweep([W[:, :12] for W in (product(*["dedicated dimension"] * 6), DIGONS)])
+    results.map = few, sweep([product("square antiprism"), DIGONS])
+    figures = section4.figures(results)
+    assert sorted(figures) == [
+        "section4-collapse",
+        "section4-long",
+        "section4-map",
+        "section4-pairs",
+        "section4-perturbed",
+        "section4-predicted",
+        "section4-sets",
+        "section4-study",
+        "section4-uniform",
+    ]
+    for figure in figures.values():
+        drawn(lambda figure=figure: figure)
+
+
+def test_every_experiment_has_settings_of_its_own_kind():
+    for name, (module, settings, quick) in section4.EXPERIMENTS.items():
+        assert isinstance(settings, tuple) == isinstance(quick, tuple), name
+        of_kind = settings if isinstance(settings, tuple) else (settings,)
+        small = quick if isinstance(quick, tuple) else (quick,)
+        assert all(isinstance(each, module.Settings) for each in (*of_kind, *small))
+    for name in ("searches", "pairs"):  # one for one
+        _, settings, quick = section4.EXPERIMENTS[name]
+        assert len(settings) == len(quick)
+
+
+def test_no_claim_holds_on_noise():
+    """Random matrices of the same sizes in every experiment."""
+    results = Results([random_weights(W) for W in SWEEP], found=())
+    for name in ("perturbed", "sets", "collapse"):
+        ideal = getattr(results, name)
+        setattr(results, name, ideal._replace(W=random_weights(ideal.W)))
+    results.pairs = tuple(ideal._replace(W=random_weights(ideal.W)) for ideal in results.pairs)
+    results.collapse.loss[:] = torch.rand(results.collapse.loss.shape, generator=torch.manual_seed(0))
+    assert failing(results) == IDS
