@@ -42,12 +42,13 @@ class Settings:
     hidden: int = 5
     decay: float = 0.7  # importance I_i = decay^i
     densities: tuple[float, ...] = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
-    linear: Training = Training(restarts=2, steps=3000, lr=3e-2, batch_size=512)
+    linear: Training = Training(restarts=1, steps=3000, lr=3e-2, exact=True)
     relu: Training = Training(restarts=16, steps=3000, lr=2e-2)
 
 
 LARGE = Settings(
-    features=80, hidden=20, decay=0.9, relu=Training(restarts=4, steps=3000, lr=2e-2),
+    features=80, hidden=20, decay=0.9,
+    linear=Training(restarts=1, steps=6000, lr=3e-2, exact=True), relu=Training(restarts=8, steps=3000, lr=2e-2),
 )  # fmt: skip
 _SHORT = Training(restarts=2, steps=300, lr=3e-2, batch_size=128)
 QUICK = Settings(linear=_SHORT, relu=_SHORT)

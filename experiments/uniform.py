@@ -63,7 +63,7 @@ SEARCHES = (  # one of each of PAPER_POLYTOPES
     replace(CROWDED, features=18, hidden=12, inverse_density=(1.6,)),
     replace(CROWDED, features=24, hidden=12, inverse_density=(3.0,)),
     replace(LONG, features=200, hidden=20, inverse_density=(4.4,), restarts=10, steps=6000, lr=5e-3),
-    replace(CROWDED, features=24, hidden=9, inverse_density=(5.6,), steps=10_000, lr=5e-3),
+    replace(CROWDED, features=24, hidden=9, inverse_density=(5.6,), steps=10_000, lr=2e-2),
 )
 STUDY = tuple(
     replace(LONG, inverse_density=(1.5,), restarts=10, steps=steps, lr=3e-3)
