@@ -10,9 +10,12 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Float, Int
+from torch import Tensor
 
 from expected_loss import expected_loss
-from features import check_count, check_positive
+from features import check_count, check_distribution, check_settings
+from geometry import check_weights
 from models import ReLUOutputModel
 from training import train, train_best
 
@@ -29,8 +32,16 @@ def ignored_loss(weight, density):
     return weight * (density / 3 - density**2 / 4)
 
 
-def descend(W, b, distribution, *, steps, lr, progress=False):
-    """Follow the exact loss downhill from given weights -> ReLUOutputModel, losses (instances,)."""
+def descend(
+    W: Float[Tensor, "instances hidden features"],
+    b: Float[Tensor, "instances features"],
+    distribution,
+    *,
+    steps,
+    lr,
+    progress=False,
+) -> tuple[ReLUOutputModel, Float[Tensor, " instances"]]:
+    """Follow the exact loss downhill from given weights -> model, losses."""
     model = ReLUOutputModel.from_weights(W, b)
     history = train(model, distribution, exact=True, steps=steps, lr=lr, progress=progress)
     return model, history.losses[-1]
@@ -40,10 +51,10 @@ def descend(W, b, distribution, *, steps, lr, progress=False):
 
 
 class Solutions(NamedTuple):
-    """Weights and their exact losses."""
+    """Weights of runs, or of the best run alone, and their exact losses."""
 
-    W: torch.Tensor  # (instances, runs, hidden, features), or of the best run alone (instances, hidden, features)
-    loss: torch.Tensor  # (instances, runs) or (instances,)
+    W: Float[Tensor, "*runs hidden features"]  # (instances, runs) or (instances,), or with axes before these
+    loss: Float[Tensor, "*runs"]
 
 
 @dataclass(frozen=True)
@@ -56,28 +67,30 @@ class Sampling:
     lr: float = 3e-2
 
     def __post_init__(self):  # it comes last in an experiment, where an error would be late
-        for name in ("restarts", "steps", "batch_size"):
-            check_count(name, getattr(self, name))
-        check_positive("lr", self.lr)
+        check_settings(self)
 
 
-def small_weights(distribution, hidden, runs, *, seed, init_scale=0.1):
-    """Random W (instances, runs, hidden, features) to start from."""
+def small_weights(
+    distribution, hidden, runs, *, seed, init_scale=0.1
+) -> Float[Tensor, "instances runs hidden features"]:
+    """Random weights to start from."""
+    check_distribution(distribution)
+    check_count("runs", runs)
     shape = distribution.instances * runs, distribution.features, hidden
     model = ReLUOutputModel(*shape, seed=seed, dtype=torch.float64, init_scale=init_scale)
     return model.W.detach().unflatten(0, (-1, runs))
 
 
-def random_descents(distribution, hidden, runs, *, steps, seed, progress=False):
-    """Exact descents from small random weights -> Solutions of all runs."""
+def random_descents(distribution, hidden, runs, *, steps, seed, progress=False) -> Solutions:
+    """Exact descents from small random weights: all runs."""
     W = small_weights(distribution, hidden, runs, seed=seed).flatten(0, 1)
     repeated = distribution.with_restarts(runs)
     model, loss = descend(W, 0 * W[:, 0], repeated, steps=steps, lr=0.1, progress=progress)
     return Solutions(model.W.detach().unflatten(0, (-1, runs)), loss.view(-1, runs))
 
 
-def sampled_best(distribution, hidden, sampling, *, seed=0, device="cpu", progress=False):
-    """The best of several models trained on samples, as `sampling` says -> Solutions, with their exact losses."""
+def sampled_best(distribution, hidden, sampling, *, seed=0, device="cpu", progress=False) -> Solutions:
+    """The best of several models trained on samples, as `sampling` says, with their exact losses."""
     inputs, settings = distribution.to(device), {"seed": seed, "progress": progress, **vars(sampling)}
     model, _ = train_best(ReLUOutputModel, inputs, hidden, **settings)
     W, b = model.W.detach().cpu().double(), model.b.detach().cpu().double()
@@ -90,33 +103,50 @@ def sampled_best(distribution, hidden, sampling, *, seed=0, device="cpu", progre
 class Kinds(NamedTuple):
     """The best solution found of each kind at each point; where a kind has none its loss is infinite."""
 
-    W: torch.Tensor  # (points, kinds, hidden, features)
-    b: torch.Tensor  # (points, kinds, features)
-    loss: torch.Tensor  # (points, kinds)
+    W: Float[Tensor, "points kinds hidden features"]
+    b: Float[Tensor, "points kinds features"]
+    loss: Float[Tensor, "points kinds"]
 
 
 class Crossings(NamedTuple):
-    """Where the losses of two kinds cross along a line of points, all (crossings,), in the order of the points."""
+    """Where the losses of two kinds cross along a line of points, in the order of the points."""
 
-    line: torch.Tensor  # which line
-    position: torch.Tensor  # in points along the line, as 3.5 is half-way from point 3 to 4
-    below: torch.Tensor  # the best kind before and after
-    above: torch.Tensor
+    line: Int[Tensor, " crossings"]  # which line
+    position: Float[Tensor, " crossings"]  # in points along the line, as 3.5 is half-way from point 3 to 4
+    below: Int[Tensor, " crossings"]  # the best kind before and after
+    above: Int[Tensor, " crossings"]
 
 
-def best_of_kinds(W, b, distribution, lines, kind, kinds, *, steps, lr, worth=math.inf, progress=True):
+def best_of_kinds(
+    W: Float[Tensor, "points starts hidden features"],
+    b: Float[Tensor, "points starts features"],
+    distribution,
+    lines,
+    kind,
+    kinds,
+    *,
+    steps,
+    lr,
+    worth=math.inf,
+    progress=True,
+) -> Kinds:
     """Descend from several starts at each point, sort the solutions by kind, and hand each kind on along the line.
 
-    W:            (points, starts, hidden, features), b (points, starts, features): where to start
+    W, b:         where to start
     distribution: of one instance a point; points along a line differ little, `lines` of equal length follow each other
     kind:         W (instances, hidden, features) -> (instances,): index of a kind below `kinds`, anything else for none
     worth:        solutions of a loss above this many times the lowest are not followed
 
     A kind that was found at one point and not at its neighbour is followed there, as far as it goes: where it ends it
     has ceased to be a local minimum, or nearly so, and falls into another kind.
-    -> Kinds. Raises ValueError where the points are not divisible by the lines or do not match the distribution.
+    Raises ValueError where the points are not divisible by the lines or do not match the distribution.
     """
-    points, starts = W.shape[:2]
+    points, starts = check_weights(W, ("points", "starts", "hidden", "features")).shape[:2]
+    check_distribution(distribution)
+    for name, count in (("lines", lines), ("kinds", kinds), ("starts", starts)):
+        check_count(name, count)
+    if not isinstance(b, Tensor) or b.shape != (points, starts, W.shape[3]):
+        raise ValueError(f"b: expected a tensor {(points, starts, W.shape[3])}, got {getattr(b, 'shape', b)!r}")
     if points % lines:
         raise ValueError(f"lines: expected a divisor of {points} points, got {lines}")
     repeated = distribution.with_restarts(starts)
@@ -155,8 +185,8 @@ def _hand_on(found, fresh, distribution, lines, kind, worth, steps):
     return succeeded
 
 
-def crossings(found, distribution, lines, kind, *, steps):
-    """Where the losses of two kinds cross, between neighbouring points of different best kind -> Crossings.
+def crossings(found, distribution, lines, kind, *, steps) -> Crossings:
+    """Where the losses of two kinds cross, between neighbouring points of different best kind.
 
     Both kinds are followed across the gap, from either end, at INSIDE points whose densities lie logarithmically
     between the neighbours'. The crossing is where their difference changes its sign, interpolated between two of these:
@@ -196,13 +226,15 @@ def _followed(found, distribution, ends, kinds, kind, steps):
     return losses.view(shape).amin(dim=2)
 
 
-def values_at(line, position):
-    """Values at fractional positions (crossings,) along logarithmic lines (crossings, points): (crossings,)."""
+def values_at(
+    line: Float[Tensor, "crossings points"], position: Float[Tensor, " crossings"]
+) -> Float[Tensor, " crossings"]:
+    """Values at fractional positions along logarithmic lines."""
     below = position.long().clamp(max=line.shape[1] - 2)[:, None]
     low, high = line.gather(1, below)[:, 0], line.gather(1, below + 1)[:, 0]
     return low * (high / low) ** (position - below[:, 0])
 
 
-def precision(line):
-    """To what share the place of a crossing along a logarithmic line (points,) is known."""
+def precision(line: Float[Tensor, " points"]):
+    """To what share the place of a crossing along a logarithmic line is known."""
     return ((line[1] / line[0]) ** (1 / (INSIDE - 1)) - 1).item()

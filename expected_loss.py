@@ -48,7 +48,12 @@ from math import ceil, factorial, prod
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Bool, Float, Float64
+from torch import Tensor
 
+from features import check_distribution
+
+LARGEST = 1e18  # of ||W||^2 + |b| of an instance: powers up to 15 of an output must not overflow
 MAX_FEATURES = 12  # with output "relu": vertices and powers of one pair stay below 2^16 numbers (1/2 MiB)
 _CHUNK = 2**18  # numbers in the largest tensor at a time, more only where it would hold too few pairs:
 _FEWEST_PAIRS = 192  # the processor wants long vectors
@@ -59,24 +64,24 @@ _SAME = 1e-12  # |a| / reach below which two points are as good as the quotient 
 _TINY = 1e-60  # an |a| below it divides nothing
 
 
-def expected_loss(W, b, distribution, output="relu"):
+def expected_loss(
+    W: Float[Tensor, "instances hidden features"], b: Float[Tensor, "instances features"], distribution, output="relu"
+) -> Float64[Tensor, " instances"]:
     """The loss sum_i I_i E[(x_i - x'_i)^2] of each instance, x' = ReLU(W^T W x + b) or, linear, W^T W x + b.
 
-    W:            (instances, hidden, features), any finite values
-    b:            (instances, features), any finite values
+    W, b:         finite values, ||W||^2 + |b| of an instance at most LARGEST = 1e18
     distribution: FeatureDistribution of the same instances and features
     output:       "relu": at most MAX_FEATURES features, not signed, as work and memory grow like 2^features;
                   "linear": any number of features
 
-    -> (instances,) float64, in units of importance times feature value squared. Computed in float64 whatever the
-    dtype of W and b; differentiable once, with gradients in their own dtype. Needs memory for one chunk of instances
-    beside the gradient.
+    -> losses in units of importance times feature value squared. Computed in float64 whatever the dtype of W and b;
+    differentiable once, with gradients in their own dtype. Needs memory for a chunk of instances beside the gradient.
 
     Accuracy: the relative error is below 1e-9 down to losses of about 1e-13 of sum_i I_i p_i / 3. A loss below that
     has an absolute error of about 1e-16 times the root of loss and scale, as W^T W itself is rounded.
 
     Raises ValueError, naming the argument, for an unknown output, shapes that do not match the distribution, values
-    that are not finite and, with output "relu", too many or signed features.
+    that are not real, not finite, too large or elsewhere and, with output "relu", too many or signed features.
     """
     _check(distribution, output)
     _check_weights(W, b, distribution)
@@ -97,7 +102,8 @@ class DescentGradient:
 
     def __init__(self, distribution, output="relu"):
         _check(distribution, output)
-        self._parts = _KINDS[output](distribution, _narrow(distribution.features))
+        kind = _Pairs if output == "relu" else _Linear
+        self._parts = kind(distribution, _narrow(distribution.features))
         self._constants = [self._parts.constants(chunk) for chunk in self._parts.chunks]
 
     def into(self, W, b, of_W, of_b):
@@ -117,7 +123,8 @@ def _narrow(features):
 
 
 def _check(distribution, output):
-    if output not in _KINDS:
+    check_distribution(distribution)
+    if output not in ("relu", "linear"):
         raise ValueError(f"output: expected 'relu' or 'linear', got {output!r}")
     if output == "relu" and distribution.signed:
         raise ValueError("distribution: expected features in [0, 1] for output 'relu', got signed ones")
@@ -126,16 +133,23 @@ def _check(distribution, output):
 
 
 def _check_weights(W, b, distribution):
-    instances, features = distribution.instances, distribution.features
-    if W.dim() != 3 or (W.shape[0], W.shape[2]) != (instances, features):
-        raise ValueError(
-            f"W: expected shape (instances={instances}, hidden, features={features}), got {tuple(W.shape)}"
-        )
-    if b.shape != (instances, features):
-        raise ValueError(f"b: expected shape (instances={instances}, features={features}), got {tuple(b.shape)}")
-    for name, value in (("W", W), ("b", b)):
+    instances, features, device = distribution.instances, distribution.features, distribution.density.device
+    for name, value, axes in (("W", W, 3), ("b", b, 2)):
+        if not isinstance(value, Tensor) or not value.is_floating_point() or value.device != device:
+            kind = f"{value.dtype} on {value.device}" if isinstance(value, Tensor) else repr(value)
+            raise ValueError(f"{name}: expected floating-point values on {device}, got {kind}")
+        if value.dim() != axes or 0 in value.shape or (value.shape[0], value.shape[-1]) != (instances, features):
+            expected = f"(instances={instances}, {'hidden, ' * (axes == 3)}features={features})"
+            raise ValueError(f"{name}: expected shape {expected}, got {tuple(value.shape)}")
         if not value.isfinite().all():
             raise ValueError(f"{name}: expected finite values, got NaN or infinity")
+    if not in_range(W, b).all():
+        raise ValueError(f"W: expected ||W||^2 + |b| of at most {LARGEST:g}, got weights up to {W.abs().max():g}")
+
+
+def in_range(W, b) -> Bool[Tensor, " instances"]:
+    """Which instances have weights that are finite and small enough for powers of their outputs not to overflow."""
+    return W.double().square().sum(dim=(1, 2)) + b.double().abs().amax(dim=1) <= LARGEST  # false for NaN too
 
 
 class _ExpectedLoss(torch.autograd.Function):
@@ -145,7 +159,7 @@ class _ExpectedLoss(torch.autograd.Function):
     def forward(ctx, W, b, distribution, output):
         gradient = (torch.zeros_like(W), torch.zeros_like(b)) if any(ctx.needs_input_grad) else ()
         ctx.save_for_backward(*gradient)
-        parts, loss = _KINDS[output](distribution.to(W.device), narrow=_SAME), W.new_zeros(len(W))
+        parts, loss = (_Pairs if output == "relu" else _Linear)(distribution, narrow=_SAME), W.new_zeros(len(W))
         for c in parts.chunks:
             loss[c] = parts.loss(W[c], b[c], parts.constants(c), *(whole[c] for whole in gradient))
         return loss
@@ -482,6 +496,3 @@ def _sorted(b, a, density, sign):
 def _powers(t, top):
     """t^r / r! for r = 0 ... top, in a new first dimension."""
     return torch.stack([*accumulate(range(1, top + 1), lambda power, r: power * t / r, initial=torch.ones_like(t))])
-
-
-_KINDS = {"relu": _Pairs, "linear": _Linear}

@@ -11,22 +11,28 @@ come in sets that are active together (correlated) or of which one at most is ac
 """
 
 import math
-from dataclasses import KW_ONLY, dataclass, replace
+import numbers
+import sys
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass, fields, replace
 from functools import cached_property
-from numbers import Integral, Real
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Float, Float64, Real
+from torch import Tensor
 
 CORRELATIONS = ("independent", "correlated", "anticorrelated")
+MOST = 2**31  # numbers in one tensor; as float64 they take 16 GiB
+HIGHEST_IMPORTANCE = 1e30  # beyond it float32 overflows soon
 
 
 class Draw(NamedTuple):
     """Uniform numbers from which every instance makes its rows: common random numbers."""
 
-    first: torch.Tensor  # (batch,) chooses the first active set of a row
-    sets: torch.Tensor  # (batch, sets) activity, and member and value where these need no other
-    values: torch.Tensor  # (batch, features) values; the same tensor as sets unless correlated
+    first: Float64[Tensor, " batch"]  # chooses the first active set of a row
+    sets: Float[Tensor, "batch sets"]  # activity, and member and value where these need no other
+    values: Float[Tensor, "batch features"]  # the same tensor as sets unless correlated
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +41,7 @@ class FeatureDistribution:
 
     density:     probability that a feature (or a set, see correlation) is active, in [0, 1];
                  scalar or broadcastable to (instances, features); the same within a set
-    importance:  weight of a feature's squared error, finite and >= 0; same shapes
+    importance:  weight of a feature's squared error, in [0, 1e30]; same shapes
     features:    number of features, where density and importance do not tell it
     instances:   number of instances, where they do not tell it (default 1)
     set_size:    sets are consecutive runs of this many features
@@ -49,8 +55,8 @@ class FeatureDistribution:
     that density was on. Raises ValueError, naming the argument, for anything outside of these.
     """
 
-    density: torch.Tensor | float
-    importance: torch.Tensor | float = 1.0
+    density: Real[Tensor, "*#table"] | Sequence | float
+    importance: Real[Tensor, "*#table"] | Sequence | float = 1.0
     _: KW_ONLY
     features: int | None = None
     instances: int | None = None
@@ -63,8 +69,8 @@ class FeatureDistribution:
         importance = _as_table("importance", self.importance, device=density.device)
         if not ((density >= 0) & (density <= 1)).all():  # false for NaN too
             raise ValueError(f"density: expected values in [0, 1], got {_extremes(density)}")
-        if not ((importance >= 0) & importance.isfinite()).all():
-            raise ValueError(f"importance: expected finite values >= 0, got {_extremes(importance)}")
+        if not ((importance >= 0) & (importance <= HIGHEST_IMPORTANCE)).all():
+            raise ValueError(f"importance: expected values in [0, 1e30], got {_extremes(importance)}")
         if self.correlation not in CORRELATIONS:
             raise ValueError(f"correlation: expected one of {CORRELATIONS}, got {self.correlation!r}")
         shape = self._resolved_shape(density.shape, importance.shape)
@@ -97,24 +103,24 @@ class FeatureDistribution:
                 f"density, importance: expected shapes that broadcast to (instances, features) = {asked}, "
                 f"got {tuple(density)} and {tuple(importance)}"
             )
-        for name, count in zip(("instances", "features"), shape):
-            check_count(name, count)
+        check_size(instances=shape[0], features=shape[1])
         return tuple(shape)
 
     # Selections of instances
 
     def select(self, instances):
-        """The distribution of some instances only: a slice or indices of the instance axis."""
+        """The distribution of some instances only: a slice or indices of the instance axis; IndexError for others."""
         return replace(self, density=self.density[instances], importance=self.importance[instances], instances=None)
 
     def with_restarts(self, restarts):
         """Each instance `restarts` times in a row: the layout that training.best_restart expects."""
-        check_count("restarts", restarts)
+        check_size(instances=self.instances, features=self.features, restarts=restarts)
         every = torch.arange(self.instances, device=self.density.device)
         return self.select(every.repeat_interleave(restarts))
 
     def to(self, device):
         """The same distribution with its tensors, and so its samples, on another device."""
+        check_torch(device=device)
         return replace(self, density=self.density.to(device), importance=self.importance.to(device))
 
     # Moments
@@ -124,8 +130,8 @@ class FeatureDistribution:
         """Features that are active or not together: set_size, but 1 where features are independent."""
         return 1 if self.correlation == "independent" else self.set_size
 
-    def moments(self):
-        """Mean, own and shared variance of every feature: three tensors (instances, features).
+    def moments(self) -> tuple[Float64[Tensor, "instances features"], ...]:
+        """Mean, own and shared variance of every feature: three tensors.
 
         Members of one set have the covariance `shared`, each has the variance own + shared; features of different sets
         are independent.
@@ -142,30 +148,34 @@ class FeatureDistribution:
     # Sampling
 
     @cached_property
-    def active_probability(self):
-        """(instances,): the probability that a row has at least one active feature."""
+    def active_probability(self) -> Float64[Tensor, " instances"]:
+        """The probability that a row has at least one active feature."""
         return self._first_cumulative[:, -1]
 
-    def sample(self, batch_size, generator=None, dtype=torch.float32):
-        """Draw rows: x (instances, batch, features).
+    def sample(self, batch_size, generator=None, dtype=torch.float32) -> Float[Tensor, "instances batch features"]:
+        """Draw rows.
 
         All instances see the same uniform numbers u, and x = max(1 - u / p, 0): each has exactly
         its own distribution, and they differ by their density alone (common random numbers).
         """
+        check_torch(dtype=dtype)
         return RowMaker(self, dtype, rare=1.0).rows(self.draw(batch_size, generator, dtype))
 
-    def sample_active(self, batch_size, generator=None, dtype=torch.float32):
+    def sample_active(
+        self, batch_size, generator=None, dtype=torch.float32
+    ) -> tuple[Float[Tensor, "instances batch features"], Float[Tensor, " instances"]]:
         """Draw rows that have at least one active feature, and say how likely such a row is.
 
-        -> x (instances, batch, features), probability (instances,). An instance whose densities
-        are all zero has no such row: it gets empty rows with probability 0.
+        -> x, probability. An instance whose densities are all zero has no such row: it gets empty rows with
+        probability 0.
         """
+        check_torch(dtype=dtype)
         maker = RowMaker(self, dtype, rare=torch.finfo(dtype).eps / 2)
         return maker.rows(self.draw(batch_size, generator, dtype)), self.active_probability.to(dtype)
 
-    def draw(self, batch_size, generator=None, dtype=torch.float32):
+    def draw(self, batch_size, generator=None, dtype=torch.float32) -> Draw:
         """The uniform numbers of a batch: they depend on the features, not on the instances."""
-        check_count("batch_size", batch_size)
+        check_size(batch_size=batch_size, features=self.features)
         device = self.density.device
 
         def uniform(*shape):
@@ -199,7 +209,7 @@ class RowMaker:
     rare: where empty rows are rarer than this they are drawn like any other. Elsewhere every row has an active set:
           the first one comes from its distribution given that there is one, sets before it are off, sets after it are
           independent of it.
-    probability (instances,): of a row that is drawn; all others are empty
+    probability: of a row that is drawn (instances,); all others are empty
     """
 
     def __init__(self, distribution, dtype, rare):
@@ -209,6 +219,7 @@ class RowMaker:
         self.one = torch.ones((), dtype=dtype, device=p.device)
         self.factors, self.cumulative = (1 / p)[:, None].to(dtype), None  # (instances, 1, sets)
         if not never_empty.all():
+            check_size(instances=len(p), sets=p.shape[1], sets_again=p.shape[1])
             self.cumulative = distribution._first_cumulative * _reciprocal(active)[:, None]
             column = torch.arange(p.shape[1], device=p.device)
             first = column[:, None]
@@ -217,9 +228,13 @@ class RowMaker:
             self.factors = torch.where(as_it_is, self.factors, given_first).flatten(0, 1)  # (instances * first, sets)
             self.block = len(column) * torch.arange(len(p), device=p.device)[:, None]
 
-    def rows(self, draw, out=None):
-        """x (instances, batch, features), in `out` if given."""
-        factors = self.factors
+    def rows(
+        self, draw, out: Float[Tensor, "instances batch features"] | None = None
+    ) -> Float[Tensor, "instances batch features"]:
+        """x, in `out` if given."""
+        factors, of = self.factors, self.distribution
+        if out is None:
+            check_size(instances=of.instances, batch_size=len(draw.first), features=of.features)
         if self.cumulative is not None:
             chosen = draw.first.expand(len(self.cumulative), -1).contiguous()
             first = torch.searchsorted(self.cumulative, chosen, right=True).clamp_(max=factors.shape[1] - 1)
@@ -243,30 +258,91 @@ class RowMaker:
 
 
 def _as_table(name, value, device):
-    """value as a float64 tensor of at most two dimensions, on a device (None for where numbers land by default)."""
-    try:
-        table = torch.as_tensor(value, dtype=torch.float64, device=device)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{name}: expected a number or a tensor of numbers, got {value!r}") from error
+    """value as real numbers of at most two dimensions, on a device (None for where numbers land by default)."""
+    table = as_real(name, value, device)
     if table.dim() > 2:
         raise ValueError(f"{name}: expected at most two dimensions (instances, features), got {tuple(table.shape)}")
-    return table.detach()
+    return table
 
 
 def _extremes(table):
-    return f"values from {table.min():g} to {table.max():g}"
+    return f"values from {table.min():g} to {table.max():g}" if table.numel() else "none"
+
+
+# Checks of arguments: ValueError, naming the argument, unless it is what they say
+
+
+def as_real(name, value, device=None):
+    """value, a number or a tensor of real numbers, as a float64 tensor."""
+    try:
+        given = torch.as_tensor(value, device=device)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise ValueError(f"{name}: expected a number or a tensor of numbers, got {value!r}") from error
+    if given.is_complex():
+        raise ValueError(f"{name}: expected real numbers, got {given.dtype}")
+    return torch.as_tensor(value, dtype=torch.float64, device=device).detach()
+
+
+def as_line(name, values, highest=math.inf):
+    """values, a tensor or a sequence of at least one number above 0 and up to the highest, as float64 on the CPU."""
+    line = as_real(name, values).cpu()
+    if line.dim() != 1 or not len(line):
+        raise ValueError(f"{name}: expected numbers in one dimension, got shape {tuple(line.shape)}")
+    if not ((line > 0) & (line <= highest) & line.isfinite()).all():
+        raise ValueError(f"{name}: expected finite numbers above 0, at most {highest:g}, got {_extremes(line)}")
+    return line
 
 
 def check_count(name, value):
-    """ValueError, naming the argument, unless value is a whole number of at least 1."""
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+    """A whole number from 1 to MOST."""
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < 1:
         raise ValueError(f"{name}: expected a whole number of at least 1, got {value!r}")
+    if value > MOST:
+        raise ValueError(f"{name}: expected at most {MOST:,}, as more fit no memory, got {value:,}")
+
+
+def check_size(**counts):
+    """Counts whose product, the numbers in a tensor, is at most MOST."""
+    for name, count in counts.items():
+        check_count(name, count)
+    check_count(" * ".join(counts), math.prod(map(int, counts.values())))
 
 
 def check_positive(name, value):
-    """ValueError, naming the argument, unless value is a finite number above 0."""
-    if not isinstance(value, Real) or isinstance(value, bool) or not (math.isfinite(value) and value > 0):
+    """A finite number above 0."""
+    if not isinstance(value, numbers.Real) or isinstance(value, bool) or not 0 < value <= sys.float_info.max:
         raise ValueError(f"{name}: expected a finite number above 0, got {value!r}")
+
+
+def check_torch(seed=0, dtype=torch.float32, device="cpu"):
+    """What torch takes: a seed of 64 bits, a dtype that tells small densities from none, a device that is there."""
+    if not isinstance(seed, numbers.Integral) or isinstance(seed, bool) or not -(2**63) <= seed < 2**64:
+        raise ValueError(f"seed: expected a whole number of at most 64 bits, got {seed!r}")
+    if dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"dtype: expected torch.float32 or torch.float64, got {dtype!r}")
+    try:
+        torch.empty(0, device=device)
+    except (AssertionError, RuntimeError, TypeError) as error:
+        raise ValueError(f"device: expected one that is there, got {device!r}") from error
+
+
+def check_distribution(distribution):
+    if not isinstance(distribution, FeatureDistribution):
+        raise ValueError(f"distribution: expected a FeatureDistribution, got {type(distribution).__name__}")
+
+
+def check_settings(settings, may_be_zero=()):
+    """A dataclass whose ints are counts, floats are above 0, `densities` in (0, 1], and others of their type."""
+    for field in fields(settings):
+        value, zero = getattr(settings, field.name), field.name in may_be_zero
+        if zero and value == 0:
+            continue
+        if field.type in (int, float):
+            (check_count if field.type is int else check_positive)(field.name + " (unless 0)" * zero, value)
+        elif field.name == "densities":
+            as_line(field.name, value, highest=1)
+        elif isinstance(field.type, type) and not isinstance(value, field.type):
+            raise ValueError(f"{field.name}: expected a {field.type.__name__}, got {value!r}")
 
 
 def _reciprocal(p):

@@ -1,11 +1,15 @@
 """Geometry: what the weights of a toy model look like (paper, Section 4).
 
-Everywhere W is (instances, hidden, features); column i of an instance is the direction of feature i
-in the hidden space. A feature is *represented* where its norm is above 0.5. Every function raises ValueError for
-a W that is not a tensor of its shape with finite floating-point weights.
+Column i of an instance of W is the direction of feature i in the hidden space. A feature is *represented* where its
+norm is above 0.5. Every function raises ValueError for a W that is not a tensor of its shape with finite floating-point
+weights.
 """
 
+from numbers import Integral
+
 import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
 
 REPRESENTED_NORM = 0.5
 SHARED_DIRECTION = 0.25  # a represented feature of this interference is in superposition: half a norm lies along it
@@ -14,29 +18,29 @@ SAME_ANGLE = 0.02  # radians: directions no further apart than this, 1.1 degrees
 COLLAPSED = 0.2  # a pair has collapsed where the difference of its columns is shorter than this share of their sum
 
 
-def feature_norms(W):
-    """||W_i||: how far each feature is represented, (instances, features)."""
+def feature_norms(W: Float[Tensor, "instances hidden features"]) -> Float[Tensor, "instances features"]:
+    """||W_i||: how far each feature is represented."""
     return check_weights(W).norm(dim=1)
 
 
-def represented(W):
-    """Which features are represented, ||W_i|| > 0.5: (instances, features), bool."""
+def represented(W: Float[Tensor, "instances hidden features"]) -> Bool[Tensor, "instances features"]:
+    """Which features are represented, ||W_i|| > 0.5."""
     return feature_norms(W) > REPRESENTED_NORM
 
 
-def in_superposition(W):
-    """Which features are represented and share their direction with others: (instances, features), bool."""
+def in_superposition(W: Float[Tensor, "instances hidden features"]) -> Bool[Tensor, "instances features"]:
+    """Which features are represented and share their direction with others."""
     return represented(W) & (interference(W) >= SHARED_DIRECTION)
 
 
-def unit_directions(W):
-    """W_i / ||W_i||, (instances, hidden, features); a feature with zero weights stays zero."""
+def unit_directions(W: Float[Tensor, "instances hidden features"]) -> Float[Tensor, "instances hidden features"]:
+    """W_i / ||W_i||; a feature with zero weights stays zero."""
     norms = feature_norms(W)[:, None]
     return torch.where(norms > 0, W / norms, 0)
 
 
-def interference(W):
-    """sum over j != i of (What_i . W_j)^2: how far feature i shares its direction with others, (instances, features).
+def interference(W: Float[Tensor, "instances hidden features"]) -> Float[Tensor, "instances features"]:
+    """sum over j != i of (What_i . W_j)^2: how far feature i shares its direction with others.
 
     The colour of the paper's norm bars in Section 2; 0 for a feature with zero weights.
     """
@@ -45,26 +49,27 @@ def interference(W):
     return overlap.square_().sum(dim=2)
 
 
-def dimensionality(W):
-    """D_i = ||W_i||^2 / sum_j (What_i . W_j)^2: the share of a hidden dimension that feature i has.
+def dimensionality(W: Float[Tensor, "instances hidden features"]) -> Float[Tensor, "instances features"]:
+    """D_i = ||W_i||^2 / sum_j (What_i . W_j)^2: the share of a hidden dimension that feature i has, in [0, 1].
 
-    (instances, features), in [0, 1]; 1 is a dedicated dimension, 1/2 an antipodal pair (paper,
-    Section 4); 0 for a feature with zero weights.
+    1 is a dedicated dimension, 1/2 an antipodal pair (paper, Section 4); 0 for a feature with zero weights.
     """
     squared = feature_norms(W).square()
     return torch.where(squared > 0, squared / (squared + interference(W)), 0)
 
 
-def dimensions_per_feature(W):
-    """D* = m / ||W||_F^2: hidden dimensions per represented feature, (instances,); inf for an instance of zeros."""
+def dimensions_per_feature(W: Float[Tensor, "instances hidden features"]) -> Float[Tensor, " instances"]:
+    """D* = m / ||W||_F^2: hidden dimensions per represented feature; inf for an instance of zeros."""
     return check_weights(W).shape[1] / W.square().sum(dim=(1, 2))
 
 
 # Sets of features: consecutive runs of set_size, as in features.FeatureDistribution; ValueError where it is no divisor
 
 
-def set_cosines(W, set_size):
-    """Cosines between features of the same set and of different sets: two tensors (instances, pairs of features)."""
+def set_cosines(
+    W: Float[Tensor, "instances hidden features"], set_size
+) -> tuple[Float[Tensor, "instances pairs_within"], Float[Tensor, "instances pairs_across"]]:
+    """Cosines between features of the same set and of different sets."""
     directions = unit_directions(_checked_sets(W, set_size))
     cosines = directions.mT @ directions
     set_of = torch.arange(W.shape[2], device=W.device) // set_size
@@ -73,10 +78,10 @@ def set_cosines(W, set_size):
     return cosines[:, same & once], cosines[:, ~same & once]
 
 
-def side_by_side(W, set_size):
-    """Whether the members of every set follow each other around the circle, all represented: (instances,), bool.
+def side_by_side(W: Float[Tensor, "instances 2 features"], set_size) -> Bool[Tensor, " instances"]:
+    """Whether the members of every set follow each other around the circle, all represented.
 
-    W (instances, 2, features). Where features of two sets have the same direction, either order will do.
+    Where features of two sets have the same direction, either order will do.
     """
     angles = torch.atan2(*_checked_plane(_checked_sets(W, set_size)).flip(1).unbind(dim=1))
     ahead = (angles[:, :, None] - angles[:, None]).unflatten(2, (-1, set_size))  # of i: (instances, i, set, member)
@@ -89,8 +94,8 @@ def side_by_side(W, set_size):
     return (last <= next_other + SAME_ANGLE).any(dim=2).all(dim=1) & represented(W).all(dim=1)
 
 
-def collapsed_pairs(W):
-    """How many sets of two features have collapsed into their principal component, (instances,).
+def collapsed_pairs(W: Float[Tensor, "instances hidden features"]) -> Int[Tensor, " instances"]:
+    """How many sets of two features have collapsed into their principal component.
 
     Of such a pair only the sum is represented, not the difference: the difference of its two columns is less than
     COLLAPSED = 1/5 of their sum. For columns of equal length that is an angle of less than 23 degrees.
@@ -99,11 +104,11 @@ def collapsed_pairs(W):
     return ((first - second).norm(dim=1) < COLLAPSED * (first + second).norm(dim=1)).sum(dim=1)
 
 
-def oriented(W, first=0, second=1):
-    """The plane turned and mirrored such that one feature points right and another up: (instances, 2, features).
+def oriented(W: Float[Tensor, "instances 2 features"], first=0, second=1) -> Float[Tensor, "instances 2 features"]:
+    """The plane turned and mirrored such that one feature points right and another up.
 
-    W (instances, 2, features): what remains is the arrangement itself, alike in instances that differ by a rotation
-    or a reflection.
+    What remains is the arrangement itself, alike in instances that differ by a rotation or a reflection. Raises
+    IndexError for a feature that is not there.
     """
     x, y = _checked_plane(W)[:, :, first].T
     length = torch.hypot(x, y).clamp(min=torch.finfo(W.dtype).tiny)
@@ -114,13 +119,18 @@ def oriented(W, first=0, second=1):
 
 
 def check_weights(W, axes=("instances", "hidden", "features")):
-    """W; ValueError unless it is a tensor of these axes with finite floating-point weights."""
-    if not isinstance(W, torch.Tensor) or W.dim() != len(axes):
+    """W; ValueError unless it is a tensor of these axes with finite floating-point weights, their squares finite too.
+
+    There may be no instances; hidden dimensions and features there must be.
+    """
+    if not isinstance(W, torch.Tensor) or W.dim() != len(axes) or 0 in W.shape[-2:]:
         raise ValueError(f"W: expected a tensor ({', '.join(axes)}), got {getattr(W, 'shape', W)!r}")
     if not W.is_floating_point() or W.itemsize < 2:  # of eight bits torch cannot even say whether they are finite
         raise ValueError(f"W: expected floating-point weights, got {W.dtype}")
     if not W.isfinite().all():
         raise ValueError(f"W: expected finite weights, got {(~W.isfinite()).sum()} that are not")
+    if not W.square().sum(dim=(-2, -1)).isfinite().all():
+        raise ValueError(f"W: expected weights whose squares are finite in {W.dtype}, got up to {W.abs().max():g}")
     return W
 
 
@@ -131,6 +141,7 @@ def _checked_plane(W):
 
 
 def _checked_sets(W, set_size):
-    if set_size < 1 or check_weights(W).shape[2] % set_size:
-        raise ValueError(f"set_size: expected a divisor of {W.shape[2]} features, got {set_size}")
+    check_weights(W)
+    if not isinstance(set_size, Integral) or set_size < 1 or W.shape[2] % set_size:
+        raise ValueError(f"set_size: expected a divisor of {W.shape[2]} features, got {set_size!r}")
     return W

@@ -14,10 +14,11 @@ A model is a stack of instances along the leading axis: W (instances, hidden, fe
 import copy
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
-from features import check_count, check_positive
+from features import as_real, check_count, check_positive, check_size, check_torch
 
 
 class ToyModel(nn.Module):
@@ -27,7 +28,9 @@ class ToyModel(nn.Module):
     seed:       of the initial weights; instance k starts the same however many instances there are
     init_scale: standard deviation of the initial weights; small ones reach better minima
     Parameters: weights as the subclass says, and b (instances, features), zero at first.
-    Raises ValueError for counts below 1 or an init_scale that is not finite and positive.
+    dtype:      torch.float32 or torch.float64
+    Raises ValueError, naming the argument, for anything else, and for inputs that are not finite or do not fit the
+    model; FloatingPointError where they or the weights are so large that outputs are not finite.
     """
 
     tied = True  # one matrix W encodes and decodes
@@ -36,9 +39,9 @@ class ToyModel(nn.Module):
 
     def __init__(self, instances, features, hidden, *, seed=0, dtype=torch.float32, device="cpu", init_scale=0.1):
         super().__init__()
-        for name, count in (("instances", instances), ("features", features), ("hidden", hidden)):
-            check_count(name, count)
+        check_size(instances=instances, features=features, hidden=hidden)
         check_positive("init_scale", init_scale)
+        check_torch(seed, dtype, device)
         self.instances, self.features, self.hidden = instances, features, hidden
         self.b = nn.Parameter(torch.zeros(instances, features, dtype=dtype, device=device))
         # Normal numbers as quantiles of uniform ones: those fill the stack in order, so that the
@@ -52,54 +55,67 @@ class ToyModel(nn.Module):
         self.W = nn.Parameter(weights)
 
     @property
-    def encoder(self):
-        """(instances, hidden, features): what takes x to h."""
+    def encoder(self) -> Float[Tensor, "instances hidden features"]:
+        """What takes x to h."""
         return self.W
 
     @property
-    def decoder(self):
-        """(instances, hidden, features): what takes h back; the encoder itself where weights are tied."""
+    def decoder(self) -> Float[Tensor, "instances hidden features"]:
+        """What takes h back; the encoder itself where weights are tied."""
         return self.W
 
-    def encode(self, x):
-        """x (instances, batch, features) -> h (instances, batch, hidden)"""
+    def encode(self, x: Float[Tensor, "instances batch features"]) -> Float[Tensor, "instances batch hidden"]:
+        self._check_input("x", x, self.features)
         h = x @ self.encoder.mT
         return h.relu() if self.relu_hidden else h
 
-    def decode(self, h):
-        """h (instances, batch, hidden) -> x' (instances, batch, features)"""
+    def decode(self, h: Float[Tensor, "instances batch hidden"]) -> Float[Tensor, "instances batch features"]:
+        self._check_input("h", h, self.hidden)
         z = torch.baddbmm(self.b[:, None], h, self.decoder)
-        return z.relu() if self.relu_output else z
+        return _finite("output", z.relu() if self.relu_output else z)
 
-    def forward(self, x):
-        """x -> x', both (instances, batch, features)"""
-        if x.dim() != 3 or x.shape[0] != self.instances or x.shape[2] != self.features:
-            raise ValueError(f"x: expected shape ({self.instances}, batch, {self.features}), got {tuple(x.shape)}")
+    def forward(self, x: Float[Tensor, "instances batch features"]) -> Float[Tensor, "instances batch features"]:
+        """The output x'."""
         return self.decode(self.encode(x))
 
-    def target(self, x):
+    def _check_input(self, name, rows, last):
+        like, got = self.b, getattr(rows, "shape", rows)
+        if not isinstance(rows, Tensor) or rows.dim() != 3 or got != (self.instances, max(got[1], 1), last):
+            raise ValueError(f"{name}: expected shape ({self.instances}, batch, {last}), got {got!r}")
+        if (rows.dtype, rows.device) != (like.dtype, like.device):
+            raise ValueError(f"{name}: expected {like.dtype} on {like.device}, got {rows.dtype} on {rows.device}")
+        if not rows.isfinite().all():
+            raise ValueError(f"{name}: expected finite numbers, got {(~rows.isfinite()).sum()} that are not")
+
+    def target(self, x: Float[Tensor, "instances batch features"]) -> Float[Tensor, "instances batch features"]:
         """What the output should be: the input itself."""
         return x
 
-    def loss(self, x, importance):
-        """sum_i importance_i (target_i - x'_i)^2, mean over the batch: (instances,).
-
-        importance: (instances, features), or a number for all
-        """
+    def loss(
+        self, x: Float[Tensor, "instances batch features"], importance: Float[Tensor, "instances features"] | float
+    ) -> Float[Tensor, " instances"]:
+        """sum_i importance_i (target_i - x'_i)^2, mean over the batch; importance: one number for all, or of each."""
         squared_error = mse_loss(self.forward(x), self.target(x), reduction="none")  # (instances, batch, features)
-        importance = torch.as_tensor(importance, dtype=x.dtype, device=x.device)
+        importance = as_real("importance", importance, x.device).to(x.dtype)
         if importance.shape not in ((), (self.instances, self.features)):
             expected = (self.instances, self.features)
             raise ValueError(f"importance: expected a number or shape {expected}, got {tuple(importance.shape)}")
-        return (squared_error.sum(dim=1) * importance).sum(dim=1) / x.shape[1]
+        return _finite("loss", (squared_error.sum(dim=1) * importance).sum(dim=1) / x.shape[1])
 
     def select(self, instances):
-        """A model of some instances only, given by a slice, indices or a mask, with weights of its own."""
+        """A model of some instances only, by a slice, indices or a mask, its weights its own; IndexError for others."""
         index = torch.arange(self.instances, device=self.b.device)[instances].reshape(-1)
+        check_count("instances", len(index))
         chosen = copy.copy(self)
         chosen._parameters = {name: nn.Parameter(value.detach()[index]) for name, value in self.named_parameters()}
         chosen.instances = len(index)
         return chosen
+
+
+def _finite(name, values):
+    if not values.isfinite().all():
+        raise FloatingPointError(f"{name}: expected finite numbers, got {(~values.isfinite()).sum()} that are not")
+    return values
 
 
 class LinearModel(ToyModel):
@@ -109,12 +125,17 @@ class LinearModel(ToyModel):
     closed_form = "linear"
 
     @classmethod
-    def from_weights(cls, W, b):
-        """A model with these weights: W (instances, hidden, features), b (instances, features), copied."""
+    def from_weights(cls, W: Float[Tensor, "instances hidden features"], b: Float[Tensor, "instances features"]):
+        """A model with these weights, copied."""
+        if not (isinstance(W, Tensor) and isinstance(b, Tensor) and (W.dtype, W.device) == (b.dtype, b.device)):
+            got = " and ".join(repr(getattr(value, "dtype", value)) for value in (W, b))
+            raise ValueError(f"W, b: expected tensors of one dtype on one device, got {got}")
         if W.dim() != 3 or b.shape != (W.shape[0], W.shape[2]):
             expected = "W (instances, hidden, features) and b (instances, features)"
             raise ValueError(f"W, b: expected {expected}, got {tuple(W.shape)} and {tuple(b.shape)}")
         model = cls(W.shape[0], W.shape[2], W.shape[1], dtype=W.dtype, device=W.device)
+        if not (W.isfinite().all() and b.isfinite().all()):
+            raise ValueError("W, b: expected finite numbers, got NaN or infinity")
         model.W.data.copy_(W)
         model.b.data.copy_(b)
         return model

@@ -9,48 +9,59 @@ dedicated dimension saves 1.
 """
 
 from itertools import pairwise
+from numbers import Real
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 from tqdm import tqdm
 
 from descents import ignored_loss
 from expected_loss import expected_loss
-from features import FeatureDistribution
-from polytopes import POLYTOPES
+from features import FeatureDistribution, as_line, check_count, check_size
+from polytopes import POLYTOPES, check_polytopes
 from training import sampled_loss
 
 
 def logarithmic(low, high, points):
-    """Values of 1/(1-S) from low to high in equal ratios."""
+    """Values of 1/(1-S) from low to high in equal ratios, two at least."""
+    check_count("points - 1", points - 1)
+    as_line("low, high", (low, high))
     return tuple(round(low * (high / low) ** (k / (points - 1)), 4) for k in range(points))
 
 
-class PolytopeOptimum(NamedTuple):
-    """Equally important features on the vertices of a polytope, at their best, at each density: all (densities,)."""
+def check_inverse_density(inverse_density):
+    """ValueError unless these are values of 1/(1-S), one at least."""
+    if (as_line("inverse_density", inverse_density) < 1).any():
+        raise ValueError(f"inverse_density: expected numbers of at least 1, got {inverse_density!r}")
 
-    benefit: torch.Tensor
-    scale: torch.Tensor  # norm of every feature
-    bias: torch.Tensor  # of every output
-    stretch: torch.Tensor  # of the polytope along its last dimension; 1 unless it is in STRETCHED
+
+class PolytopeOptimum(NamedTuple):
+    """Equally important features on the vertices of a polytope, at their best, at each density."""
+
+    benefit: Float[Tensor, " densities"]
+    scale: Float[Tensor, " densities"]  # norm of every feature
+    bias: Float[Tensor, " densities"]  # of every output
+    stretch: Float[Tensor, " densities"]  # of the polytope along its last dimension; 1 unless it is in STRETCHED
 
 
 # Vertices of these stay alike in any stretch along the last dimension, so the best one is chosen.
 STRETCHED = ("square antiprism", *(name for name in POLYTOPES if "tilted" in name))
 
 
-def polytope_optimum(polytope, density):
-    """The best that features on the vertices of one of POLYTOPES can do, at each density (densities,).
+def polytope_optimum(polytope, density: Float[Tensor, " densities"]) -> PolytopeOptimum:
+    """The best that features on the vertices of one of POLYTOPES can do, at each density.
 
     All vertices are alike, so all features have one norm s and one bias b, and the loss of one output
     is that of all. The benefit per dimension of k vertices in d dimensions with the least loss L is
     (k c - L) / (d c), where c = s/3 - s^2/4 is the loss of a feature that is not represented: a
     dedicated dimension has benefit 1.
 
-    -> PolytopeOptimum. Raises ValueError for a name that is not in POLYTOPES.
+    Raises ValueError for a name that is not in POLYTOPES, and densities outside of (0, 1].
     """
-    if polytope not in POLYTOPES:
-        raise ValueError(f"polytope: expected one of {', '.join(POLYTOPES)}, got {polytope!r}")
+    check_polytopes([polytope])
+    density = as_line("density", density, highest=1)
     vertices = POLYTOPES[polytope].vertices  # (dimensions d, vertices k)
     dimensions, count = vertices.shape
     first_output = torch.eye(count, dtype=torch.float64)[0]
@@ -83,12 +94,15 @@ def _stretched(vertices, stretch):
     return stretched / stretched.norm(dim=1, keepdim=True)
 
 
-def product_of_copies(polytope, optimum, features, hidden, density):
+def product_of_copies(
+    polytope, optimum, features, hidden, density: Float[Tensor, " densities"]
+) -> tuple[Float[Tensor, "densities hidden features"], Float[Tensor, "densities features"]]:
     """Weights of as many copies of a polytope as fit, other features without weights and with their mean as bias.
 
-    polytope, optimum: a name and its PolytopeOptimum at density (densities,)
-    -> W (densities, hidden, features), b (densities, features)
+    polytope, optimum: a name and its PolytopeOptimum at these densities
+    -> W, b
     """
+    check_size(densities=len(density), features=features, hidden=hidden)
     one = optimum.scale[:, None, None] * _stretched(POLYTOPES[polytope].vertices, optimum.stretch)
     dimensions, count = one.shape[1:]
     copies = min(hidden // dimensions, features // count)
@@ -100,8 +114,11 @@ def product_of_copies(polytope, optimum, features, hidden, density):
     return W, b
 
 
-def polytope_optima(density, polytopes=tuple(POLYTOPES), progress=True):
-    """The optimum of each polytope over density (densities,): {name: PolytopeOptimum}."""
+def polytope_optima(
+    density: Float[Tensor, " densities"], polytopes=tuple(POLYTOPES), progress=True
+) -> dict[str, PolytopeOptimum]:
+    """The optimum of each polytope, by name, over density."""
+    check_polytopes(polytopes)
     return {
         polytope: polytope_optimum(polytope, density)
         for polytope in tqdm(polytopes, desc="polytopes", disable=not progress, leave=False)
@@ -111,25 +128,26 @@ def polytope_optima(density, polytopes=tuple(POLYTOPES), progress=True):
 class Mixture(NamedTuple):
     """Which share of the hidden dimensions goes to each polytope at each density."""
 
-    shares: dict[str, torch.Tensor]  # by polytope, each (densities,)
-    benefit: torch.Tensor  # (densities,)
+    shares: dict[str, Float[Tensor, " densities"]]  # by polytope
+    benefit: Float[Tensor, " densities"]
 
-    def of_features(self):
-        """Which share of the features is in each polytope: {name: (densities,)}."""
+    def of_features(self) -> dict[str, Float[Tensor, " densities"]]:
+        """Which share of the features is in each polytope."""
         counts = {name: share / POLYTOPES[name].dimensionality for name, share in self.shares.items()}
         total = sum(counts.values())
         return {name: count / total for name, count in counts.items()}
 
 
-def best_mixture(optima, features_per_dimension=float("inf")):
-    """The mixture of polytopes that saves most at each density, where n features have m dimensions -> Mixture.
+def best_mixture(optima, features_per_dimension=float("inf")) -> Mixture:
+    """The mixture of polytopes that saves most at each density, where n features have m dimensions.
 
     Maximizes the benefit, which is linear in the shares. With n/m features per dimension at most, the
     best is one polytope or a mixture of two that use all features (a corner of the linear program).
 
     optima: {name: PolytopeOptimum}, a dedicated dimension among them; features_per_dimension: n/m >= 1
     """
-    if not features_per_dimension >= 1:
+    check_polytopes(list(optima))
+    if not isinstance(features_per_dimension, Real) or not features_per_dimension >= 1:
         raise ValueError(f"features_per_dimension: expected at least 1, got {features_per_dimension!r}")
     needed = torch.tensor([1 / POLYTOPES[polytope].dimensionality for polytope in optima], dtype=torch.float64)
     benefit = torch.stack([optimum.benefit for optimum in optima.values()])  # (polytopes, densities)
@@ -148,10 +166,10 @@ def best_mixture(optima, features_per_dimension=float("inf")):
     return Mixture(dict(zip(optima, shares)), most.values)
 
 
-def windows(density, optima):
+def windows(density: Float[Tensor, " densities"], optima):
     """Where each polytope is the best, in features without end: [(name, lowest, highest 1/(1-S))], densest first.
 
-    density (densities,), decreasing; optima: {name: PolytopeOptimum}. Inner ends are crossings of two
+    density: decreasing; optima: {name: PolytopeOptimum}. Inner ends are crossings of two
     benefits, interpolated between densities; outer ends are those of the densities.
     """
     names = list(optima)
@@ -168,8 +186,8 @@ def windows(density, optima):
     return found
 
 
-def predicted_dimensions_per_feature(mixture, optima):
-    """D* = m / ||W||_F^2 of a mixture of polytopes, (densities,)."""
+def predicted_dimensions_per_feature(mixture, optima) -> Float[Tensor, " densities"]:
+    """D* = m / ||W||_F^2 of a mixture of polytopes."""
     squared = sum(
         share / POLYTOPES[polytope].dimensionality * optima[polytope].scale ** 2
         for polytope, share in mixture.shares.items()
@@ -177,8 +195,8 @@ def predicted_dimensions_per_feature(mixture, optima):
     return 1 / squared
 
 
-def sampled_benefit(model, distribution, *, rows=2**16):
-    """The benefit of trained models, from their loss over fresh rows: (instances,).
+def sampled_benefit(model, distribution, *, rows=2**16) -> Float[Tensor, " instances"]:
+    """The benefit of trained models, from their loss over fresh rows.
 
     The same rows serve them and models that represent nothing, so that most of the noise cancels.
     """

@@ -10,17 +10,19 @@ The phase diagrams of the paper's Section 3 are of n=2, m=1 and of n=3, m=2. Thr
 And for n=2, m=1 the boundary: where the phase changes, and whether it does so by a jump.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import permutations
 from numbers import Integral
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Float, Int, Real
+from torch import Tensor
 from tqdm import tqdm
 
 from descents import SAME_LOSS, descend, ignored_loss
 from expected_loss import expected_loss
-from features import FeatureDistribution, check_count
+from features import HIGHEST_IMPORTANCE, FeatureDistribution, as_line, check_count, check_size
 from geometry import REPRESENTED_NORM, SHARED_DIRECTION, feature_norms, interference
 from models import ReLUOutputModel
 from training import best_restart
@@ -63,20 +65,25 @@ NAMED_SOLUTIONS = {
 }
 
 
-def named_losses(features, density, ratio):
-    """Loss of each named solution: (points, solutions), for density and ratio (points,)."""
+def named_losses(
+    features, density: Float[Tensor, " points"], ratio: Float[Tensor, " points"]
+) -> Float[Tensor, "points solutions"]:
+    """Loss of each named solution."""
+    check_features(features)
     solutions = NAMED_SOLUTIONS[features]
     return torch.stack([s.loss(ratio, density) + 0 * density * ratio for s in solutions], dim=1)
 
 
-def best_named(features, density, ratio):
-    """Index of the named solution of lowest loss at each point, and its W: (points,), (points, hidden, features)."""
+def best_named(
+    features, density: Float[Tensor, " points"], ratio: Float[Tensor, " points"]
+) -> tuple[Int[Tensor, " points"], Float[Tensor, "points hidden features"]]:
+    """Index of the named solution of lowest loss at each point, and its W."""
     lowest = named_losses(features, density, ratio).argmin(dim=1)
     return lowest, _named_weights(features, lowest.device)[lowest]
 
 
-def nearest_named(W):
-    """Index of the named solution most like W (instances, hidden, features), by W^T W: (instances,).
+def nearest_named(W: Float[Tensor, "instances hidden features"]) -> Int[Tensor, " instances"]:
+    """Index of the named solution most like each instance, by W^T W.
 
     All features but the last are alike, so they may stand in any order.
     """
@@ -91,6 +98,7 @@ def nearest_named(W):
 
 
 def _named_weights(features, device="cpu"):
+    check_features(features)
     return torch.tensor([s.W for s in NAMED_SOLUTIONS[features]], dtype=torch.float64, device=device)
 
 
@@ -98,19 +106,19 @@ def _named_weights(features, device="cpu"):
 
 
 class LastFeature(NamedTuple):
-    """What a phase diagram shows of the last feature of each model, both (instances,)."""
+    """What a phase diagram shows of the last feature of each model."""
 
-    norm: torch.Tensor
-    superposition: torch.Tensor  # its interference
+    norm: Float[Tensor, " instances"]
+    superposition: Float[Tensor, " instances"]  # its interference
 
 
-def last_feature(W):
-    """The last feature of each instance of W (instances, hidden, features) -> LastFeature."""
+def last_feature(W: Float[Tensor, "instances hidden features"]) -> LastFeature:
+    """The last feature of each instance."""
     return LastFeature(feature_norms(W)[:, -1], interference(W)[:, -1])
 
 
-def phase(norm, superposition):
-    """The phase, an index of PHASES, of a feature with this norm and interference (any shape)."""
+def phase(norm: Float[Tensor, "*shape"], superposition: Float[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:
+    """The phase, an index of PHASES, of a feature with this norm and interference."""
     return torch.where(norm <= REPRESENTED_NORM, 0, torch.where(superposition >= SHARED_DIRECTION, 1, 2))
 
 
@@ -120,51 +128,49 @@ def phase(norm, superposition):
 class Optimum(NamedTuple):
     """The best solution found at each point."""
 
-    W: torch.Tensor  # (points, hidden, features)
-    b: torch.Tensor  # (points, features)
-    loss: torch.Tensor  # (points,)
-    share: torch.Tensor  # (points,): of the starts that ended in it
+    W: Float[Tensor, "points hidden features"]
+    b: Float[Tensor, "points features"]
+    loss: Float[Tensor, " points"]
+    share: Float[Tensor, " points"]  # of the starts that ended in it
 
 
 WEIGHT_STEP, LARGEST_WEIGHT = 0.05, 1.4  # of the scan, as for the biases
 LOWEST_BIAS, HIGHEST_BIAS = -1.0, 1.0
 
 
-def grid(points):
-    """Density from 1 to 0.01 and relative importance from 0.1 to 10, the paper's diagram: two tensors (points^2,).
+def grid(points) -> tuple[Float[Tensor, " {points**2}"], Float[Tensor, " {points**2}"]]:
+    """Density from 1 to 0.01 and relative importance from 0.1 to 10, the paper's diagram.
 
     Both logarithmic, importance varying fastest.
     """
-    check_count("points", points)
+    check_size(points=points, times_points=points)
     density = torch.logspace(0, -2, points, dtype=torch.float64)
     ratio = torch.logspace(-1, 1, points, dtype=torch.float64)
     return density.repeat_interleave(points), ratio.repeat(points)
 
 
-def grid_distribution(features, density, ratio):
-    """All features at one density, importance 1 but `ratio` for the last; density and ratio (points,)."""
+def grid_distribution(features, density: Float[Tensor, " points"], ratio: Float[Tensor, " points"]):
+    """All features at one density, importance 1 but `ratio` for the last -> FeatureDistribution of the points."""
     importance = torch.ones(len(density), features, dtype=torch.float64)
     importance[:, -1] = ratio
     return FeatureDistribution(density[:, None], importance)
 
 
-def optimum(features, density, ratio, *, progress=True):
-    """The best solution known of a small model at each point, on the CPU -> Optimum.
+def optimum(
+    features, density: Real[Tensor, " points"] | Sequence, ratio: Real[Tensor, " points"] | Sequence, *, progress=True
+) -> Optimum:
+    """The best solution known of a small model at each point, on the CPU.
 
     features: 2 in one hidden dimension: the global optimum, by an exhaustive scan refined by descent; or
               3 in two: the best of many exact descents
-    density:  (points,), of all features, in (0, 1]
-    ratio:    (points,), above 0: relative importance of the last feature, importances are (1, ratio) or (1, 1, ratio)
+    density:  of all features, in (0, 1]
+    ratio:    above 0: relative importance of the last feature, importances are (1, ratio) or (1, 1, ratio)
     Raises ValueError for anything else.
     """
     check_features(features)
-    density, ratio = _line("density", density), _line("ratio", ratio)
+    density, ratio = as_line("density", density, highest=1), as_line("ratio", ratio, HIGHEST_IMPORTANCE)
     if len(density) != len(ratio):
         raise ValueError(f"ratio: expected one number for each of {len(density)} densities, got {len(ratio)}")
-    if not ((density > 0) & (density <= 1)).all():
-        raise ValueError(f"density: expected numbers in (0, 1], got {density.min():g} to {density.max():g}")
-    if not (ratio > 0).all():
-        raise ValueError(f"ratio: expected numbers above 0, got {ratio.min():g} to {ratio.max():g}")
     if features == 2:
         return scanned_optimum(density, ratio, progress=progress)
     return descended_optimum(features, features - 1, density, ratio, progress=progress)
@@ -172,25 +178,14 @@ def optimum(features, density, ratio, *, progress=True):
 
 def check_features(features):
     """ValueError unless there are named solutions for so many features: 2 or 3."""
-    if not isinstance(features, Integral) or features not in NAMED_SOLUTIONS:
+    if not isinstance(features, Integral) or isinstance(features, bool) or features not in NAMED_SOLUTIONS:
         raise ValueError(f"features: expected 2 (in one dimension) or 3 (in two), got {features!r}")
 
 
-def _line(name, values):
-    """values as a float64 tensor (points,); ValueError unless they are finite numbers, one at least."""
-    try:
-        line = torch.as_tensor(values)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{name}: expected a tensor (points,), got {values!r}") from error
-    if line.dim() != 1 or not len(line) or line.is_complex():
-        raise ValueError(f"{name}: expected real numbers (points,), got {line.dtype} {tuple(line.shape)}")
-    if not line.isfinite().all():
-        raise ValueError(f"{name}: expected finite numbers, got {line[~line.isfinite()][0]:g}")
-    return line.detach().to("cpu", torch.float64)
-
-
-def scanned_optimum(density, ratio, *, candidates=4, steps=200, progress=True):
-    """The global optimum of n=2, m=1 at each point: density, ratio (points,) -> Optimum.
+def scanned_optimum(
+    density: Float[Tensor, " points"], ratio: Float[Tensor, " points"], *, candidates=4, steps=200, progress=True
+) -> Optimum:
+    """The global optimum of n=2, m=1 at each point.
 
     For fixed weights the loss is a sum over the two outputs, each with its own bias. So for every
     density one table holds the first output's loss on a grid of both weights, least over its bias;
@@ -212,8 +207,18 @@ def scanned_optimum(density, ratio, *, candidates=4, steps=200, progress=True):
     return _best_descent(W, b, density, ratio, candidates, steps=steps, lr=1e-2, progress=progress)
 
 
-def descended_optimum(features, hidden, density, ratio, *, random_starts=8, steps=400, seed=0, progress=True):
-    """The best of many exact descents at each point: density, ratio (points,) -> Optimum.
+def descended_optimum(
+    features,
+    hidden,
+    density: Float[Tensor, " points"],
+    ratio: Float[Tensor, " points"],
+    *,
+    random_starts=8,
+    steps=400,
+    seed=0,
+    progress=True,
+) -> Optimum:
+    """The best of many exact descents at each point.
 
     Starts are the named solutions, without bias, and small random weights.
     """
@@ -270,27 +275,30 @@ def _lowest_minima(total, count):
 
 
 class Boundary(NamedTuple):
-    """How the second feature of n=2, m=1 comes to be represented as r grows to 1, at each density: all (densities,)."""
+    """How the second feature of n=2, m=1 comes to be represented as r grows to 1, at each density."""
 
-    density: torch.Tensor
-    onset: torch.Tensor  # relative importance r from which |w_2| of the optimum is above ONSET
-    ratio: torch.Tensor  # r of the largest jump of |w_2|: there the losses of two minima cross
-    before: torch.Tensor  # |w_2| on either side of the jump; equal where all changes are smooth
-    after: torch.Tensor
-    kink: torch.Tensor  # by how much the slope of the optimal loss in r falls there, in units of s/3 - s^2/4; or 0
+    density: Float[Tensor, " densities"]
+    onset: Float[Tensor, " densities"]  # relative importance r from which |w_2| of the optimum is above ONSET
+    ratio: Float[Tensor, " densities"]  # r of the largest jump of |w_2|: there the losses of two minima cross
+    before: Float[Tensor, " densities"]  # |w_2| on either side of the jump; equal where all changes are smooth
+    after: Float[Tensor, " densities"]
+    kink: Float[Tensor, " densities"]  # by how much the slope of the optimal loss in r falls, over s/3 - s^2/4; or 0
 
 
 ONSET = 0.02  # of |w_2|; a smaller change is none
 
 
-def boundary(density, *, resolution=120, progress=True):
-    """The phase change of n=2, m=1 along r <= 1 at each density (densities,) -> Boundary.
+def boundary(density: Float[Tensor, " densities"], *, resolution=120, progress=True) -> Boundary:
+    """The phase change of n=2, m=1 along r <= 1 at each density.
 
     The exact optimum on a fine grid of r around the named solutions' boundary shows in which four
     gaps of the grid |w_2| changes most. The solutions at both ends of a gap are followed across it:
     where they stay apart their losses cross and the change is first order, with a jump; where they
     meet it is smooth. r > 1 is the same with the features exchanged.
+    Raises ValueError for densities outside of (0, 1] and a resolution below 5.
     """
+    density = as_line("density", density, highest=1)
+    check_count("resolution - 4", resolution - 4)  # the four largest changes are looked into
     centre = named_boundary(density)
     span = torch.linspace(0, 1, resolution, dtype=torch.float64)
     lowest, highest = 0.4 * centre, (2.5 * centre).clamp(max=1.02)
@@ -325,7 +333,7 @@ def _follow(density, inside, W, b, gaps):
     return model.W.detach()[:, 0, 1].abs().view(shape), losses.view(shape)
 
 
-def named_boundary(density):
+def named_boundary(density: Float[Tensor, " densities"]) -> Float[Tensor, " densities"]:
     """Relative importance r <= 1 from which on an antipodal pair beats ignoring the second feature (n=2, m=1).
 
     From r (s/3 - s^2/4) = (1 + r) s^2 / 6; where that needs r > 1, the two features change places at r = 1.

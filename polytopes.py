@@ -10,11 +10,16 @@ subspace, orthogonal to each other (paper, Section 4). `tegum_factors` finds the
 
 from collections import Counter
 from itertools import combinations
-from math import cos, isfinite, radians, sin
+from math import cos, radians, sin
+from numbers import Real
+from sys import float_info
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
 
+from features import check_positive
 from geometry import REPRESENTED_NORM, SAME_COSINE, check_weights
 
 STRAY = 0.04  # share of a feature's squared cosines that may fall on features of other factors
@@ -25,7 +30,7 @@ THOMSON_ANGLE = 55.9137  # degrees: polar angle of the square antiprism of 8 ele
 class Polytope(NamedTuple):
     """A polytope whose vertices are all alike, as equally important features arrange themselves."""
 
-    vertices: torch.Tensor  # (dimensions, vertices), float64: unit columns, laid out as one instance's W
+    vertices: Float64[Tensor, "dimensions vertices"]  # unit columns, laid out as one instance's W
 
     @property
     def dimensionality(self):
@@ -34,12 +39,19 @@ class Polytope(NamedTuple):
         return dimensions / vertices
 
 
-def square_antiprism(polar_angle=THOMSON_ANGLE):
-    """Vertices (3, 8) of a square antiprism: two squares at this angle in degrees from either pole, 45° twisted.
+def check_polytopes(names):
+    """ValueError unless they are names of POLYTOPES, one at least."""
+    if not names or any(name not in list(POLYTOPES) for name in names):
+        raise ValueError(f"polytopes: expected names of {', '.join(POLYTOPES)}, got {names!r}")
+
+
+def square_antiprism(polar_angle=THOMSON_ANGLE) -> Float64[Tensor, "3 8"]:
+    """Vertices of a square antiprism: two squares at this angle in degrees from either pole, 45° twisted.
 
     The Thomson angle, the paper's, is also within 0.5° of the least loss at densities of 1/4 to 1/5, where the
     antiprism first appears; at 1/20 the best angle is near 58°.
     """
+    check_positive("polar_angle", polar_angle)
     polar, squares = radians(polar_angle), []
     for side, twist in ((1, 0), (-1, 45)):
         azimuths = [radians(90 * corner + twist) for corner in range(4)]
@@ -132,11 +144,11 @@ class Factor(NamedTuple):
     polytope: str  # a key of POLYTOPES, or "irregular"
 
 
-def tegum_factors(W, min_norm=REPRESENTED_NORM):
+def tegum_factors(W: Float[Tensor, "hidden features"], min_norm=REPRESENTED_NORM) -> list[Factor]:
     """The groups of mutually orthogonal features of one instance, each named (paper, Section 4).
 
-    W: (hidden, features), of ONE instance. Features with ||W_i|| up to min_norm (>= 0) are left out.
-    -> list of Factor, ordered by first feature; empty where no feature is represented.
+    W is of ONE instance. Features with ||W_i|| up to min_norm (>= 0) are left out.
+    Factors are ordered by first feature; there are none where no feature is represented.
 
     Only the cosines between features matter, not their norms:
 
@@ -156,7 +168,7 @@ def tegum_factors(W, min_norm=REPRESENTED_NORM):
     Raises ValueError for bad weights and for a min_norm that is negative or not finite.
     """
     W = check_weights(W, ("hidden", "features")).detach().to("cpu", torch.float64)
-    if not (min_norm >= 0 and isfinite(min_norm)):
+    if not (isinstance(min_norm, Real) and 0 <= min_norm <= float_info.max):
         raise ValueError(f"min_norm: expected a finite number >= 0, got {min_norm!r}")
     represented = (W.norm(dim=0) > min_norm).nonzero()[:, 0]
     if not len(represented):
@@ -187,7 +199,8 @@ def _split(group, cosines, links):
     rank = _rank(of_group)
     polytope = _polytope(of_group, rank)
     parts = _linked_groups(group, links, threshold=links[group][:, group].min())
-    if polytope == "irregular" and all(_stray(part, group, cosines) <= STRAY for part in parts):
+    several = len(parts) > 1  # not so where all directions are one
+    if polytope == "irregular" and several and all(_stray(part, group, cosines) <= STRAY for part in parts):
         for part in parts:
             yield from _split(part, cosines, links)
     else:

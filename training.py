@@ -14,10 +14,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
+from jaxtyping import Float, Float64, Int
+from torch import Tensor
 from tqdm import tqdm
 
-from expected_loss import DescentGradient, expected_loss
-from features import FeatureDistribution, RowMaker, check_count, check_positive
+from expected_loss import DescentGradient, expected_loss, in_range
+from features import RowMaker, as_real, check_count, check_distribution, check_positive, check_size, check_torch
+from models import ToyModel
 
 BLOCK_NUMBERS = 250_000  # numbers in a block's z on the CPU: with its gradient it stays in the cache
 TINY, MANY = 16, 64  # weights of a model up to which, and instances from which, products go term by term
@@ -28,18 +31,16 @@ WARM_UP = 0.05  # share of the steps in which the learning rate rises to its ful
 
 @dataclass(frozen=True)
 class History:
-    """What training recorded: row k belongs to the weights after steps[k] updates.
+    """What training recorded: row k belongs to the weights after steps[k] updates. All on the CPU."""
 
-    steps (records,); losses (records, instances), of the batch at that step;
-    weights: parameter name -> (records, instances, ...), on the CPU
-    """
-
-    steps: torch.Tensor
-    losses: torch.Tensor
-    weights: dict[str, torch.Tensor]
+    steps: Int[Tensor, " records"]
+    losses: Float[Tensor, "records instances"]  # of the batch at that step
+    weights: dict[str, Float[Tensor, "records instances ..."]]  # by the parameter's name
 
 
-def train(model, distribution, *, steps, batch_size=256, lr=1e-2, exact=False, seed=0, record=None, progress=True):
+def train(
+    model, distribution, *, steps, batch_size=256, lr=1e-2, exact=False, seed=0, record=None, progress=True
+) -> History:
     """Fit all instances of a model, in place, by Adam with warm-up and cosine decay to zero -> History.
 
     model:        a ToyModel, one instance for each instance of the distribution
@@ -57,7 +58,9 @@ def train(model, distribution, *, steps, batch_size=256, lr=1e-2, exact=False, s
     distribution = _matching(model, distribution)
     for name, count in (("steps", steps), ("batch_size", batch_size), ("record", 1 if record is None else record)):
         check_count(name, count)
+    check_size(batch_size=batch_size, features=model.features, hidden=model.hidden)
     check_positive("lr", lr)
+    check_torch(seed)
     if exact and model.closed_form is None:
         raise ValueError(f"exact: expected a LinearModel or a ReLUOutputModel, got {type(model).__name__}")
     for parameter in model.parameters():
@@ -103,14 +106,15 @@ def _raise_if_diverged(finite, steps):
         )
 
 
-def sampled_loss(model, distribution, *, rows=2**14, seed=0):
-    """Mean loss of each instance over fresh rows with an active feature, the empty row added exactly: (instances,).
+def sampled_loss(model, distribution, *, rows=2**14, seed=0) -> Float64[Tensor, " instances"]:
+    """Mean loss of each instance over fresh rows with an active feature, the empty row added exactly.
 
     Rows are drawn 1,024 at a time, rounded up. The same draws serve all instances, so that restarts
-    of one setting compare on the same data.
+    of one setting compare on the same data. Not finite for an instance whose weights are not, or too large.
     """
     distribution = _matching(model, distribution)
     check_count("rows", rows)
+    check_torch(seed)
     generator = torch.Generator(model.b.device).manual_seed(seed ^ TEST_STREAM)
     batch_size = min(rows, 1024)
     batches = math.ceil(rows / batch_size)
@@ -124,25 +128,29 @@ def sampled_loss(model, distribution, *, rows=2**14, seed=0):
     return total / batches
 
 
-def best_restart(losses, restarts):
-    """Indices of the lowest-loss restart of each setting: (settings,), into the instances.
+def best_restart(losses: Float[Tensor, " instances"], restarts) -> Int[Tensor, " settings"]:
+    """Indices of the lowest-loss restart of each setting, into the instances.
 
-    losses (settings * restarts,): the restarts of a setting stand in a row. A loss that is not a
-    number counts as the worst.
+    The restarts of a setting stand in a row. A loss that is not a number counts as the worst.
     """
     check_count("restarts", restarts)
-    losses = torch.as_tensor(losses).detach()
-    if losses.dim() != 1 or len(losses) % restarts:
+    losses = as_real("losses", losses)
+    if losses.dim() != 1 or not len(losses) or len(losses) % restarts:
         raise ValueError(f"losses: expected one dimension divisible by {restarts} restarts, got {tuple(losses.shape)}")
     by_setting = losses.nan_to_num(nan=math.inf).view(-1, restarts)
     return by_setting.argmin(dim=1) + restarts * torch.arange(len(by_setting), device=losses.device)
 
 
-def train_best(model_class, distribution, hidden, *, restarts, seed=0, init_scale=0.1, **settings):
-    """Train several restarts of every instance of a distribution and keep the best -> model, losses (instances,).
+def train_best(
+    model_class, distribution, hidden, *, restarts, seed=0, init_scale=0.1, **settings
+) -> tuple[ToyModel, Float[Tensor, " instances"]]:
+    """Train several restarts of every instance of a distribution and keep the best -> model, losses.
 
     settings: passed on to `train`
     """
+    check_distribution(distribution)
+    if not (isinstance(model_class, type) and issubclass(model_class, ToyModel)):
+        raise ValueError(f"model_class: expected a ToyModel, got {model_class!r}")
     repeated = distribution.with_restarts(restarts)
     device = repeated.density.device
     model = model_class(repeated.instances, repeated.features, hidden, seed=seed, device=device, init_scale=init_scale)
@@ -285,8 +293,8 @@ class _ExactLoss:
         self.W, self.b = self.model.W.detach(), self.model.b.detach()
 
     def loss(self):
-        """(instances,), NaN where weights are not finite."""
-        finite = self.W.isfinite().all(dim=(1, 2)) & self.b.isfinite().all(dim=1)
+        """(instances,), NaN where weights are not finite or too large."""
+        finite = in_range(self.W, self.b)
         W, b = self.W.where(finite[:, None, None], 0), self.b.where(finite[:, None], 0)
         return expected_loss(W, b, self.distribution, self.model.closed_form).where(finite, torch.nan)
 
@@ -324,8 +332,10 @@ def _snapshot(model):
 
 def _matching(model, distribution):
     """The distribution, on the model's device; ValueError where the two do not match."""
-    if not isinstance(distribution, FeatureDistribution):
-        raise ValueError(f"distribution: expected a FeatureDistribution, got {type(distribution).__name__}")
+    if not isinstance(model, ToyModel):
+        raise ValueError(f"model: expected a ToyModel, got {type(model).__name__}")
+    check_torch(dtype=model.b.dtype)
+    check_distribution(distribution)
     ours, theirs = (model.instances, model.features), (distribution.instances, distribution.features)
     if ours != theirs:
         raise ValueError(f"distribution: expected (instances, features) = {ours} as the model has, got {theirs}")

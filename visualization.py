@@ -10,8 +10,10 @@ from fractions import Fraction
 import matplotlib.pyplot as plt
 import networkx as nx
 import torch
+from jaxtyping import Float
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.patches import Patch
+from torch import Tensor
 
 from geometry import dimensionality, represented
 from polytopes import POLYTOPES, tegum_factors
@@ -37,8 +39,8 @@ WIDTH = 11  # inches: the width of a full figure
 INVERSE_DENSITY_TICKS = (1, 1.2, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20)
 
 
-def polytope_areas(inverse_density, shares, ax=None):
-    """Which share of the represented features is in which polytope, stacked; shares: polytope -> (points,)."""
+def polytope_areas(inverse_density: Float[Tensor, " points"], shares: dict[str, Float[Tensor, " points"]], ax=None):
+    """Which share of the represented features is in which polytope, stacked."""
     ax = ax or plt.subplots(layout="constrained")[1]
     stacked = in_palette(shares)
     colours = [polytope_colour(name) for name in stacked]
@@ -59,7 +61,7 @@ def polytope_legend(figure, title):
     figure.legend(handles=handles, loc="outside lower center", ncols=5, title=title)
 
 
-def in_palette(shares):
+def in_palette(shares: dict[str, Float[Tensor, " points"]]) -> dict[str, Float[Tensor, " points"]]:
     """Shares in the order of the palette, polytopes without a colour of their own as one."""
     total = torch.zeros_like(next(iter(shares.values())))
     others = sum((share for name, share in shares.items() if name not in POLYTOPE_COLOURS), start=total)
@@ -75,7 +77,9 @@ def over_inverse_density(ax):
     return ax
 
 
-def dimensionality_scatter(inverse_density, W, polytopes, ax=None):
+def dimensionality_scatter(
+    inverse_density: Float[Tensor, " points"], W: Float[Tensor, "points hidden features"], polytopes, ax=None
+):
     """The dimensionality of every represented feature over 1/(1-S), with a line for each polytope."""
     ax = ax or plt.subplots(layout="constrained")[1]
     shown = represented(W)
@@ -102,8 +106,8 @@ def dimensionality_scatter(inverse_density, W, polytopes, ax=None):
     return over_inverse_density(ax)
 
 
-def geometry_graph(W, ax=None, threshold=0.2):
-    """Represented features of one instance as nodes, |W_i . W_j| as edges, wider where larger; W (hidden, features).
+def geometry_graph(W: Float[Tensor, "hidden features"], ax=None, threshold=0.2):
+    """Represented features of one instance as nodes, |W_i . W_j| as edges, wider where larger.
 
     Each connected component is laid out by itself, the components in rows, largest first.
     """
@@ -146,10 +150,10 @@ def _packed_layout(graph):
 SET_COLOURS = (DEDICATED, SHARED, "#3a9a5b", "#7a4fa3")  # members of a set share one
 
 
-def set_arrows(rows, note="", axes=None):
+def set_arrows(rows: dict[str, tuple[Float[Tensor, "_ 2 _"], list[str]]], note="", axes=None):
     """Features in the plane in many panels, members of a set of two in one colour.
 
-    rows: label -> W (panels, 2, features), oriented alike, and a title for each panel; note: a line below
+    rows: label -> W of its panels, oriented alike, and a title for each panel; note: a line below
     """
     if axes is None:
         columns = max(len(W) for W, _ in rows.values())
@@ -168,8 +172,8 @@ def set_arrows(rows, note="", axes=None):
     return axes[0, 0].figure
 
 
-def plane(W, ax=None):
-    """The features of one instance as lines from the origin, W (2, features), to the dot and the ring of each set."""
+def plane(W: Float[Tensor, "2 features"], ax=None):
+    """The features of one instance as lines from the origin to the dot and the ring of each set."""
     ax = ax or plt.subplots(layout="constrained")[1]
     ax.add_patch(plt.Circle((0, 0), 1, fill=False, color=FAINT, linewidth=0.6, linestyle=":"))
     for feature, (x, y) in enumerate(W.T.tolist()):

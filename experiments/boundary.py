@@ -8,8 +8,11 @@ from dataclasses import dataclass
 
 import matplotlib.pyplot as plt
 import torch
+from jaxtyping import Bool
+from torch import Tensor
 
 import phases
+from features import check_settings
 from visualization import DEDICATED, FAINT, INK, SHARED, WIDTH
 
 SEEDED = False
@@ -19,9 +22,12 @@ SEEDED = False
 class Settings:
     densities: tuple[float, ...] = (*(round(1 - 0.025 * k, 3) for k in range(25)), 0.3, 0.2, 0.1, 0.05, 0.02, 0.01)
 
+    def __post_init__(self):
+        check_settings(self)
+
 
 QUICK = Settings(densities=(1.0, 0.65, 0.01))
-Result = phases.Boundary  # tensors (densities,)
+Result = phases.Boundary
 
 
 def run(settings, *, seed=0, device="cpu", progress=True):
@@ -29,15 +35,15 @@ def run(settings, *, seed=0, device="cpu", progress=True):
     return phases.boundary(torch.tensor(settings.densities, dtype=torch.float64), progress=progress)
 
 
-# Numbers: at which densities |w_2| jumps, (densities,), bool
+# Numbers: at which densities |w_2| jumps
 
 
-def jumps(result):
+def jumps(result) -> Bool[Tensor, " densities"]:
     """At all of these the change is first order."""
     return result.kink > 0
 
 
-def out_of_zero(result):
+def out_of_zero(result) -> Bool[Tensor, " densities"]:
     """There |w_2| jumps out of zero, not after a smooth rise."""
     return jumps(result) & (result.before <= phases.ONSET)
 

@@ -9,10 +9,12 @@ from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
 
 import descents
 from descents import Crossings, Sampling, Solutions, best_of_kinds, sampled_best, small_weights
-from features import FeatureDistribution, check_count
+from features import FeatureDistribution, check_count, check_settings
 from geometry import collapsed_pairs, oriented
 from visualization import DEDICATED, FAINT, INK, SHARED, WIDTH, set_arrows
 
@@ -33,20 +35,23 @@ class Settings:
     sampling: Sampling = field(default_factory=Sampling)
 
     def __post_init__(self):
-        check_count("checked_every", self.checked_every)
+        check_settings(self)
+        if not self.lowest < self.highest <= 1:
+            raise ValueError(f"lowest, highest: expected ascending densities, got {self.lowest}, {self.highest}")
+        check_count("points - 1", self.points - 1)
 
 
 QUICK = Settings(0.03, 0.9, points=5, steps=40, random_starts=2, sampling=Sampling(2, 200, 64))
 
 
 class Result(NamedTuple):
-    density: torch.Tensor  # (points,)
-    W: torch.Tensor  # (points, 4, 2, 6), with none to three collapsed pairs
-    loss: torch.Tensor  # (points, 4), infinite where there is none
+    density: Float[Tensor, " points"]
+    W: Float[Tensor, "points 4 2 6"]  # with none to three collapsed pairs
+    loss: Float[Tensor, "points 4"]  # infinite where there is none
     crossing: Crossings  # of their losses
-    crossing_density: torch.Tensor  # (crossings,)
-    checked: torch.Tensor  # (densities,): which points are checked
-    sampled: Solutions  # (densities, ...)
+    crossing_density: Float[Tensor, " crossings"]
+    checked: Int[Tensor, " checked"]  # which points are checked
+    sampled: Solutions  # at these
 
 
 def run(settings, *, seed=0, device="cpu", progress=True):
@@ -71,8 +76,8 @@ def _inputs(density):
 # What it shows
 
 
-def collapsed(result):
-    """The number of collapsed pairs of the optimum: (points,)."""
+def collapsed(result) -> Int[Tensor, " points"]:
+    """The number of collapsed pairs of the optimum."""
     return result.loss.argmin(dim=1)
 
 
@@ -81,18 +86,18 @@ def stages(result):
     return torch.unique_consecutive(collapsed(result)).tolist()
 
 
-def sampled_alike(result):
-    """Which sampled models have collapsed as the optimum has: (densities,), bool."""
+def sampled_alike(result) -> Bool[Tensor, " checked"]:
+    """Which sampled models have collapsed as the optimum has."""
     return collapsed_pairs(result.sampled.W) == collapsed(result)[result.checked]
 
 
-def sampled_excess(result):
-    """How far the sampled models' losses are above the optimum, relative: (densities,)."""
+def sampled_excess(result) -> Float[Tensor, " checked"]:
+    """How far the sampled models' losses are above the optimum, relative."""
     return result.sampled.loss / result.loss[result.checked].amin(dim=1) - 1
 
 
-def principal_components_loss(distribution, hidden):
-    """Least loss of a linear model with bias: the variance outside of the first m principal components, (instances,).
+def principal_components_loss(distribution, hidden) -> Float[Tensor, " instances"]:
+    """Least loss of a linear model with bias: the variance outside of the first m principal components.
 
     A set of k members, each of variance v, any two of covariance c, has the eigenvalues v - c + k c once and v - c
     otherwise; different sets are independent.
@@ -107,8 +112,8 @@ def principal_components_loss(distribution, hidden):
     return variances[:, hidden:].sum(dim=1)
 
 
-def relative_to_principal(result):
-    """The optimal loss over that of the first two principal components, (points,)."""
+def relative_to_principal(result) -> Float[Tensor, " points"]:
+    """The optimal loss over that of the first two principal components."""
     return result.loss.amin(dim=1) / principal_components_loss(_inputs(result.density), hidden=2)
 
 

@@ -12,10 +12,11 @@ from typing import NamedTuple
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from jaxtyping import Bool, Float
 from matplotlib.colors import Normalize
 from torch import Tensor
 
-from features import FeatureDistribution, check_count, check_positive
+from features import FeatureDistribution, check_settings
 from geometry import REPRESENTED_NORM, feature_norms, in_superposition, interference, represented
 from models import LinearModel, ReLUOutputModel
 from training import train_best
@@ -31,9 +32,7 @@ class Training:
     exact: bool = False  # on the exact loss, which a linear model has for any number of features
 
     def __post_init__(self):  # the second model's are refused before the first is trained
-        for name in ("restarts", "steps", "batch_size"):
-            check_count(name, getattr(self, name))
-        check_positive("lr", self.lr)
+        check_settings(self)
 
 
 @dataclass(frozen=True)
@@ -44,6 +43,9 @@ class Settings:
     densities: tuple[float, ...] = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
     linear: Training = Training(restarts=1, steps=3000, lr=3e-2, exact=True)
     relu: Training = Training(restarts=16, steps=3000, lr=2e-2)
+
+    def __post_init__(self):
+        check_settings(self)
 
 
 LARGE = Settings(
@@ -58,12 +60,12 @@ QUICK_LARGE = replace(LARGE, linear=_SHORT, relu=_SHORT)
 class Models(NamedTuple):
     """The best restart at each density."""
 
-    W: Tensor  # (densities, hidden, features)
-    b: Tensor  # (densities, features)
+    W: Float[Tensor, "densities hidden features"]
+    b: Float[Tensor, "densities features"]
 
 
 class Result(NamedTuple):
-    density: Tensor  # (densities,)
+    density: Float[Tensor, " densities"]
     linear: Models
     relu: Models
 
@@ -86,8 +88,8 @@ def run(settings, *, seed=0, device="cpu", progress=True):
 # Numbers
 
 
-def top_projection_error(W):
-    """max |W^T W - P| with P the projection on the m most important features: (instances,)."""
+def top_projection_error(W: Float[Tensor, "instances hidden features"]) -> Float[Tensor, " instances"]:
+    """max |W^T W - P| with P the projection on the m most important features."""
     projection = torch.diag((torch.arange(W.shape[2]) < W.shape[1]).to(W.dtype))
     return (W.mT @ W - projection).abs().amax(dim=(1, 2))
 
@@ -95,19 +97,19 @@ def top_projection_error(W):
 class BiasErrors(NamedTuple):
     """How far biases are off at each density, root mean square, in units of a feature's expected value."""
 
-    most_important: Tensor  # (densities,): the m most important features, whose bias should be 0
-    rest: Tensor  # (densities,): the others, whose bias should be the expected value
+    most_important: Float[Tensor, " densities"]  # the m most important features, whose bias should be 0
+    rest: Float[Tensor, " densities"]  # the others, whose bias should be the expected value
 
 
-def bias_errors(models, density):
+def bias_errors(models, density: Float[Tensor, " densities"]) -> BiasErrors:
     relative = models.b / (density[:, None] / 2)
     hidden = models.W.shape[1]
     learned, dropped = relative[:, :hidden], relative[:, hidden:] - 1
     return BiasErrors(*(errors.square().mean(dim=1).sqrt() for errors in (learned, dropped)))
 
 
-def least_important_first(W):
-    """At each density with both, whether features in superposition are the less important on average: (such,), bool."""
+def least_important_first(W: Float[Tensor, "densities hidden features"]) -> Bool[Tensor, " such"]:
+    """At each density with both, whether features in superposition are the less important on average."""
     place = torch.arange(W.shape[2], dtype=torch.float32)
     shared = in_superposition(W)
     dedicated = represented(W) & ~shared
@@ -143,8 +145,8 @@ def panels_figure(result):
     return figure
 
 
-def norm_bars(norms, superposition, ax):
-    """||W_i|| of one instance as bars, coloured by superposition; norms, superposition (features,)."""
+def norm_bars(norms: Float[Tensor, " features"], superposition: Float[Tensor, " features"], ax):
+    """||W_i|| of one instance as bars, coloured by superposition."""
     ax.bar(range(len(norms)), norms.numpy(), width=0.85, color=SUPERPOSITION(superposition.clamp(0, 1).numpy()))
     ax.axhline(REPRESENTED_NORM, color=FAINT, linewidth=0.8, linestyle=":")
     ax.set(ylim=(0, 1.25), xlim=(-0.6, len(norms) - 0.4))

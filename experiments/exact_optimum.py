@@ -8,9 +8,11 @@ starts of the descents are always the same. `phase_diagram` draws it beside trai
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from jaxtyping import Float
 from torch import Tensor
 
-from phases import grid, optimum
+from features import check_settings
+from phases import check_features, grid, optimum
 
 SEEDED = False
 
@@ -20,16 +22,22 @@ class Settings:
     features: int = 2  # 2 in one hidden dimension, or 3 in two
     points: int = 40  # on either axis
 
+    def __post_init__(self):
+        check_features(self.features)
+        check_settings(self)
+
 
 QUICK = Settings(points=6)
 
 
 class Result(NamedTuple):
-    density: Tensor  # (points^2,), as `phases.grid` has them
-    ratio: Tensor  # (points^2,)
-    W: Tensor  # (points^2, hidden, features)
-    b: Tensor  # (points^2, features)
-    loss: Tensor  # (points^2,)
+    """At each point of the grid, as `phases.grid` has them."""
+
+    density: Float[Tensor, " grid"]
+    ratio: Float[Tensor, " grid"]
+    W: Float[Tensor, "grid hidden features"]
+    b: Float[Tensor, "grid features"]
+    loss: Float[Tensor, " grid"]
 
 
 def run(settings, *, seed=0, device="cpu", progress=True):

@@ -9,10 +9,11 @@ from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import torch
+from jaxtyping import Float
 from matplotlib.colors import Normalize
 from torch import Tensor
 
-from features import FeatureDistribution
+from features import FeatureDistribution, check_settings
 from models import ReLUOutputModel
 from training import train_best
 from visualization import INK, WIDTH
@@ -28,15 +29,18 @@ class Settings:
     batch_size: int = 256
     lr: float = 2e-2
 
+    def __post_init__(self):
+        check_settings(self)
+
 
 QUICK = Settings(restarts=4, steps=300)
 
 
 class Result(NamedTuple):
-    density: Tensor  # (densities,)
-    importance: Tensor  # (features,)
-    W: Tensor  # (densities, 2, features), of the best restart
-    b: Tensor  # (densities, features)
+    density: Float[Tensor, " densities"]
+    importance: Float[Tensor, " features"]
+    W: Float[Tensor, "densities 2 features"]  # of the best restart
+    b: Float[Tensor, "densities features"]
 
 
 def run(settings, *, seed=0, device="cpu", progress=True):

@@ -9,9 +9,11 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
 
 from descents import Sampling, Solutions, ignored_loss, random_descents, sampled_best
-from features import FeatureDistribution
+from features import FeatureDistribution, check_settings
 from geometry import SAME_COSINE, oriented, represented, set_cosines, side_by_side
 from visualization import set_arrows
 
@@ -25,37 +27,44 @@ class Settings:
     steps: int = 400
     sampling: Sampling = field(default_factory=Sampling)
 
+    def __post_init__(self):
+        check_settings(self)
+        _inputs(self)  # refuses the others
+
 
 class Result(NamedTuple):
-    density: torch.Tensor  # (densities,)
-    W: torch.Tensor  # (densities, runs, 2, features)
-    loss: torch.Tensor  # (densities, runs)
-    ignored: torch.Tensor  # (densities,): loss of one feature that is not represented
-    sampled: Solutions  # (densities, ...): the best model at each
+    density: Float[Tensor, " densities"]
+    W: Float[Tensor, "densities runs 2 features"]
+    loss: Float[Tensor, "densities runs"]
+    ignored: Float[Tensor, " densities"]  # loss of one feature that is not represented
+    sampled: Solutions  # the best model at each density
 
 
 def run(settings, *, seed=0, device="cpu", progress=True):
     """Exact losses are computed on the CPU; the device trains the samples."""
-    density = torch.tensor(settings.densities, dtype=torch.float64)
-    kind = {"features": settings.features, "set_size": 2, "correlation": settings.correlation}
-    inputs = FeatureDistribution(density[:, None], **kind)
+    inputs = _inputs(settings)
     how = {"steps": settings.steps, "seed": seed, "progress": progress}
     descended = random_descents(inputs, 2, settings.runs, **how)
     sampled = sampled_best(inputs, 2, settings.sampling, seed=seed, device=device)
     active = 2 * inputs.moments()[0][:, 0]  # how often a feature is: its mean is half of that
-    return Result(density, *descended, ignored_loss(1, active), sampled)
+    return Result(inputs.density[:, 0], *descended, ignored_loss(1, active), sampled)
+
+
+def _inputs(settings):
+    density = torch.tensor(settings.densities, dtype=torch.float64)[:, None]
+    return FeatureDistribution(density, features=settings.features, set_size=2, correlation=settings.correlation)
 
 
 # The arrangements
 
 
-def orthogonal(W):
-    """Whether the members of every pair are orthogonal, all represented: (instances,), bool."""
+def orthogonal(W: Float[Tensor, "instances hidden features"]) -> Bool[Tensor, " instances"]:
+    """Whether the members of every pair are orthogonal, all represented."""
     return (set_cosines(W, 2)[0].abs() < SAME_COSINE).all(dim=1) & represented(W).all(dim=1)
 
 
-def antipodal(W):
-    """Whether the members of every pair are antipodal, all represented: (instances,), bool."""
+def antipodal(W: Float[Tensor, "instances hidden features"]) -> Bool[Tensor, " instances"]:
+    """Whether the members of every pair are antipodal, all represented."""
     return (set_cosines(W, 2)[0] < SAME_COSINE - 1).all(dim=1) & represented(W).all(dim=1)
 
 
@@ -75,29 +84,29 @@ CASES = (
 QUICK = tuple(replace(case.settings, runs=3, steps=40, sampling=Sampling(2, 200, 64)) for case in CASES)
 
 
-def shown(result, case):
-    """Which runs show what the paper sees: (densities, runs), bool."""
+def shown(result, case) -> Bool[Tensor, "densities runs"]:
+    """Which runs show what the paper sees."""
     return case.shown(result.W.flatten(0, 1)).view_as(result.loss)
 
 
-def optimum(result):
-    """The run of lowest loss at each density: (densities,)."""
+def optimum(result) -> Int[Tensor, " densities"]:
+    """The run of lowest loss at each density."""
     return result.loss.argmin(dim=1)
 
 
-def optimum_shows(result, case):
-    """At which densities the optimum shows what the paper sees: (densities,), bool."""
+def optimum_shows(result, case) -> Bool[Tensor, " densities"]:
+    """At which densities the optimum shows what the paper sees."""
     return shown(result, case).gather(1, optimum(result)[:, None])[:, 0]
 
 
-def best_with(result, case):
-    """Lowest loss with and without the arrangement: each (densities,), infinite where none was seen."""
+def best_with(result, case) -> tuple[Float[Tensor, " densities"], Float[Tensor, " densities"]]:
+    """Lowest loss with and without the arrangement, infinite where none was seen."""
     which = shown(result, case)
     return tuple(torch.where(chosen, result.loss, torch.inf).amin(dim=1) for chosen in (which, ~which))
 
 
-def angles(result):
-    """Degrees between the members of each set in the optimum, ascending: (densities, sets)."""
+def angles(result) -> Float[Tensor, "densities sets"]:
+    """Degrees between the members of each set in the optimum, ascending."""
     W = result.W[torch.arange(len(result.W)), optimum(result)]
     return set_cosines(W, 2)[0].clamp(-1, 1).acos().rad2deg().sort(dim=1).values
 

@@ -11,13 +11,15 @@ from typing import NamedTuple
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from jaxtyping import Float, Int
 from matplotlib.collections import LineCollection
 from matplotlib.colors import LogNorm, to_rgba
 from matplotlib.lines import Line2D
+from torch import Tensor
 
 import descents
 from descents import Crossings, Sampling, Solutions, best_of_kinds, random_descents, sampled_best
-from features import FeatureDistribution, check_count
+from features import FeatureDistribution, check_count, check_settings
 from geometry import SAME_COSINE, oriented, represented, unit_directions
 from polytopes import POLYTOPES
 from visualization import FAINT, INK, POLYTOPE_COLOURS, SHARED, WIDTH
@@ -47,23 +49,23 @@ class Settings:
     sampling: Sampling = field(default_factory=Sampling)
 
     def __post_init__(self):
-        check_count("checked_every", self.checked_every)
-        check_count("random_starts", self.random_starts)
+        check_settings(self)
+        check_count("points - 1", self.points - 1)
 
 
 QUICK = Settings((0.05, 0.1), points=9, steps=40, random_starts=1, sampling=Sampling(2, 200, 64))
 
 
 class Result(NamedTuple):
-    density: torch.Tensor  # (densities,)
-    ratio: torch.Tensor  # (densities, points)
-    W: torch.Tensor  # (densities, points, geometries, 2, 5)
-    loss: torch.Tensor  # (densities, points, geometries), infinite where there is none
+    density: Float[Tensor, " densities"]
+    ratio: Float[Tensor, "densities points"]
+    W: Float[Tensor, "densities points 3 2 5"]  # of each of GEOMETRIES
+    loss: Float[Tensor, "densities points 3"]  # infinite where there is none
     crossing: Crossings  # of the geometries' losses; a line for each density
-    crossing_ratio: torch.Tensor  # (crossings,)
-    checked: torch.Tensor  # (ratios,): which points are checked
-    random: Solutions  # (densities, ratios, starts, ...)
-    sampled: Solutions  # (ratios, ...), at the first density
+    crossing_ratio: Float[Tensor, " crossings"]
+    checked: Int[Tensor, " checked"]  # which points are checked
+    random: Solutions  # (densities, checked, starts, ...)
+    sampled: Solutions  # (checked, ...), at the first density
 
 
 def run(settings, *, seed=0, device="cpu", progress=True):
@@ -108,7 +110,7 @@ def _inputs(density, ratio):
 # What it shows
 
 
-def geometry_of(W):
+def geometry_of(W: Float[Tensor, "instances hidden 5"]) -> Int[Tensor, " instances"]:
     """Index of GEOMETRIES: all five features represented, or four in antipodal pairs and one not; 3 for neither."""
     shown = represented(W)
     directions = unit_directions(W)
@@ -117,8 +119,8 @@ def geometry_of(W):
     return torch.where(shown.all(dim=1), PENTAGON, torch.where(digons, WITHOUT + shown[:, 0].int(), 3))
 
 
-def snap(result):
-    """Relative density of feature 0 at which digons without it give way to a pentagon: (densities,), NaN for none."""
+def snap(result) -> Float[Tensor, " densities"]:
+    """Relative density of feature 0 at which digons without it give way to a pentagon; NaN for none."""
     crossing, found = result.crossing, torch.full_like(result.density, torch.nan)
     snaps = (crossing.below == WITHOUT) & (crossing.above == PENTAGON)
     for k in snaps.nonzero()[:, 0].flip(0).tolist():
@@ -126,8 +128,8 @@ def snap(result):
     return found
 
 
-def lasts(result, geometry):
-    """Lowest and highest relative density at which a geometry is a local minimum: (densities, 2), inf for none."""
+def lasts(result, geometry) -> Float[Tensor, "densities 2"]:
+    """Lowest and highest relative density at which a geometry is a local minimum; inf for none."""
     there = result.loss[..., geometry].isfinite()
     lowest = torch.where(there, result.ratio, torch.inf).amin(dim=1)
     return torch.stack((lowest, torch.where(there, result.ratio, -torch.inf).amax(dim=1)), dim=1)
@@ -141,8 +143,8 @@ def largest_step(result):
     return W.diff(dim=0).norm(dim=1).max().item() if len(W) > 1 else None
 
 
-def around(W):
-    """Features in their order around the circle, from the one that points right on: (instances, 2, features)."""
+def around(W: Float[Tensor, "instances 2 features"]) -> Float[Tensor, "instances 2 features"]:
+    """Features in their order around the circle, from the one that points right on."""
     angles = (torch.atan2(W[:, 1], W[:, 0]) + 0.1) % (2 * torch.pi)
     return W.gather(2, angles.argsort(dim=1)[:, None].expand_as(W))
 
@@ -154,8 +156,8 @@ def elsewhere(result):
     return (geometry != result.loss[0, result.checked].argmin(dim=1, keepdim=True)).double().mean().item()
 
 
-def sampled_excess(result):
-    """How far the sampled models' losses are above the optimum, relative: (ratios,)."""
+def sampled_excess(result) -> Float[Tensor, " checked"]:
+    """How far the sampled models' losses are above the optimum, relative."""
     return result.sampled.loss / result.loss[0, result.checked].amin(dim=1) - 1
 
 

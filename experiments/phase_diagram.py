@@ -14,12 +14,14 @@ from typing import NamedTuple
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from jaxtyping import Bool, Float
 from matplotlib.colors import to_rgb
 from torch import Tensor
 
 import phases
 from descents import SAME_LOSS, descend, ignored_loss
 from expected_loss import expected_loss
+from features import check_count, check_settings
 from models import ReLUOutputModel
 from training import best_restart, train
 from visualization import BLANK, DEDICATED, FAINT, INK, SHARED, SUPERPOSITION, SUPERPOSITION_LABEL, WIDTH
@@ -38,6 +40,8 @@ class Settings:
 
     def __post_init__(self):
         phases.check_features(self.features)
+        check_settings(self)
+        check_count("restarts - 1", self.restarts - 1)  # one is discarded
 
 
 THREE = Settings(features=3, lr=0.2)
@@ -61,11 +65,13 @@ def study(settings, changes=STUDY):
 
 
 class Result(NamedTuple):
-    density: Tensor  # (points^2,), as `phases.grid` has them
-    ratio: Tensor  # (points^2,)
-    W: Tensor  # (points^2, restarts, hidden, features)
-    loss: Tensor  # (points^2, restarts), exact, as trained
-    settled: Tensor  # (points^2, restarts), exact, at the bottom of the basin in which training ended
+    """At each point of the grid, as `phases.grid` has them."""
+
+    density: Float[Tensor, " grid"]
+    ratio: Float[Tensor, " grid"]
+    W: Float[Tensor, "grid restarts hidden features"]
+    loss: Float[Tensor, "grid restarts"]  # exact, as trained
+    settled: Float[Tensor, "grid restarts"]  # exact, at the bottom of the basin in which training ended
 
 
 def run(settings, *, seed=0, device="cpu", progress=True):
@@ -95,26 +101,26 @@ def run(settings, *, seed=0, device="cpu", progress=True):
 # Diagrams: phases.LastFeature at each point
 
 
-def named(result):
+def named(result) -> phases.LastFeature:
     """In the best named solution."""
     features = result.W.shape[-1]
     return phases.last_feature(phases.best_named(features, result.density, result.ratio)[1])
 
 
-def averaged(result):
+def averaged(result) -> phases.LastFeature:
     """Mean of all restarts but the worst, as the paper averages them."""
     kept = torch.ones_like(result.loss).scatter_(1, result.loss.argmax(dim=1, keepdim=True), 0)
     shown = phases.last_feature(result.W.flatten(0, 1))
     return phases.LastFeature(*((v.view_as(kept) * kept).sum(dim=1) / kept.sum(dim=1) for v in shown))
 
 
-def best(result):
+def best(result) -> phases.LastFeature:
     """In the restart of lowest loss."""
     return phases.last_feature(best_weights(result))
 
 
-def best_weights(result):
-    """W of the restart of lowest loss: (points^2, hidden, features)."""
+def best_weights(result) -> Float[Tensor, "grid hidden features"]:
+    """W of the restart of lowest loss."""
     return result.W.flatten(0, 1)[best_restart(result.loss.flatten(), result.loss.shape[1])]
 
 
@@ -126,13 +132,13 @@ def agreement(first, second):
     return (phases.phase(*first) == phases.phase(*second)).double().mean().item()
 
 
-def phase_shares(diagram):
-    """Share of points in each of phases.PHASES: (3,)."""
+def phase_shares(diagram) -> Float[Tensor, "3"]:
+    """Share of points in each of phases.PHASES."""
     return torch.bincount(phases.phase(*diagram), minlength=3) / len(diagram.norm)
 
 
-def in_global_optimum(result, optimum):
-    """Restarts whose basin is that of the global optimum: (points^2, restarts)."""
+def in_global_optimum(result, optimum) -> Bool[Tensor, "grid restarts"]:
+    """Restarts whose basin is that of the global optimum."""
     return result.settled <= optimum.loss[:, None] * (1 + SAME_LOSS)
 
 
@@ -180,8 +186,10 @@ def figure(result, optimum):
     return drawn
 
 
-def phase_colours(norm, superposition):
-    """RGB of a feature by norm (strength) and superposition (hue), any shape -> (..., 3)."""
+def phase_colours(
+    norm: Float[Tensor, "*shape"], superposition: Float[Tensor, "*shape"]
+) -> Float[np.ndarray, "*shape 3"]:
+    """RGB of a feature by norm (strength) and superposition (hue)."""
     strength = norm.clamp(0, 1).numpy()[..., None]
     hue = np.asarray(SUPERPOSITION(superposition.clamp(0, 1).numpy()))[..., :3]
     return (1 - strength) * np.array(to_rgb(BLANK)) + strength * hue

@@ -10,11 +10,13 @@ from typing import NamedTuple
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from jaxtyping import Float, Int
 from matplotlib.colors import to_rgb
+from torch import Tensor
 
 import packing
 from packing import PolytopeOptimum, best_mixture, logarithmic
-from polytopes import PAPER_POLYTOPES, POLYTOPES
+from polytopes import PAPER_POLYTOPES, POLYTOPES, check_polytopes
 from visualization import (
     BLANK,
     INK,
@@ -36,21 +38,20 @@ class Settings:
     polytopes: tuple[str, ...] = tuple(POLYTOPES)
 
     def __post_init__(self):
-        unknown = [name for name in self.polytopes if name not in POLYTOPES]
-        if unknown or not self.polytopes:
-            raise ValueError(f"polytopes: expected names of {', '.join(POLYTOPES)}, got {self.polytopes}")
+        packing.check_inverse_density(self.inverse_density)
+        check_polytopes(self.polytopes)
 
 
 QUICK = Settings(logarithmic(1.05, 20, 12), ("dedicated dimension", *PAPER_POLYTOPES))
 
 
 class Result(NamedTuple):
-    inverse_density: torch.Tensor  # (densities,)
-    polytope: torch.Tensor  # (polytopes,): which of POLYTOPES, ascending
-    benefit: torch.Tensor  # (polytopes, densities), as a PolytopeOptimum has it, and the others
-    scale: torch.Tensor
-    bias: torch.Tensor
-    stretch: torch.Tensor
+    inverse_density: Float[Tensor, " densities"]
+    polytope: Int[Tensor, " polytopes"]  # which of POLYTOPES, ascending
+    benefit: Float[Tensor, "polytopes densities"]  # as a PolytopeOptimum has it, and the others
+    scale: Float[Tensor, "polytopes densities"]
+    bias: Float[Tensor, "polytopes densities"]
+    stretch: Float[Tensor, "polytopes densities"]
 
 
 def run(settings, *, seed=0, device="cpu", progress=True):
@@ -75,8 +76,8 @@ def joined(results):
 # The predictions
 
 
-def optima(result):
-    """{polytope: PolytopeOptimum over the densities}."""
+def optima(result) -> dict[str, PolytopeOptimum]:
+    """The optimum of each polytope, by name, over the densities."""
     names = list(POLYTOPES)
     return {names[k]: PolytopeOptimum(*values) for k, *values in zip(result.polytope.tolist(), *result[2:])}
 
@@ -99,15 +100,15 @@ def shortfall(result, polytope, inverse_density):
     return 1 - saved[polytope] / max(saved.values())
 
 
-def dimensions_per_feature(result):
-    """1/(1-S) and the predicted D* = m / ||W||_F^2 with features without end, each (densities,)."""
+def dimensions_per_feature(result) -> tuple[Float[Tensor, " densities"], Float[Tensor, " densities"]]:
+    """1/(1-S) and the predicted D* = m / ||W||_F^2 with features without end."""
     of_polytopes = optima(result)
     mixture = best_mixture(of_polytopes)
     return result.inverse_density, packing.predicted_dimensions_per_feature(mixture, of_polytopes)
 
 
-def shares(result, features_per_dimension):
-    """For each n/m, a list, the predicted {polytope: share of the features (densities,)}."""
+def shares(result, features_per_dimension) -> list[dict[str, Float[Tensor, " densities"]]]:
+    """For each n/m the predicted share of the features in each polytope."""
     of_polytopes = optima(result)
     return [best_mixture(of_polytopes, ratio).of_features() for ratio in features_per_dimension]
 

@@ -10,8 +10,10 @@ from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
 
-from features import FeatureDistribution
+from features import FeatureDistribution, check_settings
 from geometry import SAME_COSINE, represented, set_cosines
 from models import ReLUOutputModel
 from training import train
@@ -28,13 +30,16 @@ class Settings:
     steps: int = 2000
     batch_size: int = 256
 
+    def __post_init__(self):
+        check_settings(self)
+
 
 QUICK = Settings((0.05, 0.5), runs=2, steps=200, batch_size=64)
 
 
 class Result(NamedTuple):
-    density: torch.Tensor  # (densities,)
-    W: torch.Tensor  # (densities, runs, 10, 20)
+    density: Float[Tensor, " densities"]
+    W: Float[Tensor, "densities runs 10 20"]
 
 
 def run(settings, *, seed=0, device="cpu", progress=True):
@@ -48,21 +53,21 @@ def run(settings, *, seed=0, device="cpu", progress=True):
 
 
 class Overlaps(NamedTuple):
-    """Of every run, all (densities, runs)."""
+    """Of every run."""
 
-    within: torch.Tensor  # mean |cos| of two features of the same set
-    across: torch.Tensor  # and of different sets
-    represented: torch.Tensor  # number of features
+    within: Float[Tensor, "densities runs"]  # mean |cos| of two features of the same set
+    across: Float[Tensor, "densities runs"]  # and of different sets
+    represented: Int[Tensor, "densities runs"]  # number of features
 
 
-def overlaps(result):
+def overlaps(result) -> Overlaps:
     W, by_run = result.W.flatten(0, 1), result.W.shape[:2]
     within, across = (cosines.abs().mean(dim=1).view(by_run) for cosines in set_cosines(W, SIZE))
     return Overlaps(within, across, represented(W).sum(dim=1).view(by_run))
 
 
-def locally_orthogonal(result):
-    """Which runs represent all features, orthogonal within their sets but not across: (densities, runs), bool."""
+def locally_orthogonal(result) -> Bool[Tensor, "densities runs"]:
+    """Which runs represent all features, orthogonal within their sets but not across."""
     within, across, count = overlaps(result)
     return (within < SAME_COSINE) & (across > 2 * within) & (count == 2 * SIZE)
 

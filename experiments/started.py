@@ -4,15 +4,16 @@ Each of the paper's polytopes in as many copies as fit, at its predicted scale a
 saves what its polytope should still is that polytope; the best of these at a density is held against the prediction.
 """
 
-import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
-from features import FeatureDistribution, check_count, check_positive
+from features import FeatureDistribution, check_settings
 from models import ReLUOutputModel
-from packing import polytope_optima, product_of_copies, sampled_benefit
+from packing import check_inverse_density, polytope_optima, product_of_copies, sampled_benefit
 from polytopes import PAPER_POLYTOPES
 from training import train
 
@@ -30,21 +31,18 @@ class Settings:
     lr: float = 2e-3
 
     def __post_init__(self):  # the prediction comes first in `run`, where these errors would be late
-        for name in ("features", "hidden", "steps", "batch_size"):
-            check_count(name, getattr(self, name))
-        check_positive("lr", self.lr)
-        if not 0 <= self.noise < math.inf:
-            raise ValueError(f"noise: expected a finite number >= 0, got {self.noise!r}")
+        check_settings(self, may_be_zero=("noise",))
+        check_inverse_density(self.inverse_density)
 
 
 QUICK = Settings(inverse_density=(3.0,), steps=100)
 
 
 class Result(NamedTuple):
-    inverse_density: torch.Tensor  # (points,)
-    W: torch.Tensor  # (points, polytopes, hidden, features): in the order of PAPER_POLYTOPES
-    benefit: torch.Tensor  # (points, polytopes): see packing.py
-    predicted: torch.Tensor  # (points, polytopes): the benefit of the start, by prediction
+    inverse_density: Float[Tensor, " points"]
+    W: Float[Tensor, "points polytopes hidden features"]  # in the order of PAPER_POLYTOPES
+    benefit: Float[Tensor, "points polytopes"]  # see packing.py
+    predicted: Float[Tensor, "points polytopes"]  # the benefit of the start, by prediction
 
 
 def run(settings, *, seed=0, device="cpu", progress=True):

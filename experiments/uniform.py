@@ -13,11 +13,13 @@ from typing import NamedTuple
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
 
-from features import FeatureDistribution
+from features import FeatureDistribution, check_settings
 from geometry import dimensionality, dimensions_per_feature, represented
 from models import ReLUOutputModel
-from packing import logarithmic, sampled_benefit
+from packing import check_inverse_density, logarithmic, sampled_benefit
 from polytopes import PAPER_POLYTOPES, POLYTOPES, tegum_factors
 from training import train
 from visualization import (
@@ -49,6 +51,10 @@ class Settings:
     lr: float = 5e-3
     init_scale: float = 0.03
     first: int = 0  # points of the sweep before these, so that a part of it starts from the weights of its own place
+
+    def __post_init__(self):
+        check_settings(self, may_be_zero=("first",))
+        check_inverse_density(self.inverse_density)
 
 
 LONG = Settings(
@@ -82,10 +88,10 @@ QUICK_MAP = tuple(replace(QUICK_LONG, features=n, inverse_density=(1.5, 3.0), st
 
 
 class Result(NamedTuple):
-    inverse_density: torch.Tensor  # (points,)
-    steps: torch.Tensor  # ()
-    W: torch.Tensor  # (points, restarts, hidden, features)
-    benefit: torch.Tensor  # (points, restarts): see packing.py
+    inverse_density: Float[Tensor, " points"]
+    steps: Int[Tensor, ""]
+    W: Float[Tensor, "points restarts hidden features"]
+    benefit: Float[Tensor, "points restarts"]  # see packing.py
 
 
 def run(settings, *, seed=0, device="cpu", progress=True):
@@ -122,8 +128,8 @@ def joined(results):
 # What the models show
 
 
-def shares(result):
-    """{polytope: share of the represented features in it, of all restarts}, tensors (points,)."""
+def shares(result) -> dict[str, Float[Tensor, " points"]]:
+    """The share of the represented features in each polytope, of all restarts."""
     counted = [
         Counter(factor.polytope for W in models for factor in tegum_factors(W) for _ in factor.features)
         for models in result.W
@@ -163,25 +169,25 @@ def near(result, polytope):
     return close.sum().item() / max(len(values), 1)
 
 
-def sticky(result, level, tolerance):
-    """At which points D* is no further from a level than the tolerance, relative: (points,), bool."""
+def sticky(result, level, tolerance) -> Bool[Tensor, " points"]:
+    """At which points D* is no further from a level than the tolerance, relative."""
     return (dimensions_per_feature(result.W[:, 0]) / level - 1).abs() < tolerance
 
 
-def in_polytopes(result, share):
-    """At which points at least this share of the represented features is in polytopes, more than m: (points,), bool."""
+def in_polytopes(result, share) -> Bool[Tensor, " points"]:
+    """At which points at least this share of the represented features is in polytopes, more than m."""
     of_models = shares(result)
     irregular = of_models.get("irregular", torch.zeros(len(result.W)))
     crowded = represented(result.W[:, 0]).sum(dim=1) > result.W.shape[2]
     return crowded & (1 - irregular >= share)
 
 
-def filled(result):
-    """The dimensionalities of all features, summed, over m: (points,)."""
+def filled(result) -> Float[Tensor, " points"]:
+    """The dimensionalities of all features, summed, over m."""
     return dimensionality(result.W[:, 0]).sum(dim=1) / result.W.shape[2]
 
 
-def longest_range(inverse_density, chosen):
+def longest_range(inverse_density: Float[Tensor, " points"], chosen: Bool[Tensor, " points"]):
     """The longest run of neighbouring points that are chosen: its lowest and highest 1/(1-S); None if none are."""
     runs, start = [], None
     for at, now in zip(inverse_density.tolist(), chosen.tolist()):
@@ -197,7 +203,7 @@ def longest_range(inverse_density, chosen):
 def figure(result, windows, predicted):
     """The paper's two figures, with graphs and names of its polytopes.
 
-    windows: (polytope, lowest, highest 1/(1-S)) where it is predicted; predicted: 1/(1-S) and D*, each (densities,)
+    windows: (polytope, lowest, highest 1/(1-S)) where it is predicted; predicted: 1/(1-S) and D*
     """
     inverse_density, W = result.inverse_density, result.W[:, 0]
     drawing = plt.figure(figsize=(WIDTH, 13), layout="constrained")

@@ -1,5 +1,15 @@
+import jaxtyping
 import pytest
+import signatures
 import torch
+
+signatures.import_checked(*signatures.TYPED)  # before any test imports them
+
+
+@pytest.fixture
+def unchecked(monkeypatch):
+    """Signatures are not checked: what is wrong meets the errors that users see."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 @pytest.fixture(scope="session", autouse=True)

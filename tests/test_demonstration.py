@@ -13,7 +13,8 @@ import Section2main as section2
 import visualization
 from experiments import demonstration, introduction
 from experiments.demonstration import LARGE, QUICK, QUICK_LARGE, Models, Result, Settings, Training, run
-from geometry import POLYTOPES, feature_norms, interference
+from geometry import feature_norms, interference
+from polytopes import POLYTOPES
 
 matplotlib.use("Agg")
 
@@ -50,6 +51,7 @@ def test_run_is_a_function_of_the_seed():
         assert not torch.equal(models.W, changed_models.W)
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     "setting", [{"restarts": 0}, {"steps": 1.5}, {"batch_size": -1}, {"lr": 0.0}, {"lr": float("nan")}], ids=str
 )

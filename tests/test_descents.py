@@ -87,6 +87,7 @@ def test_sampled_best_is_nearly_the_best_descent():
     assert (sampled_best(PAIRS, 2, Sampling(restarts=1, steps=20)).loss > sampled.loss).all()
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     "bad, message",
     [
@@ -157,6 +158,7 @@ def test_nothing_is_handed_on_to_another_line():
     assert found.loss.isfinite().tolist() == [[False, True], [False, True], [True, False], [True, False]]
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_lines_must_divide_the_points():
     with pytest.raises(ValueError, match="lines: expected a divisor of 4 points, got 3"):
         kinds_on_line(IGNORED.expand(4, 1, 1, 2), lines=3)

@@ -26,6 +26,7 @@ def test_no_chance_is_involved():
     assert all(torch.equal(ours, theirs) for ours, theirs in zip(first, other))
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("setting", [{"features": 4}, {"points": 0}, {"points": 1.5}], ids=str)
 def test_bad_settings_are_refused(setting):
     with pytest.raises(ValueError, match=f"^{next(iter(setting))}: expected"):

@@ -532,6 +532,7 @@ def test_gradient_is_weighted_by_instance():
 # Bad input
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     "change, message",
     [
@@ -550,6 +551,7 @@ def test_bad_input(change, message):
         expected_loss(**good | change, distribution=FeatureDistribution(0.5, features=3, instances=2))
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_feature_limit():
     n = MAX_FEATURES
     distribution = FeatureDistribution(0.5, features=n)
@@ -561,6 +563,7 @@ def test_feature_limit():
         DescentGradient(distribution)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_signed_features_are_linear_only():
     distribution = FeatureDistribution(0.5, features=2, signed=True)
     with pytest.raises(ValueError, match=r"distribution: expected .*, got signed"):

@@ -418,6 +418,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("name, arguments", REFUSED.values(), ids=REFUSED)
 def test_refused(name, arguments):
     with pytest.raises(ValueError, match=rf"\b{name}\b.*: expected .*, got "):
@@ -428,6 +429,7 @@ def test_independent_features_of_a_set_may_differ():
     FeatureDistribution([0.5, 0.4], set_size=2)
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("count", [0, -1, 2.0, None])
 def test_refused_counts(count):
     distribution = FeatureDistribution(0.1, features=2)

@@ -50,6 +50,7 @@ def test_dimensions_per_feature_by_hand():
     assert dimensions_per_feature(torch.zeros(1, 2, 3)).isinf().all()
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("function", OF_BATCH)
 @pytest.mark.parametrize(
     "bad", [W[0], W[None], W.numpy(), [[1.0]], W.log()], ids=["2-D", "4-D", "numpy", "list", "inf"]
@@ -70,6 +71,7 @@ OF_W = [*OF_BATCH, represented, in_superposition, collapsed_pairs, oriented]
 OF_W += [lambda W: set_cosines(W, 2), lambda W: side_by_side(W, 2)]
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("function", OF_W)
 @pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.complex64, torch.float8_e4m3fn], ids=str)
 def test_other_than_floating_point_weights_are_refused(function, dtype):
@@ -186,6 +188,7 @@ def test_oriented_leaves_its_input_and_takes_zero_weights():
     assert oriented(W).isfinite().all() and torch.equal(W, kept)
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     "function, W, arguments, message",
     [

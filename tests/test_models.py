@@ -193,6 +193,7 @@ def test_select_copies_instances(model_class, chosen):
 # Refused
 
 
+@pytest.mark.usefixtures("unchecked")
 @each_model
 @pytest.mark.parametrize("name", ["instances", "features", "hidden"])
 @pytest.mark.parametrize("count", [0, -1, 2.0, None])
@@ -201,12 +202,14 @@ def test_refused_counts(model_class, name, count):
         model_class(**{"instances": 1, "features": 2, "hidden": 1, name: count})
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("init_scale", [0, -0.1, float("inf"), float("nan")])
 def test_refused_init_scale(init_scale):
     with pytest.raises(ValueError, match="init_scale: expected"):
         LinearModel(1, 2, 1, init_scale=init_scale)
 
 
+@pytest.mark.usefixtures("unchecked")
 @each_model
 @pytest.mark.parametrize("shape", [(4, 3), (2, 4, 2), (1, 4, 3), (3, 4, 3), (2, 3)], ids=str)
 def test_refused_inputs(model_class, shape):
@@ -214,6 +217,7 @@ def test_refused_inputs(model_class, shape):
         model_class(2, 3, 1)(torch.zeros(shape))
 
 
+@pytest.mark.usefixtures("unchecked")
 @each_model
 @pytest.mark.parametrize("shape", [(3,), (2, 1), (1, 3), (3, 2), (2, 1, 3)], ids=str)
 def test_refused_importance(model_class, shape):
@@ -234,6 +238,7 @@ def test_from_weights(model_class):
     assert model.W.any() and model.W.requires_grad
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     "W, b", [((2, 3), (1, 3)), ((2, 2, 3), (2, 2)), ((2, 2, 3), (3,)), ((2, 2, 3), (1, 3))], ids=str
 )

@@ -75,6 +75,7 @@ def test_each_change_of_the_study_is_one_of_the_diagrams_settings():
     assert phase_diagram.study(THREE, ["initial weights 1"]) == (replace(THREE, init_scale=1.0),)
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("features", [1, 4, 2.0, "2"])
 def test_bad_settings_are_refused(features):
     with pytest.raises(ValueError, match="features: expected 2 "):

@@ -311,12 +311,14 @@ BAD_POINTS = {  # what is wrong -> features, density, ratio and the argument tha
 }
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("features, density, ratio, name", BAD_POINTS.values(), ids=BAD_POINTS)
 def test_optimum_refuses_bad_points(features, density, ratio, name):
     with pytest.raises(ValueError, match=f"^{name}: expected .*, got "):
         optimum(features, density, ratio)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_grid_covers_the_diagram():
     density, ratio = phases.grid(5)
     assert density.view(5, 5)[:, 0].tolist() == pytest.approx([1, 10**-0.5, 0.1, 10**-1.5, 0.01])

@@ -142,6 +142,9 @@ def test_exact_products_fall_into_their_factors():
 
 def test_features_below_the_norm_are_left_out():
     assert tegum_factors(torch.zeros(3, 4)) == []
+    assert tegum_factors(torch.tensor([[1.0, -2.0, 3.0]])) == [
+        Factor((0, 1, 2), 1, "irregular")
+    ]  # all in one direction
     assert tegum_factors(0.5 * torch.eye(3)) == []
     assert tegum_factors(torch.diag(torch.tensor([0.4, 0.6]))) == [Factor((1,), 1, "dedicated dimension")]
     assert names(torch.diag(torch.tensor([0.4, 0.0])), min_norm=0) == ["dedicated dimension"]
@@ -189,6 +192,7 @@ def test_random_models_are_irregular(hidden, features):
         assert names(W / W.norm(dim=0)) == ["irregular"]
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     "bad, match",
     [

@@ -70,6 +70,7 @@ def test_polytopes_one_at_a_time_are_all_polytopes(quick):
         assert torch.equal(one, other)
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("polytopes", [("digon", "dodecahedron"), (), ("square",)])
 def test_unknown_polytopes_are_refused(polytopes):
     with pytest.raises(ValueError, match="polytopes: expected names of dedicated dimension, digon, "):

@@ -36,11 +36,12 @@ def test_run():
     assert torch.equal(again.W, result.W) and not torch.equal(other.W, result.W)
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     "bad, message",
     [
-        ({"noise": -1.0}, "noise: expected a finite number >= 0, got -1.0"),
-        ({"noise": float("nan")}, "noise: expected a finite number >= 0, got nan"),
+        ({"noise": -1.0}, r"noise \(unless 0\): expected a finite number above 0, got -1.0"),
+        ({"noise": float("nan")}, r"noise \(unless 0\): expected a finite number above 0, got nan"),
         ({"steps": 0}, "steps: expected"),
         ({"lr": 0.0}, "lr: expected"),
         ({"hidden": -2}, "hidden: expected"),

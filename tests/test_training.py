@@ -449,6 +449,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("name, arguments", REFUSED.values(), ids=REFUSED)
 def test_refused(name, arguments):
     model, distribution = setting()
@@ -458,6 +459,7 @@ def test_refused(name, arguments):
     torch.testing.assert_close(weights_of(model), before, rtol=0, atol=0)
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     "other",
     [
@@ -474,6 +476,7 @@ def test_refused_distributions(function, other):
         function(model, other)
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     "name, losses, restarts",
     [
@@ -553,6 +556,7 @@ def test_train_best_keeps_the_best_of_exact_descents():
         assert losses[k] == every[k].min() and torch.equal(best.W[k], model.W[5 * k + chosen])
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("model_class", [ReLUHiddenModel, AbsoluteValueModel])
 def test_exact_refused_without_a_closed_form(model_class):
     model, distribution = setting(model_class)
@@ -562,6 +566,7 @@ def test_exact_refused_without_a_closed_form(model_class):
     torch.testing.assert_close(weights_of(model), before, rtol=0, atol=0)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_exact_refused_for_many_features():
     with pytest.raises(ValueError, match=r"^features: expected at most .*, got 40"):
         train(ReLUOutputModel(1, 40, 2), FeatureDistribution(0.1, features=40), exact=True, steps=2, progress=False)

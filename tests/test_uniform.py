@@ -208,11 +208,12 @@ def test_a_sweep_in_parts_is_the_sweep(monkeypatch, restarts):
     assert uniform.shards(parts[1]) == [parts[1]]
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     "bad, message",
     [
-        ({"inverse_density": (0.5,)}, r"density: expected values in \[0, 1\]"),
-        ({"inverse_density": ()}, "instances: expected a whole number of at least 1"),
+        ({"inverse_density": (0.5,)}, r"inverse_density: expected numbers of at least 1"),
+        ({"inverse_density": ()}, "inverse_density: expected numbers in one dimension"),
         ({"features": 0}, "features: expected"),
         ({"hidden": 2.5}, "hidden: expected"),
         ({"restarts": 0}, "restarts: expected"),

@@ -1,0 +1,24 @@
+"""Checks signatures in the tests, shapes included: arguments, results, fields of dataclasses and of NamedTuples."""
+
+import importlib
+import inspect
+from pathlib import Path
+
+from beartype import BeartypeConf, beartype
+from jaxtyping import install_import_hook, jaxtyped
+
+TYPED = (
+    *("features", "geometry", "models", "expected_loss", "polytopes", "training"),
+    *("descents", "visualization", "phases", "packing"),
+    *(f"experiments.{file.stem}" for file in Path(__file__).parents[1].glob("experiments/[!_]*.py")),
+)
+checked = beartype(conf=BeartypeConf(is_pep484_tower=True))  # an int is a float, too
+
+
+def import_checked(*modules):
+    """Import modules so that their functions and dataclasses check their signatures, and NamedTuples their fields."""
+    with install_import_hook(modules, "signatures.checked"):
+        for module in map(importlib.import_module, modules):
+            for kind in vars(module).values():
+                if inspect.isclass(kind) and hasattr(kind, "_fields") and kind.__module__ == module.__name__:
+                    kind.__new__ = staticmethod(jaxtyped(kind.__new__, typechecker=checked))
