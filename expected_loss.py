@@ -135,7 +135,8 @@ def _check(distribution, output):
 def _check_weights(W, b, distribution):
     instances, features, device = distribution.instances, distribution.features, distribution.density.device
     for name, value, axes in (("W", W, 3), ("b", b, 2)):
-        if not isinstance(value, Tensor) or not value.is_floating_point() or value.device != device:
+        of_kind = isinstance(value, Tensor) and value.is_floating_point() and value.itemsize > 1
+        if not of_kind or value.device != device:
             kind = f"{value.dtype} on {value.device}" if isinstance(value, Tensor) else repr(value)
             raise ValueError(f"{name}: expected floating-point values on {device}, got {kind}")
         if value.dim() != axes or 0 in value.shape or (value.shape[0], value.shape[-1]) != (instances, features):
