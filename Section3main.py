@@ -1,6 +1,6 @@
 """Section 3, superposition as a phase change: what becomes of the last feature as density and importance change.
 
-    python Section3main.py              # the paper's settings, about 3 minutes on 2 cores
+    python Section3main.py              # the paper's settings, about a minute on 2 cores
     python Section3main.py --quick      # the same path, small, in seconds
     python Section3main.py --seed 3 --out /tmp/section3
 
