@@ -12,6 +12,7 @@ row, and `best_restart` picks the best of each four.
 import math
 from dataclasses import dataclass
 from itertools import pairwise
+from numbers import Integral
 
 import torch
 from jaxtyping import Float, Float64, Int
@@ -27,6 +28,7 @@ TINY, MANY = 16, 64  # weights of a model up to which, and instances from which,
 RARE = 0.01  # empty rows less likely than this are drawn like any other: leaving them out costs more than it saves
 SAMPLE_STREAM, TEST_STREAM = 0x5A5A5A5A, 0x3C3C3C3C  # the same seed gives weights, samples and tests of their own
 WARM_UP = 0.05  # share of the steps in which the learning rate rises to its full value
+SCHEDULES = ("cosine", "constant")  # of the learning rate
 
 
 @dataclass(frozen=True)
@@ -39,16 +41,27 @@ class History:
 
 
 def train(
-    model, distribution, *, steps, batch_size=256, lr=1e-2, exact=False, seed=0, record=None, progress=True
+    model,
+    distribution,
+    *,
+    steps,
+    batch_size=256,
+    lr=1e-2,
+    schedule="cosine",
+    exact=False,
+    seed=0,
+    record=None,
+    progress=True,
 ) -> History:
-    """Fit all instances of a model, in place, by Adam with warm-up and cosine decay to zero -> History.
+    """Fit all instances of a model, in place, by Adam -> History.
 
     model:        a ToyModel, one instance for each instance of the distribution
     distribution: FeatureDistribution of the inputs and the importance of their errors
     steps:        updates; batch_size: rows in each, active ones only; lr: the highest learning rate
+    schedule:     of the learning rate: "cosine" warms up and decays to zero, "constant" keeps lr (paper, Section 5)
     exact:        descend on the exact expected loss instead of samples (LinearModel, ReLUOutputModel)
     seed:         of the samples; the result depends on nothing else that is random
-    record:       keep loss and weights every so many steps; the last step is always kept
+    record:       keep loss and weights every so many steps, or at these steps; the last one is always kept
     progress:     show a bar on stderr
 
     Raises ValueError where model and distribution do not match or a setting is out of range. Where instances diverge,
@@ -56,11 +69,14 @@ def train(
     trained.
     """
     distribution = _matching(model, distribution)
-    for name, count in (("steps", steps), ("batch_size", batch_size), ("record", 1 if record is None else record)):
-        check_count(name, count)
+    check_count("steps", steps)
+    check_count("batch_size", batch_size)
+    kept = _recorded(record, steps)
     check_size(batch_size=batch_size, features=model.features, hidden=model.hidden)
     check_positive("lr", lr)
     check_torch(seed)
+    if schedule not in SCHEDULES:
+        raise ValueError(f"schedule: expected one of {SCHEDULES}, got {schedule!r}")
     if exact and model.closed_form is None:
         raise ValueError(f"exact: expected a LinearModel or a ReLUOutputModel, got {type(model).__name__}")
     for parameter in model.parameters():
@@ -71,7 +87,7 @@ def train(
     finite_steps = torch.zeros(model.instances, dtype=torch.long, device=model.b.device)
     records = []
     for step in tqdm(range(steps + 1), disable=not progress, leave=False, desc="train"):
-        recorded = step == steps or (record is not None and step % record == 0)
+        recorded = step in kept
         draw = None if exact else distribution.draw(batch_size, generator, model.b.dtype)
         losses = []
         for block in blocks:
@@ -85,7 +101,7 @@ def train(
             records.append((step, losses.cpu(), _snapshot(model)))
         if step < steps:
             finite_steps += model.b.grad.isfinite().all(dim=1)
-            optimizer.param_groups[0]["lr"] = lr * _schedule(step, steps)
+            optimizer.param_groups[0]["lr"] = lr if schedule == "constant" else lr * _cosine(step, steps)
             optimizer.step()
     model.zero_grad(set_to_none=True)
     _raise_if_diverged(finite_steps + losses.isfinite(), steps)
@@ -321,7 +337,23 @@ def _blocks(model, distribution, batch_size):
     return blocks
 
 
-def _schedule(step, steps):
+def _recorded(record, steps):
+    """The steps to record, the last one among them, from the argument `record`."""
+    if record is None:
+        return {steps}
+    if isinstance(record, Integral):
+        check_count("record", record)
+        return {*range(0, steps, record), steps}
+    try:
+        kept = {*record}
+    except TypeError:
+        kept = {None}
+    if not all(isinstance(step, Integral) and 0 <= step <= steps for step in kept):
+        raise ValueError(f"record: expected a count, or whole numbers from 0 to {steps}, got {record!r}")
+    return {*map(int, kept), steps}
+
+
+def _cosine(step, steps):
     """Share of the full learning rate: linear warm-up, times cosine decay to zero."""
     return min(1.0, (step + 1) / (WARM_UP * steps)) * (1 + math.cos(math.pi * step / steps)) / 2
 

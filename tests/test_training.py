@@ -134,6 +134,15 @@ def test_learning_rate(steps):
     assert steps == 1 or last < 1e-3 * (1 + math.cos(math.pi * (steps - 1) / steps))
 
 
+def test_constant_learning_rate():
+    """Where the gradient hardly changes, every one of Adam's steps has the size of the learning rate."""
+    model, distribution = setting(instances=[3])
+    model.b.data[:, 0] = 10  # far above what it should be
+    history = train(model, distribution, steps=6, lr=1e-3, schedule="constant", record=1, progress=False)
+    steps = history.weights["b"][:, :, 0].diff(dim=0)
+    torch.testing.assert_close(steps, torch.full_like(steps, -1e-3), rtol=1e-2, atol=0)
+
+
 # The gradient by hand
 
 
@@ -287,7 +296,8 @@ def test_history_without_record_keeps_the_last_step():
 
 
 @pytest.mark.parametrize(
-    "steps, record, expected", [(6, 3, [0, 3, 6]), (7, 3, [0, 3, 6, 7]), (2, 5, [0, 2]), (3, 1, [0, 1, 2, 3])]
+    "steps, record, expected",
+    [(6, 3, [0, 3, 6]), (7, 3, [0, 3, 6, 7]), (2, 5, [0, 2]), (3, 1, [0, 1, 2, 3]), (9, (4, 1, 0, 1), [0, 1, 4, 9])],
 )
 def test_history_with_record(steps, record, expected):
     model, distribution = setting(AbsoluteValueModel)
@@ -441,6 +451,10 @@ REFUSED = {
     "record 0": ("record", {"record": 0}),
     "record negative": ("record", {"record": -1}),
     "record not whole": ("record", {"record": 1.5}),
+    "record beyond the end": ("record", {"record": (0, 3)}),
+    "record of fractions": ("record", {"record": (0, 0.5)}),
+    "record of tensors": ("record", {"record": torch.tensor([0, 1])}),
+    "schedule unknown": ("schedule", {"schedule": "linear"}),
     "lr 0": ("lr", {"lr": 0}),
     "lr negative": ("lr", {"lr": -1e-3}),
     "lr infinite": ("lr", {"lr": INF}),
