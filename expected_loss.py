@@ -1,9 +1,5 @@
 """The expected loss of a toy model of few features: exact, without sampling, differentiable.
 
-    >>> distribution = FeatureDistribution(density=0.1, features=2, instances=1)
-    >>> expected_loss(torch.zeros(1, 1, 2), torch.full((1, 2), 0.05), distribution)  # 2 (p / 3 - p^2 / 4)
-    tensor([0.0617], dtype=torch.float64)
-
 A model with a linear hidden layer reconstructs feature i as x'_i = ReLU(z), z = b_i + sum_j a_j x_j, a = (W^T W)_i.
 Its loss is a sum over outputs i of importance times E[(x_i - x'_i)^2], each the integral of a piecewise polynomial.
 
@@ -52,6 +48,7 @@ from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
 from features import check_distribution
+from geometry import check_weights
 
 LARGEST = 1e18  # of ||W||^2 + |b| of an instance: powers up to 15 of an output must not overflow
 MAX_FEATURES = 12  # with output "relu": vertices and powers of one pair stay below 2^16 numbers (1/2 MiB)
@@ -91,13 +88,11 @@ def expected_loss(
 class DescentGradient:
     """The gradient of the expected loss, fast and good enough for descents: built once, asked at every step.
 
-    distribution, output: as for `expected_loss`; the distribution on the device of the weights
+    distribution, output: as for `expected_loss`, and refused as there; the distribution on the device of the weights
 
     Computed in float64. With output "relu" its error is about 1e-6 of sum_i I_i p_i times the size of W, but for
     biases and couplings a that are both nearly zero, |a| / reach below 1e-4 (n=2) to 1e-2 (n=12): there it is up to a
     tenth of |a|, and the minimum that a descent finds differs in loss by the square of it.
-
-    Raises ValueError for an unknown output and, with output "relu", too many or signed features.
     """
 
     def __init__(self, distribution, output="relu"):
@@ -116,8 +111,7 @@ class DescentGradient:
 
 
 def _narrow(features):
-    """|a| / reach up to which a descent averages over two points: little enough for kinks not to matter, and enough for
-    the quotients of all features but one to enlarge the unit of rounding to no more than 1e-6."""
+    """|a| / reach up to which a descent averages over two points: kinks hardly matter, and quotients round to 1e-6."""
     of_rounding = 1e6 * torch.finfo(torch.float64).eps / factorial(features + 2)
     return max(1e-4, of_rounding ** (1 / max(features - 1, 1)))
 
@@ -134,16 +128,12 @@ def _check(distribution, output):
 
 def _check_weights(W, b, distribution):
     instances, features, device = distribution.instances, distribution.features, distribution.density.device
-    for name, value, axes in (("W", W, 3), ("b", b, 2)):
-        of_kind = isinstance(value, Tensor) and value.is_floating_point() and value.itemsize > 1
-        if not of_kind or value.device != device:
-            kind = f"{value.dtype} on {value.device}" if isinstance(value, Tensor) else repr(value)
-            raise ValueError(f"{name}: expected floating-point values on {device}, got {kind}")
-        if value.dim() != axes or 0 in value.shape or (value.shape[0], value.shape[-1]) != (instances, features):
-            expected = f"(instances={instances}, {'hidden, ' * (axes == 3)}features={features})"
-            raise ValueError(f"{name}: expected shape {expected}, got {tuple(value.shape)}")
-        if not value.isfinite().all():
-            raise ValueError(f"{name}: expected finite values, got NaN or infinity")
+    for name, value, axes in (("W", W, ("instances", "hidden", "features")), ("b", b, ("instances", "features"))):
+        if getattr(value, "device", device) != device:
+            raise ValueError(f"{name}: expected values on {device}, got them on {value.device}")
+        check_weights(value, axes, name)
+        if (value.shape[0], value.shape[-1]) != (instances, features):
+            raise ValueError(f"{name}: expected {instances} instances, {features} features, got {tuple(value.shape)}")
     if not in_range(W, b).all():
         raise ValueError(f"W: expected ||W||^2 + |b| of at most {LARGEST:g}, got weights up to {W.abs().max():g}")
 
@@ -430,9 +420,6 @@ class _Pairs:
 def _minus(a):
     """d such that x_i - z = d.x - b, from a whose last one is the target's."""
     return torch.cat([-a[:-1], 1 - a[-1:]])
-
-
-# With care
 
 
 def _states(p, distribution):

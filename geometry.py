@@ -118,19 +118,19 @@ def oriented(W: Float[Tensor, "instances 2 features"], first=0, second=1) -> Flo
     return turned * torch.stack((torch.ones_like(mirror), mirror), dim=1)[:, :, None]
 
 
-def check_weights(W, axes=("instances", "hidden", "features")):
+def check_weights(W, axes=("instances", "hidden", "features"), name="W"):
     """W; ValueError unless it is a tensor of these axes with finite floating-point weights, their squares finite too.
 
     There may be no instances; hidden dimensions and features there must be.
     """
     if not isinstance(W, torch.Tensor) or W.dim() != len(axes) or 0 in W.shape[-2:]:
-        raise ValueError(f"W: expected a tensor ({', '.join(axes)}), got {getattr(W, 'shape', W)!r}")
+        raise ValueError(f"{name}: expected a tensor ({', '.join(axes)}), got {getattr(W, 'shape', W)!r}")
     if not W.is_floating_point() or W.itemsize < 2:  # of eight bits torch cannot even say whether they are finite
-        raise ValueError(f"W: expected floating-point weights, got {W.dtype}")
+        raise ValueError(f"{name}: expected floating-point weights, got {W.dtype}")
     if not W.isfinite().all():
-        raise ValueError(f"W: expected finite weights, got {(~W.isfinite()).sum()} that are not")
+        raise ValueError(f"{name}: expected finite weights, got {(~W.isfinite()).sum()} that are not")
     if not W.square().sum(dim=(-2, -1)).isfinite().all():
-        raise ValueError(f"W: expected weights whose squares are finite in {W.dtype}, got up to {W.abs().max():g}")
+        raise ValueError(f"{name}: expected weights of finite squares in {W.dtype}, got up to {W.abs().max():g}")
     return W
 
 

@@ -536,12 +536,12 @@ def test_gradient_is_weighted_by_instance():
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"W": torch.zeros(2, 3)}, r"W: expected shape \(instances=2, hidden, features=3\), got \(2, 3\)"),
-        ({"W": torch.zeros(2, 1, 4)}, r"W: expected shape .* got \(2, 1, 4\)"),
-        ({"W": torch.zeros(1, 1, 3)}, r"W: expected shape .* got \(1, 1, 3\)"),
-        ({"b": torch.zeros(3)}, r"b: expected shape \(instances=2, features=3\), got \(3,\)"),
-        ({"W": torch.full((2, 1, 3), float("nan"))}, "W: expected finite values, got"),
-        ({"b": torch.full((2, 3), float("inf"))}, "b: expected finite values, got"),
+        ({"W": torch.zeros(2, 3)}, r"W: expected a tensor \(instances, hidden, features\), got .*\[2, 3\]"),
+        ({"W": torch.zeros(2, 1, 4)}, r"W: expected 2 instances, 3 features, got \(2, 1, 4\)"),
+        ({"W": torch.zeros(1, 1, 3)}, r"W: expected 2 instances, 3 features, got \(1, 1, 3\)"),
+        ({"b": torch.zeros(3)}, r"b: expected a tensor \(instances, features\), got .*\[3\]"),
+        ({"W": torch.full((2, 1, 3), float("nan"))}, "W: expected finite weights, got"),
+        ({"b": torch.full((2, 3), float("inf"))}, "b: expected finite weights, got"),
         ({"output": "ReLU"}, "output: expected 'relu' or 'linear', got 'ReLU'"),
     ],
 )
