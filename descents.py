@@ -10,14 +10,14 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from expected_loss import expected_loss
 from features import check_count, check_distribution, check_settings
 from geometry import check_weights
 from models import ReLUOutputModel
-from training import train, train_best
+from training import train
 
 SAME_LOSS = 1e-3  # losses closer than this, relative, are the same minimum
 INSIDE = 13  # points on which a gap between neighbours is searched for a crossing, ends included
@@ -89,12 +89,22 @@ def random_descents(distribution, hidden, runs, *, steps, seed, progress=False) 
     return Solutions(model.W.detach().unflatten(0, (-1, runs)), loss.view(-1, runs))
 
 
-def sampled_best(distribution, hidden, sampling, *, seed=0, device="cpu", progress=False) -> Solutions:
-    """The best of several models trained on samples, as `sampling` says, with their exact losses."""
-    inputs, settings = distribution.to(device), {"seed": seed, "progress": progress, **vars(sampling)}
-    model, _ = train_best(ReLUOutputModel, inputs, hidden, **settings)
+def sampled_runs(distribution, hidden, sampling, *, seed=0, device="cpu", progress=False) -> Solutions:
+    """Models trained on samples, as `sampling` says, with their exact losses: all restarts."""
+    inputs = distribution.with_restarts(sampling.restarts)
+    model = ReLUOutputModel(inputs.instances, inputs.features, hidden, seed=seed, device=device)
+    how = {"steps": sampling.steps, "batch_size": sampling.batch_size, "lr": sampling.lr}
+    train(model, inputs.to(device), seed=seed, progress=progress, **how)
     W, b = model.W.detach().cpu().double(), model.b.detach().cpu().double()
-    return Solutions(W, expected_loss(W, b, distribution))
+    loss = expected_loss(W, b, inputs.to("cpu"))
+    return Solutions(*(values.unflatten(0, (-1, sampling.restarts)) for values in (W, loss)))
+
+
+def best_run(runs) -> Solutions:
+    """The run of lowest loss of each instance."""
+    best = runs.loss.argmin(dim=1)
+    every = torch.arange(len(best))
+    return Solutions(runs.W[every, best], runs.loss[every, best])
 
 
 # The best solution of each kind
@@ -115,6 +125,7 @@ class Crossings(NamedTuple):
     position: Float[Tensor, " crossings"]  # in points along the line, as 3.5 is half-way from point 3 to 4
     below: Int[Tensor, " crossings"]  # the best kind before and after
     above: Int[Tensor, " crossings"]
+    met: Bool[Tensor, " crossings"]  # whether the losses cross; else one kind ends there as a local minimum
 
 
 def best_of_kinds(
@@ -190,22 +201,24 @@ def crossings(found, distribution, lines, kind, *, steps) -> Crossings:
 
     Both kinds are followed across the gap, from either end, at INSIDE points whose densities lie logarithmically
     between the neighbours'. The crossing is where their difference changes its sign, interpolated between two of these:
-    it is known to 1 / (INSIDE - 1) of the gap at worst. Where a kind ends before the losses cross there is none.
+    it is known to 1 / (INSIDE - 1) of the gap at worst. Where a kind ends before the losses meet, the best kind changes
+    half-way between the two points where it ends. Where both have ended there is none.
     """
     lowest, best = (values.view(lines, -1) for values in found.loss.min(dim=1))
     known = lowest.isfinite()
     line, gap = ((best.diff(dim=1) != 0) & known[:, 1:] & known[:, :-1]).nonzero().T
     if not len(gap):
-        return Crossings(line, gap.double(), gap, gap)
+        return Crossings(line, gap.double(), gap, gap, gap.bool())
     ends = (line * best.shape[1] + gap)[:, None] + torch.arange(2)  # (gaps, 2), into the points
     kinds = best.flatten()[ends]  # (gaps, 2)
     below, above = _followed(found, distribution, ends, kinds, kind, steps).unbind(dim=1)
-    ahead = below - above  # (gaps, INSIDE): below zero before the crossing, above after it
-    crossed = (ahead[:, :-1] <= 0) & (ahead[:, 1:] > 0) & ahead[:, :-1].isfinite() & ahead[:, 1:].isfinite()
+    ahead = below - above  # (gaps, INSIDE): below zero before the crossing, above after it; NaN where both have ended
+    crossed = (ahead[:, :-1] <= 0) & (ahead[:, 1:] > 0)
     first = crossed.int().argmax(dim=1, keepdim=True)
     before, after = (ahead.gather(1, at)[:, 0] for at in (first, first + 1))
-    position = gap + (first[:, 0] + before / (before - after)) / (INSIDE - 1)
-    return Crossings(*(values[crossed.any(dim=1)] for values in (line, position, *kinds.T)))
+    met = before.isfinite() & after.isfinite()
+    position = gap + (first[:, 0] + torch.where(met, before / (before - after), 0.5)) / (INSIDE - 1)
+    return Crossings(*(values[crossed.any(dim=1)] for values in (line, position, *kinds.T, met)))
 
 
 def _followed(found, distribution, ends, kinds, kind, steps):

@@ -20,8 +20,12 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from features import check_positive
-from geometry import REPRESENTED_NORM, SAME_COSINE, check_weights
+from geometry import REPRESENTED_NORM, SAME_COSINE, check_weights, dimensionality, feature_norms
 
+NEAR = (
+    0.006  # half the width of a bar of the histogram of dimensionalities: three bars at 2/5 keep clear of those at 3/8
+)
+PEAK = 2  # times as many features as in the bars on either side make a peak
 STRAY = 0.04  # share of a feature's squared cosines that may fall on features of other factors
 SPANNED = 0.5  # a direction is spanned where the features' squared cosines with it sum to more than this
 THOMSON_ANGLE = 55.9137  # degrees: polar angle of the square antiprism of 8 electrons on a sphere
@@ -191,6 +195,27 @@ def polytope_shares(factors):
     for factor in factors:
         features[factor.polytope] += len(factor.features)
     return {polytope: count / features.total() for polytope, count in features.items()}
+
+
+def peaks(W: Float[Tensor, "instances hidden features"]) -> dict[str, float]:
+    """Where dimensionalities cluster: {name: share of all represented features in its peak} for PAPER_POLYTOPES.
+
+    In the peak are the features of that polytope whose dimensionality is within NEAR of its level. It is a peak where
+    they are PEAK times as many as all represented features in the equally wide bar on either side; else the share is 0.
+    """
+    values = dimensionality(W)
+    represented = values[feature_norms(W) > REPRESENTED_NORM]
+    of_polytopes = {name: [] for name in PAPER_POLYTOPES}
+    for of_model, weights in zip(values, W):
+        for factor in tegum_factors(weights):
+            of_polytopes.get(factor.polytope, []).extend(of_model[list(factor.features)].tolist())
+    shares = {}
+    for name, members in of_polytopes.items():
+        off = represented - POLYTOPES[name].dimensionality
+        beside = max(((side * off > NEAR) & (side * off <= 3 * NEAR)).sum().item() for side in (-1, 1))
+        inside = sum(abs(value - POLYTOPES[name].dimensionality) <= NEAR for value in members)
+        shares[name] = inside / len(represented) if inside >= max(1, PEAK * beside) else 0.0
+    return shares
 
 
 def _split(group, cosines, links):

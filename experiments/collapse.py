@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 import descents
-from descents import Crossings, Sampling, Solutions, best_of_kinds, sampled_best, small_weights
+from descents import Crossings, Sampling, Solutions, best_of_kinds, best_run, sampled_runs, small_weights
 from features import FeatureDistribution, check_count, check_settings
 from geometry import collapsed_pairs, oriented
 from visualization import DEDICATED, FAINT, INK, SHARED, WIDTH, set_arrows
@@ -65,7 +65,7 @@ def run(settings, *, seed=0, device="cpu", progress=True):
     crossing = descents.crossings(found, **along)
     at = descents.values_at(density.expand(len(crossing.line), -1), crossing.position)
     checked = torch.arange(0, settings.points, settings.checked_every)
-    sampled = sampled_best(inputs.select(checked), 2, settings.sampling, seed=seed, device=device)
+    sampled = best_run(sampled_runs(inputs.select(checked), 2, settings.sampling, seed=seed, device=device))
     return Result(density, found.W, found.loss, crossing, at, checked, sampled)
 
 

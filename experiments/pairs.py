@@ -12,9 +12,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from descents import Sampling, Solutions, ignored_loss, random_descents, sampled_best
+from descents import Sampling, Solutions, best_run, ignored_loss, random_descents, sampled_runs
 from features import FeatureDistribution, check_settings
-from geometry import SAME_COSINE, oriented, represented, set_cosines, side_by_side
+from geometry import SAME_COSINE, collapsed_pairs, oriented, represented, set_cosines, side_by_side
 from visualization import set_arrows
 
 
@@ -25,7 +25,7 @@ class Settings:
     densities: tuple[float, ...] = (0.02, 0.2)
     runs: int = 32  # exact descents at each density
     steps: int = 400
-    sampling: Sampling = field(default_factory=Sampling)
+    sampling: Sampling = field(default_factory=lambda: Sampling(restarts=32))
 
     def __post_init__(self):
         check_settings(self)
@@ -37,7 +37,7 @@ class Result(NamedTuple):
     W: Float[Tensor, "densities runs 2 features"]
     loss: Float[Tensor, "densities runs"]
     ignored: Float[Tensor, " densities"]  # loss of one feature that is not represented
-    sampled: Solutions  # the best model at each density
+    sampled: Solutions  # (densities, models)
 
 
 def run(settings, *, seed=0, device="cpu", progress=True):
@@ -45,7 +45,7 @@ def run(settings, *, seed=0, device="cpu", progress=True):
     inputs = _inputs(settings)
     how = {"steps": settings.steps, "seed": seed, "progress": progress}
     descended = random_descents(inputs, 2, settings.runs, **how)
-    sampled = sampled_best(inputs, 2, settings.sampling, seed=seed, device=device)
+    sampled = sampled_runs(inputs, 2, settings.sampling, seed=seed, device=device)
     active = 2 * inputs.moments()[0][:, 0]  # how often a feature is: its mean is half of that
     return Result(inputs.density[:, 0], *descended, ignored_loss(1, active), sampled)
 
@@ -68,6 +68,11 @@ def antipodal(W: Float[Tensor, "instances hidden features"]) -> Bool[Tensor, " i
     return (set_cosines(W, 2)[0] < SAME_COSINE - 1).all(dim=1) & represented(W).all(dim=1)
 
 
+def beside(W: Float[Tensor, "instances 2 features"]) -> Bool[Tensor, " instances"]:
+    """Whether the members of every pair lie side by side around the circle, and apart: no pair has collapsed."""
+    return side_by_side(W, 2) & (collapsed_pairs(W) == 0)
+
+
 class Case(NamedTuple):
     """What the paper sees in W: the name of the arrangement, and which instances show it."""
 
@@ -79,14 +84,14 @@ class Case(NamedTuple):
 CASES = (
     Case("orthogonal", orthogonal, Settings()),
     Case("antipodal", antipodal, Settings(correlation="anticorrelated")),
-    Case("side by side", lambda W: side_by_side(W, 2), Settings(features=6)),
+    Case("side by side", beside, Settings(features=6)),
 )
 QUICK = tuple(replace(case.settings, runs=3, steps=40, sampling=Sampling(2, 200, 64)) for case in CASES)
 
 
-def shown(result, case) -> Bool[Tensor, "densities runs"]:
-    """Which runs show what the paper sees."""
-    return case.shown(result.W.flatten(0, 1)).view_as(result.loss)
+def shown(runs, case) -> Bool[Tensor, "densities runs"]:
+    """Which runs, of a Result or of its sampled models, show what the paper sees."""
+    return case.shown(runs.W.flatten(0, 1)).view_as(runs.loss)
 
 
 def optimum(result) -> Int[Tensor, " densities"]:
@@ -97,6 +102,11 @@ def optimum(result) -> Int[Tensor, " densities"]:
 def optimum_shows(result, case) -> Bool[Tensor, " densities"]:
     """At which densities the optimum shows what the paper sees."""
     return shown(result, case).gather(1, optimum(result)[:, None])[:, 0]
+
+
+def best_sampled_shows(result, case) -> Bool[Tensor, " densities"]:
+    """At which densities the best of the sampled models shows what the paper sees."""
+    return case.shown(best_run(result.sampled).W)
 
 
 def best_with(result, case) -> tuple[Float[Tensor, " densities"], Float[Tensor, " densities"]]:

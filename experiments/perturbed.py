@@ -18,7 +18,7 @@ from matplotlib.lines import Line2D
 from torch import Tensor
 
 import descents
-from descents import Crossings, Sampling, Solutions, best_of_kinds, random_descents, sampled_best
+from descents import Crossings, Sampling, Solutions, best_of_kinds, best_run, random_descents, sampled_runs
 from features import FeatureDistribution, check_count, check_settings
 from geometry import SAME_COSINE, oriented, represented, unit_directions
 from polytopes import POLYTOPES
@@ -96,7 +96,7 @@ def run(settings, *, seed=0, device="cpu", progress=True):
         descents.values_at(ratio[crossing.line], crossing.position),
         checked,
         Solutions(*(values.unflatten(0, (len(density), -1)) for values in random)),
-        sampled_best(first, 2, settings.sampling, seed=seed, device=device),
+        best_run(sampled_runs(first, 2, settings.sampling, seed=seed, device=device)),
     )
 
 
@@ -120,9 +120,9 @@ def geometry_of(W: Float[Tensor, "instances hidden 5"]) -> Int[Tensor, " instanc
 
 
 def snap(result) -> Float[Tensor, " densities"]:
-    """Relative density of feature 0 at which digons without it give way to a pentagon; NaN for none."""
+    """Relative density of feature 0 at which the losses of digons without it and of a pentagon cross; NaN for none."""
     crossing, found = result.crossing, torch.full_like(result.density, torch.nan)
-    snaps = (crossing.below == WITHOUT) & (crossing.above == PENTAGON)
+    snaps = (crossing.below == WITHOUT) & (crossing.above == PENTAGON) & crossing.met
     for k in snaps.nonzero()[:, 0].flip(0).tolist():
         found[crossing.line[k]] = result.crossing_ratio[k]  # the lowest of a density last
     return found

@@ -1,23 +1,24 @@
 """Which polytope is best at which density, from models that start as one (ours).
 
-Each of the paper's polytopes in as many copies as fit, at its predicted scale and bias, shaken and trained on. One that
-saves what its polytope should still is that polytope; the best of these at a density is held against the prediction.
+Each of the paper's polytopes in as many copies as fit, at its predicted scale and bias, shaken and trained on. Which of
+them kept their polytope is seen from their geometry, not from what they save: dense polytopes save nearly the same. The
+best of these at a density is held against the prediction.
 """
 
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from features import FeatureDistribution, check_settings
 from models import ReLUOutputModel
 from packing import check_inverse_density, polytope_optima, product_of_copies, sampled_benefit
-from polytopes import PAPER_POLYTOPES
+from polytopes import PAPER_POLYTOPES, polytope_shares, tegum_factors
 from training import train
 
-KEPT = 0.02  # a model that saves no more or less than its polytope by prediction, up to this, still is that polytope
+KEPT = 0.5  # of its represented features that are in the polytope it started as, in a model that kept it
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,6 @@ class Result(NamedTuple):
     inverse_density: Float[Tensor, " points"]
     W: Float[Tensor, "points polytopes hidden features"]  # in the order of PAPER_POLYTOPES
     benefit: Float[Tensor, "points polytopes"]  # see packing.py
-    predicted: Float[Tensor, "points polytopes"]  # the benefit of the start, by prediction
 
 
 def run(settings, *, seed=0, device="cpu", progress=True):
@@ -59,11 +59,20 @@ def run(settings, *, seed=0, device="cpu", progress=True):
     train(model, distribution, seed=seed, progress=progress, **how)
     saved = sampled_benefit(model, distribution, rows=2**17)
     W, benefit = (values.detach().cpu().unflatten(0, (-1, len(optima))) for values in (model.W, saved))
-    predicted = torch.stack([optimum.benefit for optimum in optima.values()], dim=1)
-    return Result(inverse_density, W, benefit, predicted)
+    return Result(inverse_density, W, benefit)
+
+
+def kept(result) -> Bool[Tensor, "points polytopes"]:
+    """Which models have more than KEPT of their represented features in the polytope that they started as."""
+    return torch.tensor(
+        [
+            [polytope_shares(tegum_factors(W)).get(name, 0) > KEPT for W, name in zip(row, PAPER_POLYTOPES)]
+            for row in result.W
+        ]
+    )
 
 
 def best(result):
-    """At each density the polytope that saves most, of those that still save what is predicted after training."""
-    kept = (result.benefit - result.predicted).abs() < KEPT  # the others have become another polytope
-    return [PAPER_POLYTOPES[k] for k in torch.where(kept, result.benefit, 0).argmax(dim=1).tolist()]
+    """At each density the polytope that saves most of those that were kept; None where none was."""
+    saved = torch.where(kept(result), result.benefit, -torch.inf)
+    return [PAPER_POLYTOPES[k] if value.isfinite() else None for value, k in zip(*saved.max(dim=1))]

@@ -2,8 +2,8 @@
 
 The paper's first question in Section 4: n=400, m=30, over 1/(1-S). Its two figures show dimensions per feature
 D* = m / ||W||_F^2, sticky at 1 and 1/2, and the dimensionality of every feature, which clusters where polytopes are.
-Fewer features, trained for longer, show all five polytopes in one sweep (LONG); SEARCHES are where each is found best,
-STUDY what more steps do to dense features, MAP how features per dimension decide.
+SETTLED trains the same for ten times as long. Fewer features, trained for longer, show all five polytopes in one sweep
+(LONG); SEARCHES are where each is found best, STUDY what more steps do to dense features, MAP how n/m decides.
 """
 
 from collections import Counter
@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+import polytopes
 from features import FeatureDistribution, check_settings
 from geometry import dimensionality, dimensions_per_feature, represented
 from models import ReLUOutputModel
@@ -34,9 +35,8 @@ from visualization import (
     polytope_legend,
 )
 
-SHARD = 20  # points of a cell
+SHARD = 4e9  # numbers x of a cell: points, restarts, steps, rows and features, about half a minute on one core
 FOUND = 0.05  # a polytope is present at a density where more than this share of the represented features are in it
-NEAR = 0.01  # a dimensionality no further from a polytope's is near it
 SHOWN = (1.5, 1.62, 2.9, 4.7, 5.5)  # 1/(1-S) of the models drawn as graphs
 
 
@@ -57,6 +57,9 @@ class Settings:
         check_inverse_density(self.inverse_density)
 
 
+SETTLED = Settings(  # the paper's size, trained until it has settled, at fewer densities
+    inverse_density=(1.0, 1.15, 1.3, 1.4, 1.5, 1.65, 2.0, 2.6, 3.4, 4.4, 5.0, 6.0), steps=40_000
+)
 LONG = Settings(
     features=100, hidden=10, steps=20_000, lr=6e-3, init_scale=0.1,
     inverse_density=(  # finest where one polytope gives way to another
@@ -81,6 +84,7 @@ MAP = tuple(
     for features in (16, 18, 24, 36, 60, 120)
 )
 QUICK = Settings(60, 10, logarithmic(1, 20, 8), steps=400, batch_size=128, lr=1e-2)
+QUICK_SETTLED = replace(QUICK, inverse_density=(1.0, 2.0, 3.0), steps=800)
 QUICK_LONG = Settings(24, 9, logarithmic(1, 8, 6), steps=400, batch_size=128, lr=2e-2, init_scale=0.1)
 QUICK_SEARCHES = (replace(QUICK_LONG, inverse_density=(3.0,), restarts=2, steps=200),) * len(PAPER_POLYTOPES)
 QUICK_STUDY = tuple(replace(QUICK_LONG, inverse_density=(1.5,), restarts=2, steps=steps) for steps in (50, 100))
@@ -112,11 +116,12 @@ def run(settings, *, seed=0, device="cpu", progress=True):
 
 
 def shards(settings):
-    """The sweep in parts of SHARD points."""
-    points = settings.inverse_density
+    """The sweep in parts of equally many points, of about SHARD numbers."""
+    points, of_point = settings.inverse_density, settings.restarts * settings.steps * settings.batch_size
+    size = max(1, int(SHARD / (of_point * settings.features)))
     return [
-        replace(settings, inverse_density=points[k : k + SHARD], first=settings.first + k)
-        for k in range(0, len(points), SHARD)
+        replace(settings, inverse_density=points[k : k + size], first=settings.first + k)
+        for k in range(0, len(points), size)
     ]
 
 
@@ -161,12 +166,17 @@ def models_with(result, polytope):
     return sum(any(factor.polytope == polytope for factor in tegum_factors(W)) for W in models) / len(models)
 
 
-def near(result, polytope):
-    """Share of the represented features whose dimensionality is within NEAR of a polytope's."""
-    W = result.W.flatten(0, 1)
-    values = dimensionality(W)[represented(W)]
-    close = (values - POLYTOPES[polytope].dimensionality).abs() < NEAR
-    return close.sum().item() / max(len(values), 1)
+def peaks(result):
+    """The share of all represented features in a peak at the level of each of PAPER_POLYTOPES; see polytopes.py."""
+    return polytopes.peaks(result.W.flatten(0, 1))
+
+
+def most_held(result, ends):
+    """{polytope: the largest share of represented features that it has at a density of a range}; none in no range."""
+    if ends is None:
+        return {}
+    there = (result.inverse_density >= ends[0]) & (result.inverse_density <= ends[1])
+    return {polytope: share[there].max().item() for polytope, share in shares(result).items()}
 
 
 def sticky(result, level, tolerance) -> Bool[Tensor, " points"]:

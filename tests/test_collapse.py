@@ -51,7 +51,9 @@ def ideal():
         density=density,
         W=torch.stack([pairs_in_the_plane(k) for k in range(4)]).repeat(28, 1, 1, 1),
         loss=optimal[:, None] * (1 + 0.1 * apart),
-        crossing=Crossings(torch.zeros(3).long(), gaps + 0.5, torch.tensor([0, 1, 2]), torch.tensor([1, 2, 3])),
+        crossing=Crossings(
+            torch.zeros(3).long(), gaps + 0.5, torch.tensor([0, 1, 2]), torch.tensor([1, 2, 3]), torch.ones(3).bool()
+        ),
         crossing_density=boundaries,
         checked=checked,
         sampled=Solutions(
@@ -87,6 +89,7 @@ def test_claim_holds_on_an_ideal_result():
         "collapsed pairs at the lowest density": 0,
         "densities at which it changes": 3,
         "of these, located": 3,
+        "of these, where losses cross": 3,
         "1 collapsed from density": 0.05,
         "2 collapsed from density": 0.15,
         "3 collapsed from density": 0.25,

@@ -3,17 +3,19 @@
 import pytest
 import torch
 
+import descents
 from descents import (
     INSIDE,
     Kinds,
     Sampling,
     best_of_kinds,
+    best_run,
     crossings,
     descend,
     ignored_loss,
     precision,
     random_descents,
-    sampled_best,
+    sampled_runs,
     small_weights,
     values_at,
 )
@@ -79,12 +81,15 @@ def test_small_weights_are_small_and_of_the_seed():
     assert not torch.equal(small_weights(PAIRS, 3, 200, seed=2, init_scale=0.3), W)
 
 
-def test_sampled_best_is_nearly_the_best_descent():
+def test_the_best_sampled_run_is_nearly_the_best_descent():
     best = random_descents(PAIRS, 2, 16, steps=300, seed=0).loss.amin(dim=1)
-    sampled = sampled_best(PAIRS, 2, Sampling(restarts=8, steps=800))
-    assert sampled.W.shape == (2, 2, 4) and sampled.W.dtype == torch.float64
+    runs = sampled_runs(PAIRS, 2, Sampling(restarts=8, steps=800))
+    assert runs.W.shape == (2, 8, 2, 4) and runs.W.dtype == torch.float64 and runs.loss.shape == (2, 8)
+    sampled = best_run(runs)
+    assert sampled.W.shape == (2, 2, 4) and torch.equal(sampled.loss, runs.loss.amin(dim=1))
+    assert torch.equal(sampled.W[1], runs.W[1, runs.loss[1].argmin()])
     assert (sampled.loss >= best * (1 - 1e-3)).all() and (sampled.loss < 1.2 * best).all()
-    assert (sampled_best(PAIRS, 2, Sampling(restarts=1, steps=20)).loss > sampled.loss).all()
+    assert (sampled_runs(PAIRS, 2, Sampling(restarts=1, steps=20)).loss[:, 0] > sampled.loss).all()
 
 
 @pytest.mark.usefixtures("unchecked")
@@ -168,6 +173,7 @@ def test_crossing_is_at_the_known_boundary():
     distribution, found = kinds_on_line(torch.stack((IGNORED, PAIR)))
     crossing = crossings(found, distribution, 1, second_represented, steps=300)
     assert crossing.line.tolist() == [0] and (crossing.below.item(), crossing.above.item()) == (1, 0)
+    assert crossing.met.all()
     share = crossing.position.item() - 1  # of the way from 0.26 to 0.34
     assert 0.26 * (0.34 / 0.26) ** share == pytest.approx(0.3, rel=0.005)
 
@@ -181,6 +187,20 @@ def test_crossings_of_several_lines_and_of_none():
     none = Kinds(found.W[4:], found.b[4:], found.loss[4:])
     crossing = crossings(none, distribution.select(slice(4, 8)), 1, second_represented, steps=300)
     assert all(len(values) == 0 for values in crossing)
+
+
+def test_where_a_kind_ends_before_the_losses_cross_the_best_kind_changes_there(monkeypatch):
+    """A kind that is said to end half-way from 0.26 to 0.3, where the losses would cross."""
+    distribution, found = kinds_on_line(torch.stack((IGNORED, PAIR)))
+
+    def followed(*arguments):
+        losses = torch.stack((torch.linspace(1, 2, INSIDE), torch.linspace(1.5, 1.6, INSIDE)), dim=0)[None].double()
+        losses[:, 0, 5:] = torch.inf
+        return losses
+
+    monkeypatch.setattr(descents, "_followed", followed)
+    crossing = crossings(found, distribution, 1, second_represented, steps=1)
+    assert crossing.position.item() == pytest.approx(1 + 4.5 / (INSIDE - 1)) and not crossing.met.any()
 
 
 def test_where_no_solution_reaches_a_crossing_there_is_none():

@@ -41,7 +41,10 @@ def ideal(k):
         W=torch.stack([arranged, other, arranged]).repeat(2, 1, 1, 1),
         loss=torch.tensor([[0.01, 0.02, 0.01]] * 2, dtype=torch.float64),
         ignored=torch.tensor([0.005, 0.01], dtype=torch.float64),
-        sampled=Solutions(arranged.repeat(2, 1, 1), torch.tensor([0.011, 0.011], dtype=torch.float64)),
+        sampled=Solutions(
+            torch.stack([other, arranged]).repeat(2, 1, 1, 1),
+            torch.tensor([[0.021, 0.011]] * 2, dtype=torch.float64),
+        ),
     )
 
 
@@ -51,6 +54,10 @@ def optimum_elsewhere(result, other):
 
 def as_good_elsewhere(result, other):
     result.loss[1, 1] = 0.010001
+
+
+def sampled_elsewhere(result, other):
+    result.sampled.W[1, 1] = other  # the best one at the second density
 
 
 def not_represented(result, other):
@@ -78,10 +85,13 @@ def test_claim_holds_on_an_ideal_result(k):
         2
     )
     assert numbers["density 0.2: the best sampled model shows it (1: yes)"] == 1
+    assert numbers["density 0.2: sampled models that do"] == 0.5
     assert all(isinstance(value, float) for value in numbers.values())
 
 
-@pytest.mark.parametrize("change", [optimum_elsewhere, as_good_elsewhere, not_represented, one_not_represented])
+@pytest.mark.parametrize(
+    "change", [optimum_elsewhere, as_good_elsewhere, sampled_elsewhere, not_represented, one_not_represented]
+)
 @each_case
 def test_claim_refuses_broken_results(k, change):
     result = ideal(k)
@@ -93,6 +103,14 @@ def test_claim_refuses_broken_results(k, change):
 def test_noise_is_refused(k):
     W = torch.randn(ideal(k).W.shape, generator=torch.manual_seed(0), dtype=torch.float64)
     assert not claim(k, ideal(k)._replace(W=W)).holds
+
+
+def test_collapsed_pairs_are_not_side_by_side():
+    """Three directions of two features each, as far apart as can be: neighbours on the circle, but one."""
+    result, collapsed = ideal(2), HEXAGON[:, [0, 0, 2, 2, 4, 4]]
+    assert section4.pairs.beside(torch.stack((HEXAGON, collapsed))).tolist() == [True, False]
+    result.W[1] = collapsed
+    assert not claim(2, result).holds
 
 
 def test_what_was_not_seen_has_no_number():
@@ -114,7 +132,7 @@ def quick():
 def test_run(quick, k):
     result, settings = quick[k], QUICK[k]
     assert result.W.shape == (2, 3, 2, settings.features) and result.loss.shape == (2, 3)
-    assert result.sampled.W.shape == (2, 2, settings.features) and result.sampled.loss.shape == (2,)
+    assert result.sampled.W.shape == (2, 2, 2, settings.features) and result.sampled.loss.shape == (2, 2)
     nothing = FeatureDistribution(
         result.density[:, None], features=settings.features, set_size=2, correlation=settings.correlation
     )

@@ -40,6 +40,7 @@ def ideal():
             position=torch.tensor([12.8, 12.8, 21.6], dtype=torch.float64),
             below=torch.tensor([1, 1, 0]),
             above=torch.tensor([0, 0, 2]),
+            met=torch.tensor([True, True, True]),
         ),
         crossing_ratio=torch.tensor([0.4, 0.4, 5], dtype=torch.float64),
         checked=checked,
@@ -60,6 +61,10 @@ def crossing_into_other_digons(result):
     result.crossing.above[0] = 2
 
 
+def losses_that_do_not_cross(result):
+    result.crossing.met[0] = False
+
+
 def pentagon_that_jumps(result):
     result.W[:, ::2, 0] *= 1.3
 
@@ -72,6 +77,7 @@ BROKEN = [
     crossing_elsewhere,
     crossing_of_another_density,
     crossing_into_other_digons,
+    losses_that_do_not_cross,
     pentagon_that_jumps,
     pentagon_at_no_ratio,
 ]

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geometry import SAME_COSINE, dimensionality
-from polytopes import POLYTOPES, Factor, polytope_shares, square_antiprism, tegum_factors
+from polytopes import POLYTOPES, Factor, peaks, polytope_shares, square_antiprism, tegum_factors
 
 DIMENSIONALITIES = {
     "dedicated dimension": 1,
@@ -209,6 +209,41 @@ def test_random_models_are_irregular(hidden, features):
 def test_tegum_factors_refuses_bad_input(bad, match):
     with pytest.raises(ValueError, match=match):
         tegum_factors(**bad)
+
+
+def test_peaks_are_made_of_their_polytope():
+    """Six digons, a triangle and features of no polytope, at a triangle's level and beside the digons'."""
+    digons, triangle = [POLYTOPES["digon"].vertices] * 6, POLYTOPES["triangle"].vertices
+    W = torch.block_diag(*digons, triangle)
+    assert peaks(W[None]) == pytest.approx(
+        {"tetrahedron": 0, "triangle": 3 / 15, "digon": 12 / 15, "pentagon": 0, "square antiprism": 0}
+    )
+    dedicated = torch.eye(4, dtype=W.dtype)
+    assert set(peaks(dedicated[None]).values()) == {0}
+    pair = torch.tensor([[1, 0.5**0.5], [0, 0.5**0.5]], dtype=W.dtype)  # 45 degrees apart: 2/3, but no triangle
+    assert peaks(torch.block_diag(*[pair] * 3)[None])["triangle"] == 0
+
+
+def test_no_peak_where_the_polytope_is_off_its_level():
+    """Tetrahedra whose vertices differ in length: named as such, but of dimensionalities off 3/4."""
+    W = POLYTOPES["tetrahedron"].vertices * torch.tensor([1.3, 1.3, 1, 1], dtype=torch.float64)
+    assert [factor.polytope for factor in tegum_factors(W)] == ["tetrahedron"]
+    assert peaks(W[None])["tetrahedron"] == 0
+
+
+@pytest.mark.parametrize("pairs, share", [(0, 1), (2, 8 / 12), (3, 0)])
+def test_a_peak_stands_out_from_either_side(pairs, share):
+    """Eight digon features at 1/2 beside pairs at 0.515: two features of cosine c have the dimensionality 1/(1+c^2)."""
+    cosine = (1 / 0.515 - 1) ** 0.5
+    pair = torch.tensor([[1, cosine], [0, (1 - cosine**2) ** 0.5]], dtype=torch.float64)
+    W = torch.block_diag(*[POLYTOPES["digon"].vertices] * 4, *[pair] * pairs)
+    assert peaks(W[None])["digon"] == pytest.approx(share)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_noise_has_no_peaks(seed):
+    W = torch.randn(40, 10, 60, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    assert set(peaks(W / 10**0.5).values()) == {0}
 
 
 def test_polytope_shares_count_features():

@@ -29,6 +29,7 @@ def ideal():
 BROKEN = {  # how W differs from an ideal one
     "features of a set not orthogonal": lambda W: W + 0.4,
     "one set not represented": lambda W: torch.cat((W[..., :10], 0.3 * W[..., 10:]), dim=3),
+    "both sets on the same directions": lambda W: torch.cat((W[..., :10], W[..., :10]), dim=3),
     "noise": lambda W: torch.randn(W.shape, generator=torch.manual_seed(0)),
     "one run of three": lambda W: torch.cat((W[:, :2], W[:, 2:] + 0.4), dim=1),
 }
@@ -59,8 +60,9 @@ def test_run():
     result, again, other = (run(QUICK, seed=seed, progress=False) for seed in (0, 0, 1))
     assert result.W.shape == (2, 2, 10, 20) and result.density.tolist() == [0.05, 0.5]
     assert torch.equal(again.W, result.W) and not torch.equal(other.W, result.W)
-    within, across, represented = sets.overlaps(result)
+    within, across, closest, represented = sets.overlaps(result)
     assert within.shape == across.shape == represented.shape == (2, 2) and (represented <= 20).all()
+    assert ((across <= closest) & (closest <= 1 + 1e-6)).all()
     drawn(sets.figure, result)
 
 
@@ -72,7 +74,7 @@ def test_figure_shows_each_number():
     for image, weights in zip(heat, result.W[:, 0]):
         torch.testing.assert_close(torch.tensor(image), weights.T @ weights)
     cosines, counts = figure.axes[-2:]
-    within, across, _ = sets.overlaps(result)
+    within, across, *_ = sets.overlaps(result)
     means = [line.get_ydata().tolist() for line in (cosines.lines[0], cosines.lines[4])]
     assert means == [pytest.approx(values.mean(dim=1).tolist()) for values in (within, across)]
     assert counts.lines[0].get_ydata().tolist() == [20, pytest.approx(40 / 3)]
