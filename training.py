@@ -17,6 +17,7 @@ from numbers import Integral
 import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
+from torch.nn.functional import normalize
 from tqdm import tqdm
 
 from expected_loss import DescentGradient, expected_loss, in_range
@@ -49,6 +50,7 @@ def train(
     lr=1e-2,
     schedule="cosine",
     exact=False,
+    attack=None,
     seed=0,
     record=None,
     progress=True,
@@ -60,6 +62,10 @@ def train(
     steps:        updates; batch_size: rows in each, active ones only; lr: the highest learning rate
     schedule:     of the learning rate: "cosine" warms up and decays to zero, "constant" keeps lr (paper, Section 5)
     exact:        descend on the exact expected loss instead of samples (LinearModel, ReLUOutputModel)
+    attack:       adversarial training (paper, Section 6; the same models, samples only): every row is moved by this
+                  share of the batch's mean input norm, one number or one for each instance, along the analytic attack
+                  (W^T W)_i / ||(W^T W)_i|| on a random feature i, and the error is that against the row as it was; the
+                  gradient takes the attack as constant
     seed:         of the samples; the result depends on nothing else that is random
     record:       keep loss and weights every so many steps, or at these steps; the last one is always kept
     progress:     show a bar on stderr
@@ -79,9 +85,10 @@ def train(
         raise ValueError(f"schedule: expected one of {SCHEDULES}, got {schedule!r}")
     if exact and model.closed_form is None:
         raise ValueError(f"exact: expected a LinearModel or a ReLUOutputModel, got {type(model).__name__}")
+    attack = None if attack is None else _checked_attack(attack, model, exact)
     for parameter in model.parameters():
         parameter.grad = torch.empty_like(parameter)
-    blocks = [_ExactLoss(model, distribution)] if exact else _blocks(model, distribution, batch_size)
+    blocks = [_ExactLoss(model, distribution)] if exact else _blocks(model, distribution, batch_size, attack)
     optimizer = torch.optim.Adam(model.parameters(), lr=lr, fused=True)
     generator = torch.Generator(model.b.device).manual_seed(seed ^ SAMPLE_STREAM)
     finite_steps = torch.zeros(model.instances, dtype=torch.long, device=model.b.device)
@@ -109,6 +116,19 @@ def train(
     return History(
         torch.tensor(at), torch.stack(losses), {name: torch.stack([w[name] for w in weights]) for name in weights[0]}
     )
+
+
+def _checked_attack(attack, model, exact):
+    """(instances,) in the model's dtype, on its device."""
+    if exact or model.closed_form is None:
+        got = f"{type(model).__name__}{', exact' if exact else ''}"
+        raise ValueError(f"attack: expected a LinearModel or a ReLUOutputModel, trained on samples, got {got}")
+    sizes = as_real("attack", attack, model.b.device)
+    if sizes.shape not in ((), (model.instances,)):
+        raise ValueError(f"attack: expected a number or shape ({model.instances},), got {tuple(sizes.shape)}")
+    if not ((sizes >= 0) & sizes.isfinite()).all():
+        raise ValueError(f"attack: expected finite numbers of at least 0, got {attack!r}")
+    return sizes.to(model.b.dtype).expand(model.instances)
 
 
 def _raise_if_diverged(finite, steps):
@@ -205,15 +225,17 @@ class _Block:
 
     with D g masked by the hidden layer's ReLU, where there is one. All are weighted by the probability of a row with
     an active feature; the empty row, whose hidden layer is zero, adds to the loss and to db.
-    Each `restarts` instances in a row have equal densities and share their rows.
+    Each `restarts` instances in a row have equal densities and share their rows, up to the attack on these.
     """
 
-    def __init__(self, model, distribution, instances, restarts, batch_size, buffers):
+    def __init__(self, model, distribution, instances, restarts, batch_size, buffers, attack=None):
         self.model, self.batch_size = model, batch_size
+        self.attack = None if attack is None else attack[instances]
         self.encoder, self.decoder, self.b = (t.detach()[instances] for t in (model.encoder, model.decoder, model.b))
         self.gradients = [p.grad[instances] for p in model.parameters() if p.grad is not None]
         distribution, dtype = distribution.select(instances), model.b.dtype
-        self.maker = RowMaker(distribution.select(slice(None, None, restarts)), dtype, rare=RARE)
+        rare = RARE if attack is None else 1.0  # an empty row that is attacked is not empty
+        self.maker = RowMaker(distribution.select(slice(None, None, restarts)), dtype, rare=rare)
         self.probability = self.maker.probability.repeat_interleave(restarts)
         self.importance = distribution.importance.to(dtype)
         self.scale = 2 / batch_size * self.probability[:, None] * self.importance
@@ -233,7 +255,8 @@ class _Block:
         at.E.copy_(self.encoder)
         if not model.tied:
             at.D.copy_(self.decoder)
-        self.product(at.E, at.x.mT, out=at.h)
+        self.encoded = at.x if self.attack is None else self._attacked(draw)
+        self.product(at.E, self.encoded.mT, out=at.h)
         if model.relu_hidden:
             at.h.clamp_(min=0)
         self.product(at.h.mT, at.D, out=at.z, plus=self.b[:, None])
@@ -241,6 +264,19 @@ class _Block:
             at.z.clamp_(min=0)
         z, g = (t.unflatten(0, (len(at.x), -1)) for t in (at.z, at.g))  # (densities, restarts, batch, features)
         torch.sub(z, model.target(at.x)[:, None], out=g)
+
+    def _attacked(self, draw):
+        """(instances, batch, features): the rows, each after the analytic attack on one feature.
+
+        All rows are drawn like any other, so that the number that would choose a row's first active set is free to
+        choose its feature.
+        """
+        at, features = self.buffers, self.b.shape[1]
+        restarts = len(at.E) // len(at.x)
+        size = self.attack * at.x.norm(dim=2).mean(dim=1).repeat_interleave(restarts)
+        attacks = normalize(at.E.mT @ at.E, dim=2)  # (instances, attacked feature, features)
+        attacked = attacks[:, (draw.first * features).long()]
+        return attacked.mul_(size[:, None, None]).add_(at.x.repeat_interleave(restarts, dim=0))
 
     def loss(self):
         """(instances,), after `forward`."""
@@ -263,7 +299,7 @@ class _Block:
         self.product(at.scaled_D, at.g.mT, out=at.of_h)
         if model.relu_hidden:
             at.of_h.mul_(at.h.sign_())
-        self.product(at.of_h, at.x, out=at.of_E)
+        self.product(at.of_h, self.encoded, out=at.of_E)
         of_weights = [at.of_E.add_(at.of_D)] if model.tied else [at.of_E, at.of_D.mT]
         for whole, part in zip(self.gradients, (at.of_b, *of_weights)):
             whole.copy_(part)
@@ -319,7 +355,7 @@ class _ExactLoss:
         self.gradient.into(self.W, self.b, self.model.W.grad, self.model.b.grad)
 
 
-def _blocks(model, distribution, batch_size):
+def _blocks(model, distribution, batch_size, attack=None):
     """The model in blocks of instances: as many as fit the cache, on a GPU all at once."""
     runs = torch.unique_consecutive(distribution.density, dim=0, return_counts=True)[1]
     restarts, instances = math.gcd(*runs.tolist()), model.instances
@@ -333,7 +369,7 @@ def _blocks(model, distribution, batch_size):
     blocks, buffers = [], {}
     for start, end in pairwise([*starts, instances]):
         shared = min(restarts, end - start)
-        blocks.append(_Block(model, distribution, slice(start, end), shared, batch_size, buffers))
+        blocks.append(_Block(model, distribution, slice(start, end), shared, batch_size, buffers, attack))
     return blocks
 
 

@@ -146,12 +146,12 @@ def test_constant_learning_rate():
 # The gradient by hand
 
 
-def gradients(model, distribution, draw):
+def gradients(model, distribution, draw, attack=None):
     """Losses and gradients as a step of training computes them, {name: tensor}."""
     for weights in model.parameters():
         weights.grad = torch.full_like(weights, torch.nan)
     losses = []
-    for block in training._blocks(model, distribution, len(draw.first)):
+    for block in training._blocks(model, distribution, len(draw.first), attack):
         block.forward(draw)
         losses.append(block.loss())
         block.backward()
@@ -203,6 +203,83 @@ def test_gradient_of_many_features_equals_autograd(model_class):
         rtol=2e-4,
         atol=2e-6,
     )
+
+
+def attacked_loss(model, distribution, draw, attack):
+    """(instances,): the loss of rows of an instance at a time, each moved by the attack on the feature it draws."""
+    losses = []
+    for k in range(model.instances):
+        W, b = model.W[k], model.b[k]
+        x = RowMaker(distribution.select([k]), W.dtype, rare=1.0).rows(draw)[0]
+        target = (draw.first * model.features).long()
+        with torch.no_grad():
+            moved = x.clone()
+            for row, feature in enumerate(target.tolist()):
+                along = W.T @ W[:, feature]
+                moved[row] += attack[k] * x.norm(dim=1).mean() * along / along.norm()
+        z = moved @ W.T @ W + b
+        error = x - (z.relu() if model.relu_output else z)
+        losses.append((distribution.importance[k] * error**2).sum(dim=1).mean())
+    return torch.stack(losses)
+
+
+@pytest.mark.parametrize("model_class", [LinearModel, ReLUOutputModel])
+@pytest.mark.parametrize("correlation", ["independent", "correlated"])
+@pytest.mark.parametrize("settings, restarts", [(6, 1), (2, 3), (4, 40)])
+@pytest.mark.parametrize("block_numbers", [1, 2500, 10**6])
+def test_gradient_under_attack_equals_autograd(
+    model_class, correlation, settings, restarts, block_numbers, monkeypatch
+):
+    """Restarts share their rows, not the attack on them; empty rows are attacked as all others."""
+    monkeypatch.setattr(training, "BLOCK_NUMBERS", block_numbers)
+    generator = torch.Generator().manual_seed(7)
+    density = torch.rand(settings, 2, generator=generator, dtype=torch.float64) ** 3
+    density[0] = 0.05
+    density = density.repeat_interleave(2, dim=1).repeat_interleave(restarts, dim=0)
+    importance = torch.rand(settings * restarts, 4, generator=generator)
+    distribution = FeatureDistribution(density, importance, set_size=2, correlation=correlation)
+    model = model_class(distribution.instances, 4, 3, seed=1, dtype=torch.float64, init_scale=0.7)
+    model.b.data.normal_(generator=generator)
+    attack = torch.rand(model.instances, generator=generator, dtype=torch.float64)
+    attack[0] = 0
+    draw = distribution.draw(16, generator, torch.float64)
+    ours = gradients(model, distribution, draw, attack)
+    loss = attacked_loss(model, distribution, draw, attack)
+    theirs = dict(zip(dict(model.named_parameters()), torch.autograd.grad(loss.sum(), list(model.parameters()))))
+    torch.testing.assert_close(ours, {"loss": loss.detach(), **theirs}, rtol=1e-11, atol=1e-12)
+
+
+def test_attack_is_trained_against():
+    """Each instance is trained on its own attack, the same whether it stands alone or not; another seed, another."""
+    finals = []
+    for chosen, attack, seed in (
+        ([1, 2], (0.25, 0.75), 0), ([2], 0.75, 0), ([2], 0.0, 0), ([2], 0.75, 1), ([2], None, 0)
+    ):  # fmt: skip
+        model, distribution = setting(instances=chosen)
+        attack = torch.tensor(attack) if isinstance(attack, tuple) else attack
+        train(model, distribution, steps=20, batch_size=32, attack=attack, seed=seed, progress=False)
+        finals.append(model.W.detach()[-1])
+    torch.testing.assert_close(finals[1], finals[0], rtol=1e-9, atol=1e-12)
+    for other in finals[2:]:
+        assert (finals[1] - other).norm() > 1e-3 * finals[1].norm()
+
+
+def test_linear_model_under_attack_keeps_less_of_what_is_attacked():
+    """Two features of density 1 in two dimensions, each attacked in half of the rows, along (g, a) and (a, g).
+
+    By symmetry W^T W = ((g, a), (a, g)); its eigenvalue along (1, 1) stays 1: all rows move equally far that way.
+    That along (1, -1), u = g - a, is the best for a variance of 1/12 under a noise of e^2/2 * u^2 / (g^2 + a^2), where e
+    is s times the mean norm of a point in the unit square.
+    """
+    s = 0.5
+    model = LinearModel(1, 2, 2, seed=0, init_scale=0.5)
+    train(model, FeatureDistribution(1.0, features=2), steps=2000, batch_size=512, attack=s, progress=False)
+    noise, u = (s * (math.sqrt(2) + math.asinh(1)) / 3) ** 2 / 2, 1.0
+    for _ in range(100):
+        u = (u + 1 / (1 + 12 * noise * 2 * u**2 / (1 + u**2))) / 2
+    expected = torch.tensor([[1 + u, 1 - u], [1 - u, 1 + u]]) / 2
+    assert u < 0.85
+    torch.testing.assert_close((model.W[0].mT @ model.W[0]).detach(), expected, rtol=0, atol=0.02)
 
 
 @pytest.mark.parametrize("exact", [False, True])
@@ -455,6 +532,12 @@ REFUSED = {
     "record of fractions": ("record", {"record": (0, 0.5)}),
     "record of tensors": ("record", {"record": torch.tensor([0, 1])}),
     "schedule unknown": ("schedule", {"schedule": "linear"}),
+    "attack negative": ("attack", {"attack": -0.1}),
+    "attack infinite": ("attack", {"attack": INF}),
+    "attack NaN": ("attack", {"attack": NAN}),
+    "attack not a number": ("attack", {"attack": "a"}),
+    "attack of other instances": ("attack", {"attack": torch.ones(4)}),
+    "attack on the exact loss": ("attack", {"attack": 0.1, "exact": True}),
     "lr 0": ("lr", {"lr": 0}),
     "lr negative": ("lr", {"lr": -1e-3}),
     "lr infinite": ("lr", {"lr": INF}),
@@ -578,6 +661,14 @@ def test_exact_refused_without_a_closed_form(model_class):
     with pytest.raises(ValueError, match=f"^exact: expected .*, got {model_class.__name__}$"):
         train(model, distribution, exact=True, steps=2, progress=False)
     torch.testing.assert_close(weights_of(model), before, rtol=0, atol=0)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("model_class", [ReLUHiddenModel, AbsoluteValueModel])
+def test_attack_refused_without_an_analytic_one(model_class):
+    model, distribution = setting(model_class)
+    with pytest.raises(ValueError, match=f"^attack: expected .*, got {model_class.__name__}$"):
+        train(model, distribution, attack=0.1, steps=2, progress=False)
 
 
 @pytest.mark.usefixtures("unchecked")
