@@ -268,8 +268,8 @@ def test_linear_model_under_attack_keeps_less_of_what_is_attacked():
     """Two features of density 1 in two dimensions, each attacked in half of the rows, along (g, a) and (a, g).
 
     By symmetry W^T W = ((g, a), (a, g)); its eigenvalue along (1, 1) stays 1: all rows move equally far that way.
-    That along (1, -1), u = g - a, is the best for a variance of 1/12 under a noise of e^2/2 * u^2 / (g^2 + a^2), where e
-    is s times the mean norm of a point in the unit square.
+    That along (1, -1), u = g - a, is the best for a variance of 1/12 under a noise of e^2/2 * u^2 / (g^2 + a^2), with e
+    as s times the mean norm of a point in the unit square.
     """
     s = 0.5
     model = LinearModel(1, 2, 2, seed=0, init_scale=0.5)
