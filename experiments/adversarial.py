@@ -11,7 +11,8 @@ the others their mean: there the worst attack costs exactly the squared size of 
 importance, 1. The paper leaves open which of these it took; `definitions` has what others give.
 
 The check is a gradient attack: every row is moved by the same size along the gradient of its own loss, taken through
-the ReLU, and then again along the gradient at where it came to, several times.
+the ReLU. Several steps of it, each along the gradient at where the last one came to, from the attack on the row's worst
+feature on, say how near that one is to the worst.
 """
 
 from dataclasses import dataclass, replace
@@ -19,7 +20,7 @@ from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -28,10 +29,14 @@ from geometry import dimensions_per_feature, represented
 from models import ReLUOutputModel
 from packing import check_inverse_density, logarithmic
 from training import train
-from visualization import DEDICATED, FAINT, INK, SHARED, SUPERPOSITION, WIDTH, over_inverse_density
+from visualization import DEDICATED, FAINT, INK, SHARED, WIDTH, over_inverse_density
 
 ATTACK_STREAM = 0x61616161  # the same seed gives weights, samples and attacked rows of their own
 WORST = "worst feature"  # the definition of vulnerability that counts; the others are shown beside it
+AGAINST = (INK, "#7a4fa3")  # colours of the results, one against the other
+STYLES = ("o-", "^--", "x:", ".:", "o--", "s--", "s-")  # of the definitions
+COLOURS = (SHARED, SHARED, INK, FAINT, DEDICATED, "#3a9a5b", "#3a9a5b")
+RATIOS = (1, 2, 5, 10, 20, 40)  # ticks
 COMPLETE = 0.95  # superposition forms up to the density at which this share of the features is represented
 
 
@@ -46,7 +51,7 @@ class Settings:
     batch_size: int = 256
     lr: float = 1e-2
     rows: int = 2048  # that are attacked
-    ascents: int = 10  # steps of the gradient attack
+    ascents: int = 10  # steps of the gradient attack, where there are several
 
     def __post_init__(self):
         check_settings(self)
@@ -68,7 +73,8 @@ class Result(NamedTuple):
     by_feature: Float[Tensor, "points features"]  # on each feature
     worst: Float[Tensor, " points"]  # on the worst of these, over rows of its own: else chance chooses with it
     by_row: Float[Tensor, " points"]  # on the worst feature of each row
-    ascent: Float[Tensor, "points ascents"]  # along each row's gradient, the best of so many steps
+    gradient: Float[Tensor, " points"]  # along each row's gradient
+    climbed: Float[Tensor, " points"]  # in several steps of it, from the worst feature of each row on
     densest: Float[Tensor, " points"]  # on the worst feature of the model of the first point, with this point's rows
 
 
@@ -79,9 +85,9 @@ def run(settings, *, seed=0, device="cpu", progress=True):
     model = ReLUOutputModel(distribution.instances, settings.features, settings.hidden, seed=seed, device=device)
     how = {"steps": settings.steps, "batch_size": settings.batch_size, "lr": settings.lr}
     train(model, distribution, seed=seed, progress=progress, **how)
-    attacked = _attacked(settings, model.W.detach(), model.b.detach(), distribution, seed)
-    of_model = {name: values.cpu() for name, values in attacked.items()}
-    return Result(inverse_density, importance, model.W.detach().cpu(), **of_model)
+    W = model.W.detach()
+    attacked = _attacked(settings, W, model.b.detach(), distribution, seed)
+    return Result(inverse_density, importance, W.cpu(), **{name: values.cpu() for name, values in attacked.items()})
 
 
 def _attacked(settings, W, b, distribution, seed):
@@ -89,69 +95,65 @@ def _attacked(settings, W, b, distribution, seed):
     generator = torch.Generator(W.device).manual_seed(seed ^ ATTACK_STREAM)
     x, fresh = (distribution.sample(settings.rows, generator) for _ in range(2))
     size = settings.attack * torch.cat([x, fresh], dim=1).norm(dim=2).mean(dim=1)
-    score = Attacked(W, b, distribution.importance.to(W.dtype), size)
-    by_feature, by_row = score.by_feature(x)
-    of_worst = score.of_worst(by_feature, fresh)
-    first = score._replace(W=W[:1].expand_as(W), b=b[:1].expand_as(b))
-    return {
-        "size": size, "loss": score.row_losses(fresh, fresh).mean(dim=1), "by_feature": by_feature, "by_row": by_row,
-        "worst": of_worst, "ascent": score.ascent(x, settings.ascents),
-        "densest": first.of_worst(first.by_feature(x)[0], fresh),
-    }  # fmt: skip
+    models = Attacked(W, b, distribution.importance.to(W.dtype), size)
+    densest = models._replace(W=W[:1].expand_as(W), b=b[:1].expand_as(b))
+    by_feature, worst_of_row = models.by_feature(x)
+    on_worst = x + models.on(worst_of_row)
+    extra = {
+        "worst": (models, fresh, fresh + models.on(by_feature.argmax(dim=1, keepdim=True)), 0),
+        "by_row": (models, x, on_worst, 0),
+        "gradient": (models, x, x, 1),
+        "climbed": (models, x, on_worst, settings.ascents),
+        "densest": (densest, fresh, fresh + densest.on(densest.by_feature(x)[0].argmax(dim=1, keepdim=True)), 0),
+    }
+    extra = {name: of.ascent(*how).mean(dim=1) for name, (of, *how) in extra.items()}
+    return {"size": size, "loss": models.losses(fresh, fresh).mean(dim=1), "by_feature": by_feature, **extra}
+
+
+Rows, OfRows = Float[Tensor, "points rows features"], Float[Tensor, "points rows"]
 
 
 class Attacked(NamedTuple):
-    """ReLU output models under attacks: losses against the rows as they were."""
+    """ReLU output models under attacks: rows x are moved, the target stays."""
 
     W: Float[Tensor, "points hidden features"]
     b: Float[Tensor, "points features"]
     importance: Float[Tensor, "points features"]
     size: Float[Tensor, " points"]
 
-    def row_losses(
-        self, moved: Float[Tensor, "points rows features"], x: Float[Tensor, "points rows features"]
-    ) -> Float[Tensor, "points rows"]:
-        """Of rows x that were moved to others."""
+    def losses(self, x: Rows, moved: Rows) -> OfRows:
         output = torch.baddbmm(self.b[:, None], moved @ self.W.mT, self.W).relu()
         return ((output - x).square() @ self.importance[:, :, None])[..., 0]
 
-    def along(self, directions: Float[Tensor, "points _ features"]) -> Float[Tensor, "points _ features"]:
+    def along(self, directions: Rows) -> Rows:
         """Attacks of their size, zero where the direction is."""
         return self.size[:, None, None] * normalize(directions, dim=2)
 
-    def on_features(self) -> Float[Tensor, "points attacks features"]:
-        """The attack on each feature."""
-        return self.along(self.W.mT @ self.W)
+    def on(self, features: Int[Tensor, "points rows"]) -> Rows:
+        """The attacks on some features of each model."""
+        attacks = self.along(self.W.mT @ self.W)
+        return attacks.gather(1, features[..., None].expand(-1, -1, attacks.shape[2]))
 
-    def by_feature(
-        self, x: Float[Tensor, "points rows features"]
-    ) -> tuple[Float[Tensor, "points attacks"], Float[Tensor, " points"]]:
-        """The loss that the attack on each feature adds, and that on each row's worst feature; means over rows."""
-        before, highest, means = self.row_losses(x, x), None, []
-        for attack in self.on_features().unbind(dim=1):
-            extra = self.row_losses(x + attack[:, None], x) - before
+    def by_feature(self, x: Rows) -> tuple[Float[Tensor, "points features"], Int[Tensor, "points rows"]]:
+        """Extra loss of the attack on each feature, mean over rows; the feature of which it is highest, by row."""
+        before, means = self.losses(x, x), []
+        highest, worst = torch.full_like(before, -torch.inf), torch.zeros_like(before, dtype=torch.long)
+        for feature, attack in enumerate(self.along(self.W.mT @ self.W).unbind(dim=1)):
+            extra = self.losses(x, x + attack[:, None]) - before
             means.append(extra.mean(dim=1))
-            highest = extra if highest is None else torch.maximum(highest, extra)
-        return torch.stack(means, dim=1), highest.mean(dim=1)
+            worst = worst.where(extra <= highest, feature)
+            highest = torch.maximum(highest, extra)
+        return torch.stack(means, dim=1), worst
 
-    def of_worst(
-        self, by_feature: Float[Tensor, "points features"], x: Float[Tensor, "points rows features"]
-    ) -> Float[Tensor, " points"]:
-        """The loss that the attack adds that is the worst by other rows; mean over rows."""
-        points = torch.arange(len(self.W), device=self.W.device)
-        attack = self.on_features()[points, by_feature.argmax(dim=1)]
-        return (self.row_losses(x + attack[:, None], x) - self.row_losses(x, x)).mean(dim=1)
-
-    def ascent(self, x: Float[Tensor, "points rows features"], steps) -> Float[Tensor, "points {steps}"]:
-        """The loss that the best of 1, 2, ... steps of the gradient attack adds to each row; means over rows."""
-        before, moved, highest, means = self.row_losses(x, x), x, torch.zeros_like(x[..., 0]), []
+    def ascent(self, x: Rows, moved: Rows, steps) -> OfRows:
+        """The highest extra loss of each row in some steps of the gradient attack, and where they start."""
+        highest = self.losses(x, moved)
         for _ in range(steps):
             moved = moved.detach().requires_grad_()
-            (gradient,) = torch.autograd.grad(self.row_losses(moved, x).sum(), moved)
+            (gradient,) = torch.autograd.grad(self.losses(x, moved).sum(), moved)
             moved = x + self.along(gradient)
-            highest = torch.maximum(highest, self.row_losses(moved, x) - before)
-            means.append(highest.mean(dim=1))
-        return torch.stack(means, dim=1)
+            highest = torch.maximum(highest, self.losses(x, moved).detach())
+        return highest - self.losses(x, x)
 
 
 # What it shows
@@ -177,8 +179,8 @@ def definitions(result) -> dict[str, Float[Tensor, " points"]]:
         "worst feature, over the densest model": result.worst / result.densest,
         "worst feature, loss instead of extra loss": (result.loss + result.worst) / (linear_loss + squared),
         "worst feature of each row": result.by_row / squared,
-        "gradient of each row": result.ascent[:, 0] / squared,
-        "gradient of each row, best of several steps": result.ascent[:, -1] / squared,
+        "gradient of each row": result.gradient / squared,
+        "gradient, several steps from that worst feature": result.climbed / squared,
     }
 
 
@@ -208,19 +210,22 @@ def correlation(a: Float[Tensor, " points"], b: Float[Tensor, " points"]):
 
 def figure(results):
     """Vulnerability and features per dimension over 1/(1-S), one against the other, and the other definitions."""
-    drawing = plt.figure(figsize=(WIDTH, 8.2), layout="constrained")
-    above, below = drawing.subfigures(2, 1)
+    drawing = plt.figure(figsize=(WIDTH, 8.4), layout="constrained")
+    above, below = drawing.subfigures(2, 1, height_ratios=(1, 1.1))
     *curves, against = above.subplots(1, len(results) + 1)
-    for result, ax, marker in zip(results, curves, "os"):
-        _draw_curves(result, ax)
-        _draw_against(result, against, marker)
-    against.set(xlabel=r"features per dimension $\|W\|_F^2/m$", ylabel="relative vulnerability", ylim=(0, None))
-    against.legend(loc="lower right", fontsize=8.5)
     panels = below.subplots(1, len(results), sharey=True)
-    for result, ax in zip(results, panels):
-        _draw_definitions(result, ax)
-    handles, labels = panels[0].get_legend_handles_labels()
-    below.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=9)
+    for result, ax, panel, colour in zip(results, curves, panels, AGAINST):
+        _draw_curves(result, ax)
+        _draw_against(result, against, colour)
+        _draw_definitions(result, panel)
+    against.set(xlabel=r"features per dimension $\|W\|_F^2/m$", ylabel="relative vulnerability", ylim=(0, None))
+    against.set_title("one against the other")
+    against.legend(loc="lower right", fontsize=8.5, title="filled: as superposition forms", title_fontsize=8.5)
+    panels[0].set(ylabel="relative vulnerability (log scale)", yscale="log")
+    panels[0].set_yticks([], minor=True)
+    panels[0].set_yticks(RATIOS, labels=map(str, RATIOS))
+    below.suptitle("other definitions of relative vulnerability")
+    below.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=9)
     return drawing
 
 
@@ -230,41 +235,34 @@ def _importance(result):
 
 
 def _draw_curves(result, ax):
-    x = result.inverse_density.numpy()
+    x, chosen = result.inverse_density.numpy(), forming(result).numpy()
     ax.plot(x, definitions(result)[WORST].numpy(), "o-", color=SHARED, markersize=4, label="relative vulnerability")
     per_dimension = features_per_dimension(result).numpy()
     ax.plot(x, per_dimension, "s-", color=DEDICATED, markersize=4, label="features per dimension")
-    ax.set(xlabel="$1/(1-S)$ (log scale)", ylabel="multiples of no superposition", ylim=(0, None))
+    if not chosen.all():
+        ax.axvspan(x[chosen][-1], x[-1], color=FAINT, alpha=0.25, linewidth=0, label="nearly all represented")
+    ax.set(ylabel="1: no superposition", ylim=(0, None))
     ax.set_title(f"{_importance(result)}, $n={result.W.shape[2]}$, $m={result.W.shape[1]}$")
     _over_few(ax)
-    ax.axvspan(x[forming(result).numpy()][-1], x[-1], color=FAINT, alpha=0.25, linewidth=0)
     ax.legend(loc="upper left", fontsize=8.5)
 
 
-def _draw_against(result, ax, marker):
+def _draw_against(result, ax, colour):
     per_dimension, vulnerability, chosen = features_per_dimension(result), definitions(result)[WORST], forming(result)
     r = correlation(per_dimension[chosen], vulnerability[chosen])
     label = _importance(result) + ("" if r is None else f", $r={r:.2f}$")
-    ax.plot(per_dimension.numpy(), vulnerability.numpy(), color=FAINT, linewidth=0.8, zorder=0)
-    colour = SUPERPOSITION(0.0 if marker == "o" else 1.0)
-    for shown, style in (
-        (chosen, {"color": colour, "label": label}),
-        (~chosen, {"color": colour, "fillstyle": "none"}),
-    ):
-        ax.plot(per_dimension[shown].numpy(), vulnerability[shown].numpy(), marker, markersize=5, **style)
+    ax.plot(per_dimension.numpy(), vulnerability.numpy(), "o-", color=colour, linewidth=0.6, fillstyle="none")
+    ax.plot(per_dimension[chosen].numpy(), vulnerability[chosen].numpy(), "o", color=colour, label=label)
 
 
 def _draw_definitions(result, ax):
-    styles = ("o-", "^--", "x:", ".:", "o--", "s--", "s-")
-    colours = (SHARED, SHARED, INK, FAINT, DEDICATED, "#3a9a5b", "#3a9a5b")
-    for (name, values), style, colour in zip(definitions(result).items(), styles, colours):
+    for (name, values), style, colour in zip(definitions(result).items(), STYLES, COLOURS):
         ax.plot(result.inverse_density.numpy(), values.numpy(), style, color=colour, markersize=4, label=name)
-    ax.set(xlabel="$1/(1-S)$ (log scale)", yscale="log", ylabel="relative vulnerability (log scale)")
     ax.set_title(_importance(result))
     _over_few(ax)
 
 
 def _over_few(ax):
     over_inverse_density(ax)
-    ticks = (1, 2, 5, 10, 20, 40)
-    ax.set_xticks(ticks, labels=map(str, ticks))
+    ax.set_xticks(RATIOS, labels=map(str, RATIOS))
+    ax.set_xlabel("$1/(1-S)$ (log scale)")
