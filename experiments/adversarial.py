@@ -35,7 +35,7 @@ ATTACK_STREAM = 0x61616161  # the same seed gives weights, samples and attacked 
 WORST = "worst feature"  # the definition of vulnerability that counts; the others are shown beside it
 AGAINST = (INK, "#7a4fa3")  # colours of the results, one against the other
 STYLES = ("o-", "^--", "x:", ".:", "o--", "s--", "s-")  # of the definitions
-COLOURS = (SHARED, SHARED, INK, FAINT, DEDICATED, "#3a9a5b", "#3a9a5b")
+COLOURS = (SHARED, SHARED, INK, "#c2437a", DEDICATED, "#3a9a5b", "#3a9a5b")
 RATIOS = (1, 2, 5, 10, 20, 40)  # ticks
 COMPLETE = 0.95  # superposition forms up to the density at which this share of the features is represented
 
@@ -223,7 +223,7 @@ def figure(results):
     against.legend(loc="lower right", fontsize=8.5, title="filled: as superposition forms", title_fontsize=8.5)
     panels[0].set(ylabel="relative vulnerability (log scale)", yscale="log")
     panels[0].set_yticks([], minor=True)
-    panels[0].set_yticks(RATIOS, labels=map(str, RATIOS))
+    panels[0].set_yticks((0.2, 0.5, *RATIOS), labels=map(str, (0.2, 0.5, *RATIOS)))
     below.suptitle("other definitions of relative vulnerability")
     below.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=9)
     return drawing
@@ -241,7 +241,7 @@ def _draw_curves(result, ax):
     ax.plot(x, per_dimension, "s-", color=DEDICATED, markersize=4, label="features per dimension")
     if not chosen.all():
         ax.axvspan(x[chosen][-1], x[-1], color=FAINT, alpha=0.25, linewidth=0, label="nearly all represented")
-    ax.set(ylabel="1: no superposition", ylim=(0, None))
+    ax.set(ylabel="relative to no superposition", ylim=(0, None))
     ax.set_title(f"{_importance(result)}, $n={result.W.shape[2]}$, $m={result.W.shape[1]}$")
     _over_few(ax)
     ax.legend(loc="upper left", fontsize=8.5)
