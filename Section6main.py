@@ -1,6 +1,6 @@
 """Section 6, superposition and adversarial robustness: a model in superposition is more easily attacked.
 
-    python Section6main.py              # full size, about two minutes on one core
+    python Section6main.py              # full size, about a minute on one core
     python Section6main.py --quick      # the same path, small, in seconds
     python Section6main.py --seed 3 --out /tmp/section6
 
@@ -78,7 +78,7 @@ def claim_tracks(equal, falling, training):
     sizes = {f"attack in training that removes it at 1/(1-S)={at:g}": size for at, size in removed}
     numbers = {name: value for name, value in (coefficients | sizes).items() if value is not None}
     return Claim(
-        "6.2", "vulnerability tracks features per dimension", "yes; adversarial training with 80 % of the input norm "
+        "6.2", "vulnerability tracks features per dimension as superposition forms", "yes; adversarial training with 80 % of the input norm "
         "removes superposition",
         {"points where superposition forms": int(chosen.sum()), **numbers},
         r is not None and r >= TRACKS and int(chosen.sum()) >= POINTS,
