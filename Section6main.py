@@ -78,8 +78,8 @@ def claim_tracks(equal, falling, training):
     sizes = {f"attack in training that removes it at 1/(1-S)={at:g}": size for at, size in removed}
     numbers = {name: value for name, value in (coefficients | sizes).items() if value is not None}
     return Claim(
-        "6.2", "vulnerability tracks features per dimension as superposition forms", "yes; adversarial training with 80 % of the input norm "
-        "removes superposition",
+        "6.2", "vulnerability tracks features per dimension as superposition forms",
+        "yes; 80 % of the input norm in adversarial training removes superposition",
         {"points where superposition forms": int(chosen.sum()), **numbers},
         r is not None and r >= TRACKS and int(chosen.sum()) >= POINTS,
     )  # fmt: skip
