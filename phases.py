@@ -20,7 +20,7 @@ from jaxtyping import Float, Int, Real
 from torch import Tensor
 from tqdm import tqdm
 
-from descents import SAME_LOSS, descend, ignored_loss
+from descents import GENTLE, SAME_LOSS, descend, ignored_loss
 from expected_loss import expected_loss
 from features import HIGHEST_IMPORTANCE, FeatureDistribution, as_line, check_count, check_size
 from geometry import REPRESENTED_NORM, SHARED_DIRECTION, feature_norms, interference
@@ -136,6 +136,9 @@ class Optimum(NamedTuple):
 
 WEIGHT_STEP, LARGEST_WEIGHT = 0.05, 1.4  # of the scan, as for the biases
 LOWEST_BIAS, HIGHEST_BIAS = -1.0, 1.0
+RANDOM_SCALE, OFF_NAMED = 0.3, 0.02  # of the weights that descents start from, random or added to the named ones
+NEIGHBOURS = 8  # nearest points from whose solutions a descent starts: all around, on a grid
+GAIN = 1e-6  # relative; a loss that is lower by less is no gain
 
 
 def grid(points) -> tuple[Float[Tensor, " {points**2}"], Float[Tensor, " {points**2}"]]:
@@ -218,18 +221,57 @@ def descended_optimum(
     seed=0,
     progress=True,
 ) -> Optimum:
-    """The best of many exact descents at each point.
+    """The best solution known at each point, of many exact descents.
 
-    Starts are the named solutions, without bias, and small random weights.
+    Starts are the named solutions, without bias and a little off, as some are saddles that no descent leaves; small
+    random weights; and then the solutions of the nearest points, until no point gains from its neighbours any more.
     """
     named = _named_weights(features)
     starts = len(named) + random_starts
-    random = ReLUOutputModel(
-        len(density) * random_starts, features, hidden, seed=seed, dtype=torch.float64, init_scale=0.3
-    )
-    W = torch.cat((named.expand(len(density), -1, -1, -1), random.W.detach().unflatten(0, (len(density), -1))), dim=1)
+    drawn = ReLUOutputModel(len(density) * starts, features, hidden, seed=seed, dtype=torch.float64, init_scale=1.0)
+    W = drawn.W.detach().unflatten(0, (len(density), -1))
+    W[:, : len(named)] = named + OFF_NAMED * W[:, : len(named)]
+    W[:, len(named) :] *= RANDOM_SCALE
     b = torch.zeros(len(density) * starts, features, dtype=torch.float64)
-    return _best_descent(W.flatten(0, 1), b, density, ratio, starts, steps=steps, lr=3e-2, progress=progress)
+    best = _best_descent(W.flatten(0, 1), b, density, ratio, starts, steps=steps, lr=3e-2, progress=progress)
+    return _from_neighbours(_settled(best, density, ratio, steps), density, ratio, steps)
+
+
+def _settled(best, density, ratio, steps):
+    """The solutions after some more descent, gently."""
+    model, losses = descend(
+        best.W, best.b, grid_distribution(best.W.shape[2], density, ratio), steps=2 * steps, lr=GENTLE
+    )
+    return best._replace(W=model.W.detach(), b=model.b.detach(), loss=losses)
+
+
+def _from_neighbours(best, density, ratio, steps):
+    """Descend at each point from the solutions of the nearest others that have gained, until none gains -> Optimum."""
+    near = _nearest(torch.stack((density.log(), ratio.log()), dim=1))
+    gained = torch.ones(len(density), dtype=torch.bool)
+    while gained.any():
+        to, which = gained[near].nonzero().T
+        source = near[to, which]
+        distribution = grid_distribution(best.W.shape[2], density[to], ratio[to])
+        if not len(to):
+            break
+        model, losses = descend(best.W[source], best.b[source], distribution, steps=steps, lr=GENTLE)
+        lowest = torch.full_like(best.loss, torch.inf).scatter_reduce(0, to, losses, "amin")
+        gained = lowest < best.loss * (1 - GAIN)
+        won = (gained[to] & (losses == lowest[to])).nonzero()[:, 0]
+        for whole, part in zip(best, (model.W.detach(), model.b.detach(), losses)):
+            whole[to[won]] = part[won]
+    return best
+
+
+def _nearest(place):
+    """Of each point (points, axes) the NEIGHBOURS nearest others, or all: (points, neighbours)."""
+    near = []
+    for k, point in enumerate(place):
+        away = (place - point).square().sum(dim=1)
+        away[k] = torch.inf
+        near.append(away.topk(min(NEIGHBOURS, len(place) - 1), largest=False).indices)
+    return torch.stack(near)
 
 
 def _best_descent(W, b, density, ratio, starts, **settings):

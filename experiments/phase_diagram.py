@@ -3,8 +3,8 @@
 Section 3 of the paper: it is not represented, in superposition, or has a dedicated dimension, with sharp boundaries
 between the three phases. The paper's two diagrams are of n=2, m=1 and n=3, m=2: ten models are trained for each point,
 the one of highest loss is discarded, the rest averaged. `figure` draws that beside the best restart, the named
-solutions, the exact optimum (the result of `exact_optimum` on the same grid) and the share of restarts that reach it;
-`study_figure` shows which settings of the training make the averages noisy.
+solutions, the optimum (the result of `exact_optimum` on the same grid: for n=3 the best solution known) and the share
+of restarts that reach it; `study_figure` shows which settings of the training make the averages noisy.
 """
 
 import math
@@ -19,7 +19,7 @@ from matplotlib.colors import to_rgb
 from torch import Tensor
 
 import phases
-from descents import SAME_LOSS, descend, ignored_loss
+from descents import GENTLE, SAME_LOSS, descend
 from expected_loss import expected_loss
 from features import check_count, check_settings
 from models import ReLUOutputModel
@@ -72,6 +72,9 @@ class Result(NamedTuple):
     W: Float[Tensor, "grid restarts hidden features"]
     loss: Float[Tensor, "grid restarts"]  # exact, as trained
     settled: Float[Tensor, "grid restarts"]  # exact, at the bottom of the basin in which training ended
+    lowest_W: Float[Tensor, "grid hidden features"]  # at the bottom of the lowest of these basins
+    lowest_b: Float[Tensor, "grid features"]
+    lowest_loss: Float[Tensor, " grid"]
 
 
 def run(settings, *, seed=0, device="cpu", progress=True):
@@ -94,8 +97,14 @@ def run(settings, *, seed=0, device="cpu", progress=True):
     )
     W, b = model.W.detach().cpu().double(), model.b.detach().cpu().double()
     loss = expected_loss(W, b, distribution)
-    settled = descend(W, b, distribution, steps=200, lr=1e-2, progress=progress)[1]
-    return Result(density, ratio, W.unflatten(0, (-1, restarts)), loss.view(-1, restarts), settled.view(-1, restarts))
+    bottom, settled = descend(W, b, distribution, steps=200, lr=GENTLE, progress=progress)
+    best = best_restart(settled, restarts)
+    of_best = distribution.select(best)
+    lowest, lowest_loss = descend(bottom.W.detach()[best], bottom.b.detach()[best], of_best, steps=800, lr=GENTLE)
+    return Result(
+        density, ratio, W.unflatten(0, (-1, restarts)), *(values.view(-1, restarts) for values in (loss, settled)),
+        lowest.W.detach(), lowest.b.detach(), lowest_loss,
+    )  # fmt: skip
 
 
 # Diagrams: phases.LastFeature at each point
@@ -127,6 +136,19 @@ def best_weights(result) -> Float[Tensor, "grid hidden features"]:
 # Numbers; optimum: the result of `exact_optimum` on the same grid
 
 
+def below(result, optimum) -> Bool[Tensor, " grid"]:
+    """Where a trained model, settled, has a lower loss than the optimum: nowhere, if that is one."""
+    return result.lowest_loss < optimum.loss * (1 - phases.GAIN)
+
+
+def best_known(result, optimum):
+    """The optimum, with the trained models in its place where they are below it."""
+    lower = below(result, optimum)
+    pairs = zip((optimum.W, optimum.b, optimum.loss), (result.lowest_W, result.lowest_b, result.lowest_loss))
+    W, b, loss = (torch.where(lower.view(-1, *[1] * (old.dim() - 1)), new, old) for old, new in pairs)
+    return optimum._replace(W=W, b=b, loss=loss)
+
+
 def agreement(first, second):
     """Share of points at which two diagrams show the same phase."""
     return (phases.phase(*first) == phases.phase(*second)).double().mean().item()
@@ -137,50 +159,95 @@ def phase_shares(diagram) -> Float[Tensor, "3"]:
     return torch.bincount(phases.phase(*diagram), minlength=3) / len(diagram.norm)
 
 
-def in_global_optimum(result, optimum) -> Bool[Tensor, "grid restarts"]:
-    """Restarts whose basin is that of the global optimum."""
+class Regions(NamedTuple):
+    """For each named solution, of the points where it is the best one: the region of the named diagram."""
+
+    optimum: Float[Tensor, " solutions"]  # share of these where the optimum is like it
+    best: Float[Tensor, " solutions"]  # of those, the share where the best restart is like it, too
+    mean: Float[Tensor, " solutions"]  # share where the mean shows its phase, of those where the optimum does
+
+
+def regions(result, optimum) -> Regions:
+    """How much of each region of the named diagram optimum and trained models give back; 0 of nothing."""
+    region, _ = phases.best_named(result.W.shape[-1], result.density, result.ratio)
+    every = torch.arange(int(region.max()) + 1)[:, None]
+    of_region = region == every  # (solutions, grid)
+    of_optimum, of_best = (phases.nearest_named(W) == every for W in (optimum.W, best_weights(result)))
+    shown, exact, of_mean = (
+        phases.phase(*diagram) for diagram in (named(result), phases.last_feature(optimum.W), averaged(result))
+    )
+    stays, keeps = of_region & of_optimum, of_region & (exact == shown)
+    return Regions(_share(stays, of_region), _share(stays & of_best, stays), _share(keeps & (of_mean == shown), keeps))
+
+
+def _share(some, of):
+    return some.sum(dim=1) / of.sum(dim=1).clamp(min=1)
+
+
+def in_optimum(result, optimum) -> Bool[Tensor, "grid restarts"]:
+    """Restarts whose basin is that of the optimum."""
     return result.settled <= optimum.loss[:, None] * (1 + SAME_LOSS)
 
 
-def excess(result, optimum):
-    """Share of the loss above the optimum, over all models, that local minima cost; the rest is noise within basins."""
-    scale = ignored_loss(1, result.density)[:, None]
-    minima, noise = (result.settled - optimum.loss[:, None]) / scale, (result.loss - result.settled) / scale
-    return (minima.sum() / (minima.sum() + noise.sum()).clamp(min=1e-12)).item()
+class Explained(NamedTuple):
+    """Of the points where the mean shows another phase than the optimum: what local minima explain."""
+
+    points: int
+    share: float  # where the mean of the restarts in the optimum alone agrees with it, or none is in it; 1 of nothing
+    chance: float  # the same where as many restarts are left out blindly
+
+
+def explained(result, optimum, *, draws=20) -> Explained:
+    """Whether leaving out the restarts in local minima mends the average, and leaving out others does not."""
+    exact = phases.phase(*phases.last_feature(optimum.W))
+    differs = phases.phase(*averaged(result)) != exact
+    reached, shown = in_optimum(result, optimum), phases.last_feature(result.W.flatten(0, 1))
+
+    def mended(kept):
+        means = ((v.view(kept.shape) * kept).sum(dim=1) / kept.sum(dim=1).clamp(min=1) for v in shown)
+        agrees = (phases.phase(*means) == exact) | ~reached.any(dim=1)
+        return agrees[differs].double().mean().item() if differs.any() else 1.0
+
+    generator = torch.Generator().manual_seed(0)
+    order = torch.rand(draws, *reached.shape, generator=generator).argsort(dim=2)
+    by_chance = [mended(reached.gather(1, blindly)) for blindly in order]
+    return Explained(int(differs.sum()), mended(reached), sum(by_chance) / draws)
 
 
 def success(result, optimum):
-    """Share of restarts in the global optimum; agreement of the mean and of the best restart with it."""
+    """Share of restarts in the optimum; agreement of the mean and of the best restart with it."""
     exact = phases.last_feature(optimum.W)
-    reached = in_global_optimum(result, optimum).double().mean().item()
+    reached = in_optimum(result, optimum).double().mean().item()
     return reached, agreement(averaged(result), exact), agreement(best(result), exact)
 
 
 STUDY_MEASURES = {  # the three that `success` returns, and their colours
-    "restarts in the global optimum": FAINT,
-    "points where the mean agrees with the exact optimum": DEDICATED,
+    "restarts in the optimum": FAINT,
+    "points where the mean agrees with the optimum": DEDICATED,
     "points where the best restart agrees": SHARED,
 }
+OPTIMUM = {2: "global optimum", 3: "best solution known"}  # what the optimum is, by features
 
 
 # Figures
 
 
 def figure(result, optimum):
-    """Four diagrams, the share of restarts in the global optimum, and the key to the colours."""
+    """Four diagrams, the share of restarts in the optimum, and the key to the colours."""
+    what = OPTIMUM[result.W.shape[-1]]
     drawn, axes = plt.subplots(2, 3, figsize=(WIDTH, 7.4), layout="constrained")
     diagrams = {
         "named solutions": named(result),
-        "exact optimum": phases.last_feature(optimum.W),
+        what: phases.last_feature(optimum.W),
         "trained: mean of all but the worst": averaged(result),
         "trained: best restart": best(result),
     }
     for ax, (title, diagram) in zip(axes[:, :2].flat, diagrams.items()):
         colours = phase_colours(*(_image(values) for values in diagram))
         _over_grid(result, colours, ax).axes.set_title(title)
-    share = in_global_optimum(result, optimum).double().mean(dim=1)
+    share = in_optimum(result, optimum).double().mean(dim=1)
     mesh = _over_grid(result, _image(share).numpy(), axes[1, 2], cmap="cividis", vmin=0, vmax=1)
-    axes[1, 2].set_title("restarts in the global optimum")
+    axes[1, 2].set_title(f"restarts in the {what}")
     drawn.colorbar(mesh, ax=axes[1, 2], label="share of restarts", fraction=0.046)
     phase_key(axes[0, 2])
     return drawn
