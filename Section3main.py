@@ -18,7 +18,7 @@ import torch
 from claims import Claim
 from experiments import boundary, exact_optimum, phase_diagram
 from experiments.phase_diagram import agreement, averaged, below, best, best_known, explained, named, phase_shares
-from phases import NAMED_SOLUTIONS, PHASES, last_feature
+from phases import NAMED_SOLUTIONS, PHASES, last_feature, tricritical_densities
 from sweeps import Experiment, section_main
 
 TWO, THREE = phase_diagram.Settings(), phase_diagram.THREE  # n=2, m=1 and n=3, m=2
@@ -116,22 +116,25 @@ def _claim_named(result, optimum):
 
 
 def _claim_first_order(result):
-    jumps, sharp = boundary.jumps(result), boundary.out_of_zero(result)
-    smooth = jumps & ~sharp
+    """Refuted by a density at which no two followed solutions cross below r = 1: what jumps at r = 1 alone, where the
+    features change places, follows from the symmetry."""
+    crossing, sharp = boundary.jumps(result), boundary.out_of_zero(result)
+    smooth = result.density[~sharp]
+    lower, upper = tricritical_densities().tolist()
     return Claim(
         "3.3", "the change is first order: the losses of two solutions cross, the optimal loss has a kink", "yes",
         {
-            "densities": len(jumps),
-            "of these with a jump of |w_2|": int(jumps.sum()),
-            **_one("smallest jump", torch.min, (result.after - result.before)[jumps]),
-            "smallest kink": result.kink.min().item(),
-            "largest kink": result.kink.max().item(),
-            "jumps out of zero": int(sharp.sum()),
-            **_one("highest density of these", torch.max, result.density[sharp]),
-            "jumps after a smooth rise": int(smooth.sum()),
-            **_one("lowest density of those", torch.min, result.density[smooth]),
+            "densities": len(crossing),
+            "of these where two solutions cross below r = 1": int(crossing.sum()),
+            **_one("smallest jump of |w_2| there", torch.min, (result.after - result.before)[crossing]),
+            **_one("smallest kink there", torch.min, result.kink[crossing]),
+            "densities where the change from not represented is first order": int(sharp.sum()),
+            **_one("lowest density where it is continuous", torch.min, smooth),
+            **_one("highest density where it is continuous", torch.max, smooth),
+            "continuous by expansion from density": lower,
+            "to": upper,
         },
-        bool(jumps.all()),
+        bool(crossing.all()),
     )  # fmt: skip
 
 

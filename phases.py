@@ -122,7 +122,7 @@ def phase(norm: Float[Tensor, "*shape"], superposition: Float[Tensor, "*shape"])
     return torch.where(norm <= REPRESENTED_NORM, 0, torch.where(superposition >= SHARED_DIRECTION, 1, 2))
 
 
-# The exact optimum
+# The optimum of the exact loss
 
 
 class Optimum(NamedTuple):
@@ -193,8 +193,8 @@ def scanned_optimum(
     For fixed weights the loss is a sum over the two outputs, each with its own bias. So for every
     density one table holds the first output's loss on a grid of both weights, least over its bias;
     the second output's is the same table with the weights exchanged, and every ratio uses both.
-    The lowest local minima of the grid are then refined by descent: for densities of 0.01 and above
-    (the paper's) to 0.1 % of the loss, sparser ones want more steps.
+    The lowest local minima of the grid are then refined by descent, and points that a neighbour's
+    solution does better for start from that: minima of nearly the same loss look alike on the grid.
     """
     weights = torch.arange(-LARGEST_WEIGHT, LARGEST_WEIGHT + WEIGHT_STEP / 2, WEIGHT_STEP, dtype=torch.float64)
     starts_W, starts_b = [], []
@@ -207,7 +207,8 @@ def scanned_optimum(
         starts_b.append(torch.stack((bias[first, second], bias[second, first]), dim=-1))
     order = torch.cat(list(points_of.values())).argsort()
     W, b = (torch.cat(starts)[order].flatten(0, 1) for starts in (starts_W, starts_b))
-    return _best_descent(W, b, density, ratio, candidates, steps=steps, lr=1e-2, progress=progress)
+    best = _best_descent(W, b, density, ratio, candidates, steps=steps, lr=GENTLE, progress=progress)
+    return _from_neighbours(_settled(best, density, ratio, steps), density, ratio, steps)
 
 
 def descended_optimum(
@@ -320,49 +321,76 @@ class Boundary(NamedTuple):
     """How the second feature of n=2, m=1 comes to be represented as r grows to 1, at each density."""
 
     density: Float[Tensor, " densities"]
-    onset: Float[Tensor, " densities"]  # relative importance r from which |w_2| of the optimum is above ONSET
-    ratio: Float[Tensor, " densities"]  # r of the largest jump of |w_2|: there the losses of two minima cross
-    before: Float[Tensor, " densities"]  # |w_2| on either side of the jump; equal where all changes are smooth
+    onset: Float[Tensor, " densities"]  # relative importance r from which on it is better to represent it at all
+    onset_norm: Float[Tensor, " densities"]  # |w_2| there: 0 where it grows out of zero continuously
+    ratio: Float[Tensor, " densities"]  # r below 1 at which the losses of two followed solutions cross
+    before: Float[Tensor, " densities"]  # |w_2| of the two there; equal where no losses cross, and the ratio the onset
     after: Float[Tensor, " densities"]
     kink: Float[Tensor, " densities"]  # by how much the slope of the optimal loss in r falls, over s/3 - s^2/4; or 0
+    exchange: Float[Tensor, "densities 2"]  # |w_2| on either side of r = 1, where the features change places
+    paying: Float[Tensor, "densities norms"]  # `paying_ratio` of NORMS
 
 
-ONSET = 0.02  # of |w_2|; a smaller change is none
+ONSET = 0.02  # of |w_2|; solutions that differ by less are the same
+NORMS = torch.linspace(0.01, 1, 100, dtype=torch.float64)  # of |w_2|, of which the lowest paying ratio is the onset
 
 
 def boundary(density: Float[Tensor, " densities"], *, resolution=120, progress=True) -> Boundary:
     """The phase change of n=2, m=1 along r <= 1 at each density.
 
-    The exact optimum on a fine grid of r around the named solutions' boundary shows in which four
-    gaps of the grid |w_2| changes most. The solutions at both ends of a gap are followed across it:
-    where they stay apart their losses cross and the change is first order, with a jump; where they
-    meet it is smooth. r > 1 is the same with the features exchanged.
+    The onset is the lowest of the paying ratios. The optimum on a fine grid of r from there on shows in which four gaps
+    of the grid |w_2| changes most. The solutions at both ends of a gap are followed across it: where they stay apart
+    and their difference in loss changes its sign the change is first order, with a jump; where they meet it is smooth.
+    At r = 1 the features change places, which moves |w_2| to |w_1| wherever the optimum is not symmetric: that jump
+    follows from the symmetry alone. r > 1 is the same with the features exchanged.
     Raises ValueError for densities outside of (0, 1] and a resolution below 5.
     """
     density = as_line("density", density, highest=1)
     check_count("resolution - 4", resolution - 4)  # the four largest changes are looked into
-    centre = named_boundary(density)
+    paying = paying_ratio(density, NORMS)
+    onset, at = torch.cat((landau(density).onset[:, None], paying), dim=1).min(dim=1)
+    onset_norm = torch.cat((torch.zeros(1), NORMS))[at]
     span = torch.linspace(0, 1, resolution, dtype=torch.float64)
-    lowest, highest = 0.4 * centre, (2.5 * centre).clamp(max=1.02)
-    ratio = lowest[:, None] * (highest / lowest)[:, None] ** span  # (densities, resolution)
+    lowest = 0.95 * onset[:, None]
+    ratio = lowest ** (1 - span)  # (densities, resolution), to 1
     optimum = scanned_optimum(density.repeat_interleave(resolution), ratio.flatten(), progress=progress)
     W, b = (values.unflatten(0, (-1, resolution)) for values in (optimum.W, optimum.b))
-    w_2 = W[:, :, 0, 1].abs()
-    every = torch.arange(len(density))
-    onset = ratio[every, (w_2 > ONSET).int().argmax(dim=1)]
-    gaps = w_2.diff(dim=1).topk(4).indices  # (densities, 4)
+    exchange = W[:, -1, 0].abs().sort(dim=1).values
+    swapped = W[:, -1, 0, 1].abs() > W[:, -1, 0, 0].abs()  # at r = 1 as good
+    W[swapped, -1], b[swapped, -1] = W[swapped, -1].flip(-1), b[swapped, -1].flip(-1)
+    gaps = W[:, :, 0, 1].abs().diff(dim=1).topk(4).indices  # (densities, 4)
     low, high = (ratio.gather(1, end)[..., None] for end in (gaps, gaps + 1))
     inside = low * (high / low) ** span  # (densities, gaps, resolution)
-    followed_w, followed_loss = _follow(density, inside, W, b, gaps)  # (densities, gaps, ends, resolution)
-    apart = followed_w.diff(dim=2).abs() > ONSET  # where it ends, a solution falls into the other: no crossing
-    crossing = torch.where(apart, followed_loss.diff(dim=2).abs(), torch.inf).argmin(dim=3)  # (densities, gaps, 1)
-    ends = followed_w.gather(3, crossing[..., None].expand(-1, -1, 2, -1))[..., 0]  # (densities, gaps, ends)
-    slopes = torch.gradient(followed_loss, dim=3)[0] / torch.gradient(inside, dim=2)[0][:, :, None]
-    kinks = -slopes.diff(dim=2)[:, :, 0].gather(2, crossing)[..., 0] / ignored_loss(1, density)[:, None]
-    jumps = ends.diff(dim=2)[..., 0]
-    widest = every, jumps.argmax(dim=1)
-    kink = torch.where(jumps > ONSET, kinks, 0)[widest]
-    return Boundary(density, onset, inside.gather(2, crossing)[..., 0][widest], *ends[widest].T, kink)
+    crossing = _crossing(inside, *_follow(density, inside, W, b, gaps))  # four of (densities, gaps)
+    widest = torch.arange(len(density)), (crossing.after - crossing.before).argmax(dim=1)
+    ratio, before, after, kink = (values[widest] for values in crossing)
+    ratio = torch.where(kink > 0, ratio, onset)
+    return Boundary(density, onset, onset_norm, ratio, before, after, kink / ignored_loss(1, density), exchange, paying)
+
+
+class _Crossing(NamedTuple):
+    ratio: Tensor
+    before: Tensor
+    after: Tensor
+    kink: Tensor  # 0 where there is none
+
+
+def _crossing(inside, norm, loss):
+    """Where the losses (..., 2, inside) of two solutions of |w_2| `norm` change order at ratios (..., inside)."""
+    ahead = loss[..., 0, :] - loss[..., 1, :]  # below zero before the crossing
+    apart = norm.diff(dim=-2)[..., 0, :].abs() > ONSET  # where it ends, a solution falls into the other
+    crossed = (ahead[..., :-1] <= 0) & (ahead[..., 1:] > 0) & apart[..., :-1] & apart[..., 1:]
+    first = crossed.int().argmax(dim=-1, keepdim=True)
+
+    def there(values, step=0):
+        return values.gather(-1, first + step)[..., 0]
+
+    share = there(ahead) / (there(ahead) - there(ahead, 1)).clamp(max=-1e-300)
+    ratio = there(inside).lerp(there(inside, 1), share)
+    before, after = (there(of) for of in norm.unbind(dim=-2))
+    slope = (there(ahead, 1) - there(ahead)) / (there(inside, 1) - there(inside))
+    found = crossed.any(dim=-1)
+    return _Crossing(ratio, before, torch.where(found, after, before), torch.where(found, slope, 0))
 
 
 def _follow(density, inside, W, b, gaps):
@@ -373,6 +401,82 @@ def _follow(density, inside, W, b, gaps):
     distribution = grid_distribution(2, density[at], inside[:, :, None].expand(shape).flatten())
     model, losses = descend(W[at, ends], b[at, ends], distribution, steps=400, lr=3e-3)
     return model.W.detach()[:, 0, 1].abs().view(shape), losses.view(shape)
+
+
+def paying_ratio(
+    density: Float[Tensor, " densities"], norm: Float[Tensor, " norms"], *, steps=400
+) -> Float[Tensor, "densities norms"]:
+    """Relative importance from which on it pays to represent the second feature of n=2, m=1 by |w_2| = norm > 0.
+
+    Of a loss L_1 + r L_2, which is r c, c = s/3 - s^2/4, where it is ignored, that is L_1 / (c - L_2), the least over
+    w_1 and both biases, the features being opposite. At its lowest over the norm is the onset; where that is at zero
+    the change is continuous, else first order.
+    """
+    s, v = density.repeat_interleave(len(norm)), norm.repeat(len(density))
+    c, of = ignored_loss(1, s), torch.eye(2, dtype=torch.float64)
+    outputs = [FeatureDistribution(s[:, None].expand(-1, 2), importance) for importance in of]
+    expansion = landau(density)
+    of_w, of_b = (x.repeat_interleave(len(norm)) for x in (expansion.alpha / 2, expansion.beta))
+    shifts = torch.stack((of_w, of_b, 0 * s)).requires_grad_()  # of w_1, b_1, b_2 by norm; of the order of 1 for any
+    optimizer = torch.optim.Adam([shifts])
+    for step in range(steps + 1):
+        w_1, b_1, b_2 = (start + v * shift for start, shift in zip((1, 0, s / 2), shifts))
+        W, b = torch.stack((w_1, -v), dim=1)[:, None], torch.stack((b_1, b_2), dim=1)
+        cost, gain = expected_loss(W, b, outputs[0]), c - expected_loss(W, b, outputs[1])
+        ratio = torch.where(gain > 0, cost / gain, torch.inf)
+        if step < steps:  # downhill for the ratio is downhill for the loss at it
+            optimizer.param_groups[0]["lr"] = 2e-2 * (1 - step / steps)
+            optimizer.zero_grad()
+            ((cost - ratio.detach().clamp(max=1.2) * gain) / v**2).sum().backward()
+            optimizer.step()
+    return ratio.detach().view(len(density), -1)
+
+
+class Landau(NamedTuple):
+    """The loss of n=2, m=1 expanded in a small w_2 = -v < 0, at its best over w_1 and both biases."""
+
+    alpha: Float[Tensor, " densities"]  # w_1^2 = 1 + alpha v
+    beta: Float[Tensor, " densities"]  # b_1 = beta v
+    onset: Float[Tensor, " densities"]  # r at which the coefficient of v^2 changes its sign
+    cubic: Float[Tensor, " densities"]  # the coefficient of v^3 there
+
+
+def landau(density: Float[Tensor, " densities"]) -> Landau:
+    """Whether the second feature of n=2, m=1 can grow out of zero continuously: where the cubic term is above 0.
+
+    Of the second output, which never clips, r c (v^2 - alpha v^3) is gained, c = s/3 - s^2/4. The first has no loss at
+    v = 0, and to order v^2 it has F = s E[(beta + alpha x_1 - x_2)^2] + (1 - s) E[max(beta - x_2, 0)^2]: with feature 1
+    active (x_1 uniform on [0, 1]) and, clipped at zero, without. F is least at alpha = 3 (s - 2 beta) / 4 and
+
+        s (1 - s) beta^2 + (2 (1 - s)^2 + s/2) beta = s^2 / 4,
+
+    and the onset is r = F / c. At order v^3 w_1 w_2 = -v (1 + alpha v / 2) counts, and a feature 1 that is active but
+    below v (x_2 - beta), so that the output is clipped, which saves (2/3) s E[max(x_2 - beta, 0)^3].
+    """
+    s = density
+    half = (1 - s) ** 2 + s / 4
+    beta = s**2 / 4 / (half + (half**2 + s**3 * (1 - s) / 4).sqrt())
+    alpha = 3 * (s - 2 * beta) / 4
+    active = alpha**2 / 3 + alpha * beta + beta**2 - (alpha / 2 + beta) * s + s / 3
+    idle = (1 - s) * beta**2 + s * beta**3 / 3  # E[max(beta - x_2, 0)^2]
+    square = s * active + (1 - s) * idle
+    with_active = s / 2 * (beta + alpha / 2) - s / 3  # E[x_2 (beta + alpha x_1 - x_2)]
+    with_idle = s * beta**3 / 6  # E[x_2 max(beta - x_2, 0)]
+    saved = s * (1 - beta) ** 4 / 4  # E[max(x_2 - beta, 0)^3]
+    cubic = alpha * (square - s * with_active - (1 - s) * with_idle) - 2 / 3 * s * saved
+    return Landau(alpha, beta, square / ignored_loss(1, s), cubic)
+
+
+def tricritical_densities() -> Float[Tensor, " densities"]:
+    """Densities at which the cubic term of `landau` changes its sign: continuous between them, first order beyond."""
+    grid = torch.linspace(0.01, 1, 100, dtype=torch.float64)
+    change = (landau(grid).cubic.sign().diff() != 0).nonzero()[:, 0]
+    low, high = grid[change], grid[change + 1]
+    for _ in range(50):
+        middle = (low + high) / 2
+        before = landau(middle).cubic.sign() == landau(low).cubic.sign()
+        low, high = torch.where(before, middle, low), torch.where(before, high, middle)
+    return low
 
 
 def named_boundary(density: Float[Tensor, " densities"]) -> Float[Tensor, " densities"]:

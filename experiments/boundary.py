@@ -1,7 +1,10 @@
 """Where does the second feature of n=2, m=1 come to be represented, and is the change first order?
 
 Section 3 of the paper calls superposition a phase change: the losses of two solutions cross and the optimal loss has a
-kink. Ours: both are followed exactly, at each density along the relative importance r. No chance is involved.
+kink. Ours: both are followed exactly, at each density along the relative importance r, to where their difference
+changes its sign. What jumps at r = 1, where the features change places, follows from the symmetry alone and is told
+apart. An expansion of the loss in a small |w_2| says at which densities the second feature can grow out of zero
+continuously. No chance is involved.
 """
 
 from dataclasses import dataclass
@@ -12,6 +15,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 import phases
+from descents import ignored_loss
 from features import check_settings
 from visualization import DEDICATED, FAINT, INK, SHARED, WIDTH
 
@@ -35,44 +39,95 @@ def run(settings, *, seed=0, device="cpu", progress=True):
     return phases.boundary(torch.tensor(settings.densities, dtype=torch.float64), progress=progress)
 
 
-# Numbers: at which densities |w_2| jumps
+# Numbers
 
 
 def jumps(result) -> Bool[Tensor, " densities"]:
-    """At all of these the change is first order."""
+    """At these the losses of two solutions cross below r = 1, and |w_2| jumps."""
     return result.kink > 0
 
 
 def out_of_zero(result) -> Bool[Tensor, " densities"]:
-    """There |w_2| jumps out of zero, not after a smooth rise."""
-    return jumps(result) & (result.before <= phases.ONSET)
+    """At these the change from *not represented* is first order: |w_2| jumps where it leaves zero."""
+    return result.onset_norm > 0
+
+
+# Figure
+
+SHOWN = 0.45, 0.6  # densities whose paying ratios are drawn: on either side of the tricritical one
+SMALL = 0.1  # |w_2| up to which the expansion is drawn
 
 
 def figure(result):
-    """Where the second feature appears, how |w_2| jumps, and the kink of the loss there.
+    """Where the second feature appears, how |w_2| jumps and the loss has a kink; why it jumps, or does not.
 
     The curves of the jump have a gap where there is none.
     """
-    drawn, axes = plt.subplots(1, 3, figsize=(WIDTH, 3.8), layout="constrained")
-    where, jump, slope = axes
+    drawn, axes = plt.subplots(2, 3, figsize=(WIDTH, 7.4), layout="constrained")
+    _where(result, axes[0, 0])
+    _jump(result, axes[0, 1])
     x = result.density.numpy()
-    ratio, before, after = (
-        torch.where(jumps(result), values, torch.nan).numpy() for values in (result.ratio, result.before, result.after)
-    )
-    where.plot(
-        x, phases.named_boundary(result.density).numpy(), color=FAINT, linewidth=4, label="named solutions cross"
-    )
-    where.plot(x, result.onset.numpy(), ":", color=INK, label="$|w_2|$ leaves zero")
-    where.plot(x, ratio, "o-", color=DEDICATED, markersize=3, label="largest jump of $|w_2|$")
-    where.set(yscale="log", ylabel="relative importance $r$ (log scale)")
-    where.legend(fontsize=8)
-    jump.fill_between(x, before, after, color=SHARED, alpha=0.3)
-    jump.plot(x, after, "o-", color=SHARED, markersize=3, label="after")
-    jump.plot(x, before, "o-", color=DEDICATED, markersize=3, label="before")
-    jump.set(ylabel="$|w_2|$ on either side of the jump", ylim=(-0.03, 1.05))
-    jump.legend(fontsize=8)
-    slope.plot(x, result.kink.numpy(), "o-", color=DEDICATED, markersize=3)
-    slope.set(ylabel="kink: fall of $dL/dr$ over $s/3-s^2/4$", ylim=(-0.02, None))
-    for ax in axes:
-        ax.set(xscale="log", xlabel="density $1-S$ (log scale)", xlim=(x.max(), x.min()))
+    axes[0, 2].plot(x, _where_jumping(result, result.kink), "o-", color=DEDICATED, markersize=3)
+    axes[0, 2].set(ylabel="kink: fall of $dL/dr$ over $s/3-s^2/4$", ylim=(-0.02, None))
+    for ax in axes[0]:
+        ax.set(xscale="log", xlabel="density $s = 1-S$ (log scale)", xlim=(x.max(), x.min()))
+    _paying(result, *axes[1, :2])
+    _cubic(axes[1, 2])
     return drawn
+
+
+def _where_jumping(result, values):
+    return torch.where(jumps(result), values, torch.nan).numpy()
+
+
+def _where(result, ax):
+    x = result.density.numpy()
+    ax.plot(x, phases.named_boundary(result.density).numpy(), color=FAINT, linewidth=4, label="named solutions cross")
+    ax.plot(x, result.onset.numpy(), ":", color=INK, label="$|w_2|$ leaves zero")
+    ax.plot(x, _where_jumping(result, result.ratio), "o-", color=DEDICATED, markersize=3, label="two solutions cross")
+    ax.set(yscale="log", ylabel="relative importance $r$ (log scale)")
+    ax.legend(fontsize=8)
+
+
+def _jump(result, ax):
+    x, forced = result.density.numpy(), result.exchange.numpy().T
+    before, after = (_where_jumping(result, values) for values in (result.before, result.after))
+    ax.fill_between(x, *forced, color=FAINT, alpha=0.5, label="forced by symmetry at $r=1$")
+    ax.fill_between(x, before, after, color=SHARED, alpha=0.3)
+    ax.plot(x, after, "o-", color=SHARED, markersize=3, label="after the crossing")
+    ax.plot(x, before, "o-", color=DEDICATED, markersize=3, label="before")
+    ax.set(ylabel="$|w_2|$ on either side of the jump", ylim=(-0.03, 1.05))
+    ax.legend(fontsize=8)
+
+
+def _paying(result, whole, near):
+    """The paying ratio over |w_2|, as far above that of a vanishing |w_2| as in percent of it; and the expansion."""
+    chosen = (result.density >= SHOWN[0]) & (result.density <= SHOWN[1])
+    density, norm = result.density[chosen], phases.NORMS
+    expansion, small = phases.landau(density), norm <= SMALL
+    above = 100 * (result.paying[chosen] / expansion.onset[:, None] - 1)
+    slope = 100 * expansion.cubic / ignored_loss(1, density) / expansion.onset
+    for k, s in enumerate(density.tolist()):
+        colour = plt.colormaps["cividis"](0.9 * k / max(len(density) - 1, 1))
+        whole.plot(norm.numpy(), above[k].numpy(), color=colour, label=f"$s={s:g}$")
+        near.plot(norm[small].numpy(), above[k, small].numpy(), color=colour)
+        near.plot([0, SMALL], [0, SMALL * slope[k].item()], ":", color=colour)
+    for ax in (whole, near):
+        ax.axhline(0, color=INK, linewidth=0.8)
+        ax.set(xlabel="$|w_2|$", ylabel="$r$ at which it pays, above that of $|w_2|=0$ (%)")
+    whole.set(ylim=(-6, 14), title="onset: where it is lowest")
+    near.set(title="near zero; dotted: expansion")
+    if len(density):
+        whole.legend(fontsize=8)
+
+
+def _cubic(ax):
+    """The cubic coefficient of the expansion over density, and where it changes its sign."""
+    density = torch.linspace(0.01, 1, 200, dtype=torch.float64)
+    critical = phases.tricritical_densities().tolist()
+    ax.plot(density.numpy(), phases.landau(density).cubic.numpy(), color=DEDICATED)
+    ax.axhline(0, color=INK, linewidth=0.8)
+    ax.axvspan(*critical, color=FAINT, alpha=0.3, label="continuous from zero")
+    ax.plot(critical, [0, 0], "o", color=SHARED, label=" and ".join(f"{s:.4f}" for s in critical))
+    ax.set(xlabel="density $s = 1-S$", ylabel="coefficient of $|w_2|^3$ at the onset", xlim=(1, 0.01))
+    ax.legend(fontsize=8)
