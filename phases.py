@@ -186,7 +186,7 @@ def check_features(features):
 
 
 def scanned_optimum(
-    density: Float[Tensor, " points"], ratio: Float[Tensor, " points"], *, candidates=4, steps=200, progress=True
+    density: Float[Tensor, " points"], ratio: Float[Tensor, " points"], *, candidates=6, steps=200, progress=True
 ) -> Optimum:
     """The global optimum of n=2, m=1 at each point.
 
@@ -202,7 +202,9 @@ def scanned_optimum(
     for s in tqdm(points_of, desc="scan", disable=not progress, leave=False):
         table, bias = _first_output(weights, s)  # (w_1, w_2)
         total = table + ratio[points_of[s], None, None] * table.T  # (points, w_1, w_2)
-        first, second = _lowest_minima(total, candidates)  # (points, candidates), into weights
+        half = len(weights) // 2  # turning both signs changes nothing
+        first, second = _lowest_minima(total[:, half:], candidates)  # (points, candidates), into weights
+        first = first + half
         starts_W.append(torch.stack((weights[first], weights[second]), dim=-1)[:, :, None])
         starts_b.append(torch.stack((bias[first, second], bias[second, first]), dim=-1))
     order = torch.cat(list(points_of.values())).argsort()
@@ -249,13 +251,11 @@ def _settled(best, density, ratio, steps):
 def _from_neighbours(best, density, ratio, steps):
     """Descend at each point from the solutions of the nearest others that have gained, until none gains -> Optimum."""
     near = _nearest(torch.stack((density.log(), ratio.log()), dim=1))
-    gained = torch.ones(len(density), dtype=torch.bool)
+    gained = torch.full((len(density),), len(density) > 1)
     while gained.any():
         to, which = gained[near].nonzero().T
         source = near[to, which]
         distribution = grid_distribution(best.W.shape[2], density[to], ratio[to])
-        if not len(to):
-            break
         model, losses = descend(best.W[source], best.b[source], distribution, steps=steps, lr=GENTLE)
         lowest = torch.full_like(best.loss, torch.inf).scatter_reduce(0, to, losses, "amin")
         gained = lowest < best.loss * (1 - GAIN)

@@ -92,7 +92,8 @@ def _where(result, ax):
 def _jump(result, ax):
     x, forced = result.density.numpy(), result.exchange.numpy().T
     before, after = (_where_jumping(result, values) for values in (result.before, result.after))
-    ax.fill_between(x, *forced, color=FAINT, alpha=0.5, label="forced by symmetry at $r=1$")
+    differ = forced[1] - forced[0] > phases.ONSET
+    ax.fill_between(x, *forced, where=differ, color=FAINT, alpha=0.5, label="forced by symmetry at $r=1$")
     ax.fill_between(x, before, after, color=SHARED, alpha=0.3)
     ax.plot(x, after, "o-", color=SHARED, markersize=3, label="after the crossing")
     ax.plot(x, before, "o-", color=DEDICATED, markersize=3, label="before")
@@ -118,7 +119,7 @@ def _paying(result, whole, near):
     whole.set(ylim=(-6, 14), title="onset: where it is lowest")
     near.set(title="near zero; dotted: expansion")
     if len(density):
-        whole.legend(fontsize=8)
+        near.legend(*whole.get_legend_handles_labels(), fontsize=8)
 
 
 def _cubic(ax):

@@ -130,6 +130,12 @@ def triangles(W):
     return W
 
 
+def one_less(W):
+    """At the sparsest density the last feature is gone that is represented at the density before."""
+    last = int(W[2].norm(dim=0).nonzero().max())
+    return torch.stack((W[0], W[2], W[2].index_fill(1, torch.tensor([last]), 0)))
+
+
 def noise(W):
     """Random weights of the same sizes and norms about 1."""
     return torch.randn(W.shape, generator=torch.manual_seed(0)) / W.shape[1] ** 0.5
@@ -145,6 +151,7 @@ BROKEN = {  # how results differ from ideal ones -> what changes, how, and the c
         "relu", "W", lambda W: torch.cat((W[:1].roll(1, dims=2), W[1:])), ["2.2"],
     ),
     "no growth": ("relu", "W", lambda W: W[[0, 1, 1]], ["2.3"]),
+    "one feature less at the sparsest density": ("relu", "W", one_less, ["2.3"]),
     "the most important share first": ("relu", "W", lambda W: torch.cat((W[:1], W[1:].flip(2))), ["2.3"]),
     "no superposition": ("relu", "W", lambda W: W[[0, 0, 0]], ["2.3", "2.4"]),
     "triangles first": ("relu", "W", triangles, ["2.3", "2.4"]),
