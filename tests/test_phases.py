@@ -267,10 +267,10 @@ def test_descended_optimum_of_three_features():
 
 
 def test_nothing_trained_is_below_the_optimum_of_three_features():
-    """Densities at which few starts find the best minimum: 160 more random starts find none that is lower."""
-    density, ratio = points([0.8, 0.7, 0.62, 0.55], [0.8, 0.95, 1.06, 1.2])
+    """Densities at which few starts find the best minimum: 80 other random starts find none that is lower."""
+    density, ratio = points([0.8, 0.7, 0.62, 0.55], [0.95, 1.06, 1.2])
     found = descended_optimum(3, 2, density, ratio, progress=False)
-    again = descended_optimum(3, 2, density, ratio, random_starts=160, seed=1, progress=False)
+    again = descended_optimum(3, 2, density, ratio, random_starts=80, seed=1, progress=False)
     assert (again.loss >= found.loss * (1 - phases.GAIN)).all()
 
 
@@ -464,15 +464,15 @@ def test_nothing_pays_below_the_lowest_paying_ratio():
     assert not represented[0].any() and represented[1].all()
 
 
-def test_tricritical_density_from_the_minimum_over_small_weights():
+@pytest.mark.parametrize("which, near, rising", [(0, 0.52, 1), (1, 0.838, -1)])
+def test_tricritical_density_from_the_minimum_over_small_weights(which, near, rising):
     """The slope at zero of the ratio at which a small |w_2| pays, from the exact loss alone, changes its sign."""
-    density, h = torch.linspace(0.51, 0.53, 5, dtype=torch.float64), 0.006
-    one, two, three = phases.paying_ratio(density, h * numbers(1, 2, 3), steps=1500).T
+    density, h = numbers(near - 0.006, near + 0.006), 0.006
+    one, two, three = phases.paying_ratio(density, h * numbers(1, 2, 3), steps=1000).T
     slope = (-5 * one + 8 * two - 3 * three) / (2 * h)  # of the parabola through the three
-    assert slope[0] < 0 < slope[-1]
-    k = int((slope > 0).int().argmax())
-    crossing = density[k - 1] - slope[k - 1] * (density[k] - density[k - 1]) / (slope[k] - slope[k - 1])
-    assert phases.tricritical_densities()[0].item() == pytest.approx(crossing.item(), abs=1e-3)
+    assert rising * slope[0] < 0 < rising * slope[1]
+    crossing = density[0] - slope[0] * (density[1] - density[0]) / (slope[1] - slope[0])
+    assert phases.tricritical_densities()[which].item() == pytest.approx(crossing.item(), abs=1e-3)
     expected = phases.landau(density)
     torch.testing.assert_close(slope, expected.cubic / ignored_loss(1, density), rtol=0, atol=2e-3)
     torch.testing.assert_close(3 * one - 3 * two + three, expected.onset, rtol=0, atol=2e-5)
