@@ -180,7 +180,7 @@ def tegum_factors(W: Float[Tensor, "hidden features"], min_norm=REPRESENTED_NORM
     directions = _normalized(W[:, represented])
     cosines = directions.mT @ directions
     cosines = (cosines + cosines.mT) / 2  # symmetric to the last bit, as links must be to part features cleanly
-    links = _strongest_links(cosines.abs())
+    links = _strongest_links(cosines.abs().fill_diagonal_(torch.inf))  # no feature is parted from itself
     groups = _linked_groups(torch.arange(len(represented)), links, SAME_COSINE)
     return sorted(
         Factor(tuple(represented[members].tolist()), rank, polytope)

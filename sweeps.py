@@ -115,7 +115,7 @@ def section_main(section, argv=None):
     def report():
         first = section_results(section, arguments, arguments.seed)
         for name, figure in section.figures(first).items():
-            save_figure(figure, arguments.out / "figures" / f"{name}.png")
+            save_figure(figure, arguments.out / "figures", name)
         print(claims.table_of(claims_by_seed([section], arguments)))
 
     return run_and_report([section], arguments, report)
@@ -239,12 +239,26 @@ def parse_arguments(parser, argv=None):
     return arguments
 
 
-def save_figure(figure, path):
-    """The figure as a PNG of 110 dots an inch, about 1,200 pixels wide."""
-    content = io.BytesIO()
-    figure.savefig(content, dpi=110, format="png")
+def save_figure(figure, folder, name):
+    """The figure as a PNG of 110 dots an inch, about 1,200 pixels wide; an animation as a GIF of 60 dots an inch."""
+    from matplotlib.animation import Animation  # here, as it takes time that a wrong argument should not
+
+    if isinstance(figure, Animation):
+        path, content = folder / f"{name}.gif", _gif(figure)
+    else:
+        path, buffer = folder / f"{name}.png", io.BytesIO()
+        figure.savefig(buffer, dpi=110, format="png")
+        content = buffer.getvalue()
     with claimed(path):
-        write(path, content.getvalue())
+        write(path, content)
+
+
+def _gif(animation):
+    """The bytes of an animation; matplotlib writes it to files alone."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "animation.gif"
+        animation.save(path, writer="pillow", dpi=60)
+        return path.read_bytes()
 
 
 class _Parser(argparse.ArgumentParser):

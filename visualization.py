@@ -9,8 +9,9 @@ from fractions import Fraction
 
 import matplotlib.pyplot as plt
 import networkx as nx
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.patches import Patch
 from torch import Tensor
@@ -181,4 +182,30 @@ def plane(W: Float[Tensor, "2 features"], ax=None):
         ax.plot((0, x), (0, y), color=colour, linewidth=1 if second else 2.5)
         ax.plot(x, y, "o", color=colour, markersize=9 if second else 5, fillstyle="none" if second else "full")
     ax.set(xlim=(-1.3, 1.3), ylim=(-1.3, 1.3), aspect="equal", xticks=[], yticks=[])
+    return ax
+
+
+# Learning dynamics (Section 5)
+
+
+def over_steps(steps: Int[Tensor, " records"], values: Float[Tensor, "records curves"], ax=None, **style):
+    """Curves over the steps of training, on a log axis, which step 0 is not on."""
+    ax = ax or plt.subplots(layout="constrained")[1]
+    shown = steps > 0
+    ax.plot(steps[shown].numpy(), values[shown].numpy(), **style)
+    ax.set(xscale="log", xlabel="training step (log scale)")
+    return ax
+
+
+def space(W: Float[Tensor, "3 features"], set_size, ax=None):
+    """The features of one instance as lines from the origin to dots in space, members of a set in one colour."""
+    ax = ax or plt.subplots(subplot_kw={"projection": "3d"}, layout="constrained")[1]
+    for feature, (x, y, z) in enumerate(W.T.tolist()):
+        colour = SET_COLOURS[feature // set_size % len(SET_COLOURS)]
+        ax.plot((0, x), (0, y), (0, z), color=colour, linewidth=1.5)
+        ax.plot(x, y, z, "o", color=colour, markersize=5)
+    for axis in np.eye(3):
+        ax.plot(*np.outer(axis, (-1, 1)), color=FAINT, linewidth=0.6, zorder=0)
+    ax.set(xlim=(-1, 1), ylim=(-1, 1), zlim=(-1, 1), aspect="equal")
+    ax.axis("off")
     return ax
