@@ -181,16 +181,20 @@ def figure(results):
     )  # fmt: skip
     for result, above, below in zip(results, *axes):
         _, hidden, features = result.W.shape
-        _draw_features(result, above)
-        above.set_title(f"$n={features}$, $m={hidden}$")
+        above.set_title(f"$n={features}$, $m={hidden}$\n{_draw_features(result, above)}", fontsize=11)
         _draw_loss(result, below)
     axes[0, 0].set_ylabel("feature dimensionality $D_i$")
     axes[1, 0].set_ylabel("loss / loss at the start")
-    drawing.supxlabel("orange: a sudden move between levels, and where the loss drops", fontsize=10, color=INK)
+    drawing.supxlabel(
+        "one run of each size; orange: sudden moves between levels, and where the loss drops",
+        fontsize=10,
+        color=INK,
+    )
     return drawing
 
 
 def _draw_features(result, ax):
+    """-> how many of the moves are sudden, in words."""
     for value in LEVELS[:2]:
         ax.axhline(value, color=FAINT, linewidth=0.8, zorder=0)
     series = result.dimensionality[:, 0]
@@ -202,6 +206,7 @@ def _draw_features(result, ax):
         span = slice(first, last + 1)
         over_steps(result.steps[span], series[span, feature, None], ax, color=SHARED, linewidth=1.4)
     ax.set(ylim=(-0.02, 0.8), xlabel="")
+    return f"{chosen.sum()} of {(found.run == 0).sum()} moves are sudden"
 
 
 def _draw_loss(result, ax):

@@ -22,14 +22,14 @@ from models import ReLUOutputModel
 from polytopes import tegum_factors
 from stationary import curvatures, distance, exact_gradient, nearest_stationary
 from training import train
-from visualization import DEDICATED, FAINT, INK, POLYTOPE_COLOURS, SHARED, WIDTH, over_steps, space
+from visualization import DEDICATED, FAINT, INK, OTHER_POLYTOPE, POLYTOPE_COLOURS, SHARED, WIDTH, over_steps, space
 
 SIZE, SETS, HIDDEN = 3, 2, 3
 FLAT = 0.5  # in a stage the loss falls slower than with the inverse root of the step
 LASTING = 1.2  # and steps grow by this factor at least
-NEGATIVE = 0.01  # a direction leads down where its curvature is negative, by this share of the largest of any point
-FRAMES, PAUSE = 50, 10  # of the animation: frames of training, and how often the last one is shown again
-STAGE_COLOURS = (FAINT, POLYTOPE_COLOURS["tetrahedron"], DEDICATED, POLYTOPE_COLOURS["pentagon"], SHARED)
+NEGATIVE = 0.01  # a direction leads down where its curvature is negative, by this share of the most negative anywhere
+FRAMES, PAUSE = 40, 6  # of the animation: frames of training, and how often the last one is shown again
+STAGE_COLOURS = (OTHER_POLYTOPE, POLYTOPE_COLOURS["tetrahedron"], DEDICATED, POLYTOPE_COLOURS["pentagon"], SHARED)
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Settings:
     init_scale: float = 0.01
     records: int = 160
     followed: int = 8  # exact runs whose stages are searched for stationary points
-    searches: int = 12  # steps of Newton's method
+    searches: int = 24  # steps of Newton's method
 
     def __post_init__(self):
         check_settings(self)
@@ -144,10 +144,10 @@ def is_last(result) -> Bool[Tensor, " stages"]:
     return result.stationary.last == len(result.exact.steps) - 1
 
 
-def negative(result, least=NEGATIVE) -> Int[Tensor, " stages"]:
-    """The number of directions in which the loss curves down at each point, by a share of the largest curvature."""
+def negative(result) -> Int[Tensor, " stages"]:
+    """The number of directions in which the loss curves down at each point."""
     values = result.stationary.curvatures
-    return (values < -least * values.abs().max()).sum(dim=1)
+    return (values < NEGATIVE * values.min().clamp(max=0)).sum(dim=1)
 
 
 def ending(W: Float[Tensor, "3 6"]):
@@ -176,7 +176,7 @@ def figure(result):
     course, k = result.exact, shown(result)
     mine = (result.stationary.run == k).nonzero()[:, 0]
     drawing = plt.figure(figsize=(WIDTH, 9), layout="constrained")
-    above, below = drawing.subfigures(2, 1, height_ratios=(1, 1.9))
+    above, below = drawing.subfigures(2, 1, height_ratios=(1, 2))
     scenes = above.subplots(1, len(mine), subplot_kw={"projection": "3d"}, squeeze=False)[0]
     loss, gradient, away = below.subplots(3, 1, sharex=True, height_ratios=(1.4, 1, 1))
     over_steps(course.steps, course.loss, loss, color=FAINT, linewidth=0.6)
@@ -187,15 +187,21 @@ def figure(result):
         points, colour = result.stationary, STAGE_COLOURS[stage % len(STAGE_COLOURS)]
         space(_upright(course, k) @ course.W[points.start[at], k], SIZE, ax)
         down = negative(result)[at].item()
-        ax.set_title(f"stage {stage + 1}: step {course.steps[points.start[at]]}\n{down} ways down", color=colour)
+        ax.set_title(
+            f"stage {stage + 1}: step {course.steps[points.start[at]]:,}\n{down} ways down", color=colour, y=0.94
+        )
         span = [max(course.steps[record].item(), 1) for record in (points.first[at], points.last[at])]
         for below_ax in (loss, gradient):
             below_ax.axvspan(*span, color=colour, alpha=0.2, linewidth=0)
-        over_steps(course.steps, distances[:, stage, None], away, color=colour, label=f"from stage {stage + 1}")
-    loss.set(yscale="log", ylabel="exact loss", xlabel="", title="black: this run, grey: all runs; shaded: its stages")
+        over_steps(course.steps, distances[:, stage, None], away, color=colour, linewidth=1.8)
+    loss.set(
+        yscale="log",
+        ylabel="exact loss",
+        xlabel="",
+        title="black: one run, grey: all; in colour: its stages",
+    )
     gradient.set(yscale="log", ylabel="norm of the\nexact gradient", xlabel="")
-    away.set(ylabel="distance from the\nstationary point", ylim=(0, 1.05))
-    away.legend(loc="lower left", ncols=len(mine))
+    away.set(ylabel="distance from the\nstationary points", ylim=(0, 1.05))
     return drawing
 
 
@@ -208,6 +214,9 @@ def animation(result):
     loss = drawing.add_axes((0.58, 0.15, 0.4, 0.77))
     over_steps(course.steps, course.loss[:, k : k + 1], loss, color=INK, linewidth=1.5)
     loss.set(yscale="log", ylabel="exact loss")
+    for axis, ticks in ((loss.xaxis, (1, 10, 100, 1000)), (loss.yaxis, (0.003, 0.01, 0.03, 0.1))):
+        axis.set_ticks([], minor=True)
+        axis.set_ticks(ticks, labels=map(str, ticks))  # plain text: mathematics takes long to set in every frame
     (now,) = loss.plot([], [], "o", color=SHARED, markersize=9)
 
     def draw(record):
