@@ -42,7 +42,7 @@ class Settings:
     init_scale: float = 0.01
     records: int = 160
     followed: int = 8  # exact runs whose stages are searched for stationary points
-    searches: int = 24  # steps of Newton's method
+    searches: int = 60  # steps of Newton's method
 
     def __post_init__(self):
         check_settings(self)
