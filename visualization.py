@@ -207,6 +207,6 @@ def space(W: Float[Tensor, "3 features"], set_size, ax=None):
     for axis in np.eye(3):
         ax.plot(*np.outer(axis, (-1, 1)), color=FAINT, linewidth=0.6, zorder=0)
     ax.set(xlim=(-1, 1), ylim=(-1, 1), zlim=(-1, 1))
-    ax.set_box_aspect((1, 1, 1), zoom=1.5)
+    ax.set_box_aspect((1, 1, 1), zoom=1.3)
     ax.axis("off")
     return ax

@@ -50,7 +50,7 @@ class Settings:
             raise ValueError(f"density: expected at most 1, got {self.density}")
 
 
-QUICK = Settings(runs=4, steps=600, batch_size=64, records=80, followed=2, searches=4)
+QUICK = Settings(runs=4, steps=400, batch_size=64, records=60, followed=1, searches=3)
 
 
 class Course(NamedTuple):

@@ -30,7 +30,7 @@ def risen(start, factor):
 
 
 def course(events, others=2):
-    """A Result of two runs: at each event (step, factor) a pair of features rises to 1/2 and a part of the loss goes."""
+    """Two runs: at each event (step, factor) a pair of features rises to 1/2 and a part of the loss goes."""
     rises = torch.stack([risen(*event) for event in events], dim=1)  # (records, pairs)
     never = torch.zeros(len(STEPS), others).double()
     D = torch.cat((rises.repeat_interleave(2, dim=1) / 2, never), dim=1)
@@ -149,7 +149,7 @@ def test_run():
 
 @pytest.mark.usefixtures("unchecked")
 def test_bad_settings_are_refused_at_once():
-    with pytest.raises(ValueError, match="inverse_density: expected at least 1, got 0.5"):
+    with pytest.raises(ValueError, match=r"inverse_density: expected at least 1, got 0\.5"):
         Settings(inverse_density=0.5)
     with pytest.raises(ValueError, match="records: expected a whole number of at least 1, got 0"):
         Settings(records=0)

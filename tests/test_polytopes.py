@@ -263,3 +263,14 @@ def test_tegum_factors_leaves_its_input():
 def test_factors_are_named_in_any_precision(dtype):
     vertices = {name: polytope.vertices.to(dtype) for name, polytope in POLYTOPES.items()}
     assert names(torch.block_diag(*vertices.values())) == list(POLYTOPES)
+
+
+def test_features_in_one_direction_stay_together():
+    """Collapsed sets, in one line or two: rounding of their cosines parts no feature from itself."""
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(20):
+        line = torch.randn(3, 1, generator=generator, dtype=torch.float64)
+        lengths = torch.rand(1, 6, generator=generator, dtype=torch.float64) + 0.6
+        same = line / line.norm() * lengths
+        assert tegum_factors(same) == [Factor(tuple(range(6)), 1, "irregular")]
+        assert tegum_factors(same * torch.tensor([1, 1, 1, -1, -1, -1])) == [Factor(tuple(range(6)), 1, "irregular")]

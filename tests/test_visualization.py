@@ -141,3 +141,22 @@ def test_set_arrows_end_at_the_weights():
         assert colours == [v.SET_COLOURS[feature // 2] for feature in range(weights.shape[1]) for _ in range(2)]
     assert [ax.get_title() for ax in panels] == ["one", "two", "three", "four", "five"]
     assert panels[0].get_ylabel() == "first" and panels[3].get_ylabel() == "second"
+
+
+def test_over_steps_leaves_out_step_0():
+    steps, values = torch.tensor([0, 1, 10, 100]), torch.tensor([[9.0, 9.0], [3.0, 4.0], [2.0, 3.0], [1.0, 2.0]])
+    ax = v.over_steps(steps, values, color=v.DEDICATED)
+    ax.figure.canvas.draw()
+    assert ax.get_xscale() == "log" and ax.get_xlabel() and len(ax.lines) == 2
+    assert [line.get_xdata().tolist() for line in ax.lines] == [[1, 10, 100]] * 2
+    assert [line.get_ydata().tolist() for line in ax.lines] == [[3, 2, 1], [4, 3, 2]]
+
+
+def test_space_ends_at_the_weights():
+    W = torch.tensor([[1.0, 0.0, -1.0, 0.0], [0.0, 0.5, 0.0, 0.0], [0.0, 0.0, 0.0, 0.25]])
+    ax = v.space(W, 2)
+    ax.figure.canvas.draw()
+    lines, dots = ax.lines[0:8:2], ax.lines[1:8:2]
+    ends = [[float(values[-1]) for values in line.get_data_3d()] for line in lines]
+    assert ends == W.T.tolist() == [[float(values[0]) for values in dot.get_data_3d()] for dot in dots]
+    assert [line.get_color() for line in lines] == [v.DEDICATED] * 2 + [v.SHARED] * 2
