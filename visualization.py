@@ -12,6 +12,7 @@ import networkx as nx
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from matplotlib.collections import PolyCollection
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.patches import Patch
 from torch import Tensor
@@ -36,6 +37,7 @@ POLYTOPE_COLOURS = {
     "irregular": FAINT,
 }
 OTHERS, OTHER_POLYTOPE = "another polytope", "#7b4a2d"
+PIECE_WITH_EDGE = 0.015  # of a stack plot: pieces higher than this share of the highest stack have a white edge
 WIDTH = 11  # inches: the width of a full figure
 INVERSE_DENSITY_TICKS = (1, 1.2, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20)
 
@@ -209,4 +211,36 @@ def space(W: Float[Tensor, "3 features"], set_size, ax=None):
     ax.set(xlim=(-1, 1), ylim=(-1, 1), zlim=(-1, 1))
     ax.set_box_aspect((1, 1, 1), zoom=1.3)
     ax.axis("off")
+    return ax
+
+
+# Neurons (Sections 7 and 8)
+
+
+def neuron_stacks(W: Float[Tensor, "neurons features"], values: Float[Tensor, "#neurons #features"], ax=None):
+    """The paper's stack plot: a bar for each neuron, made of the absolute values of its weights, the largest lowest.
+
+    values: superposition of every feature (1, features), of every neuron (neurons, 1) or of every weight, as colour:
+            1 or more is orange
+    """
+    ax = ax or plt.subplots(layout="constrained")[1]
+    heights, order = W.abs().sort(dim=1, descending=True)
+    tops = heights.cumsum(dim=1)
+    left = torch.arange(len(W), dtype=W.dtype)[:, None].expand_as(tops) - 0.42
+    right, bottoms = left + 0.84, tops - heights
+    corners = [(left, bottoms), (right, bottoms), (right, tops), (left, tops)]
+    pieces = torch.stack([torch.stack(corner, dim=2) for corner in corners], dim=2).flatten(0, 1)
+    colours = values.clamp(0, 1).expand_as(W).gather(1, order).flatten()
+    edges = torch.where(heights > PIECE_WITH_EDGE * tops.max(), 0.5, 0).flatten()  # edges would cover smaller ones
+    drawn = heights.flatten() > 0
+    ax.add_collection(
+        PolyCollection(
+            pieces[drawn].numpy(),
+            facecolors=SUPERPOSITION(colours[drawn].numpy()),
+            edgecolors="white",
+            linewidths=edges[drawn].tolist(),
+        )
+    )
+    ax.set(xlim=(-0.7, len(W) - 0.3), ylim=(0, 1.05 * max(tops.max().item(), 1e-9)))
+    ax.set(xlabel="neuron", ylabel="weights $|W|$, stacked")
     return ax

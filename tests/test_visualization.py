@@ -35,18 +35,21 @@ SHARES = {"dedicated dimension": torch.tensor([1.0, 0, 0.2]), "digon": torch.ten
 SHARES |= {"triangle": torch.tensor([0, 3 / 7, 0]), "tetrahedron": torch.tensor([0, 0, 0.8])}
 
 PAIR_ROWS = {"first": (W[:, :2, :4], ["one", "two", "three"]), "second": (W[:2, :2, :6], ["four", "five"])}
+NEURONS = torch.tensor([[0.0, -0.2, 1.0], [0.5, 0.3, -0.4]])  # two, of three features
 FIGURES = {  # name -> arguments
     "polytope_areas": (1 / DENSITIES, SHARES),
     "dimensionality_scatter": (1 / DENSITIES, W, ["digon", "triangle"]),
     "geometry_graph": (W[1],),
     "set_arrows": (PAIR_ROWS,),
     "plane": (W[1, :2, :6],),
+    "neuron_stacks": (NEURONS, torch.tensor([[0.0, 0.5, 2.0]])),
 }
 ON_AXES = [
     "dimensionality_scatter",
     "polytope_areas",
     "geometry_graph",
     "plane",
+    "neuron_stacks",
 ]
 
 each_figure = pytest.mark.parametrize("name", FIGURES)
@@ -160,3 +163,23 @@ def test_space_ends_at_the_weights():
     ends = [[float(values[-1]) for values in line.get_data_3d()] for line in lines]
     assert ends == W.T.tolist() == [[float(values[0]) for values in dot.get_data_3d()] for dot in dots]
     assert [line.get_color() for line in lines] == [v.DEDICATED] * 2 + [v.SHARED] * 2
+
+
+def test_neuron_stacks_pile_the_weights_of_each_neuron():
+    ax, _ = draw("neuron_stacks")
+    (pieces,) = ax.collections
+    boxes = [path.get_extents() for path in pieces.get_paths()]
+    of_neuron = [[box for box in boxes if round((box.x0 + box.x1) / 2) == neuron] for neuron in range(2)]
+    assert [box.y1 for box in of_neuron[0]] == pytest.approx([1, 1.2])  # a weight of zero has no piece
+    assert [box.y1 for box in of_neuron[1]] == pytest.approx([0.5, 0.9, 1.2])
+    assert [box.y0 for box in of_neuron[1]] == pytest.approx([0, 0.5, 0.9])
+    colours = [tuple(colour) for colour in pieces.get_facecolors()]
+    alone, half, shared = map(tuple, v.SUPERPOSITION(torch.tensor([0.0, 0.5, 1.0]).numpy()))
+    assert colours == [shared, half, alone, shared, half]
+
+
+def test_neuron_stacks_coloured_by_neuron_and_without_weights():
+    ax = v.neuron_stacks(NEURONS, torch.tensor([[0.0], [1.0]]))
+    alone, shared = map(tuple, v.SUPERPOSITION(torch.tensor([0.0, 1.0]).numpy()))
+    assert list(map(tuple, ax.collections[0].get_facecolors())) == [alone] * 2 + [shared] * 3
+    v.neuron_stacks(torch.zeros(2, 3), torch.zeros(1, 3)).figure.canvas.draw()
