@@ -67,7 +67,8 @@ def claim_neurons(result):
     ends = alone[0] >= KIND * (alone + mixed)[0] > 0 and mixed[-1] >= KIND * (alone + mixed)[-1] > 0
     falls = bool((alone.diff() <= RISE * hidden).all())
     at = [f"{density:g}" for density in result.density.tolist()]
-    lowest = {"lowest share of their pairs in the order of importance": order.min().item()} if len(order) else {}
+    names = ("pairs of both kinds in the order of importance, lowest share", "and highest")
+    ordered = dict(zip(names, (order.min().item(), order.max().item()))) if len(order) else {}
     relative = over_monosemantic(result, absolute_value.Settings().decay)
     return Claim(
         "8.2", "n=100, m=40: from monosemantic to polysemantic neurons as density falls, both kinds in one model "
@@ -76,9 +77,9 @@ def claim_neurons(result):
             **{f"monosemantic at density {name}": count for name, count in zip(at, alone.tolist())},
             "polysemantic at the lowest": int(mixed[-1]),
             "densities with both kinds": int(both.sum()),
-            **lowest,
-            "loss over 20 features' alone, lowest": relative.min().item(),
-            "and highest": relative.max().item(),
+            **ordered,
+            "loss over that of 20 features alone, lowest": relative.min().item(),
+            "highest of these": relative.max().item(),
         },
         bool(ends and falls and len(order) and (order >= ORDERED).all()),
     )  # fmt: skip
@@ -94,8 +95,8 @@ def claim_motif(result, equal):
     cost = motif.cost(result)
     worth = {"loss without the inhibiting weight over loss, median": cost.median().item()} if len(cost) else {}
     return Claim(
-        "8.3", "n=6, m=10: the asymmetric superposition motif, a neuron with two features of reciprocal, unequal in- and "
-        "out-weights, and another that inhibits where interference would be positive", "found",
+        "8.3", "n=6, m=10: the asymmetric superposition motif, a neuron with two features of reciprocal, unequal in- "
+        "and out-weights, and another that inhibits where interference would be positive", "found",
         {
             "density with most": result.density[at].item(),
             **{f"share of runs: {name}": share for name, share in zip(motif.STAGES, shares[at].tolist())},

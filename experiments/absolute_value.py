@@ -204,5 +204,5 @@ def _draw_counts(density, of, ax):
     for name, kind, colour in kinds:
         ax.plot(density.numpy(), kind.sum(dim=1).numpy(), "o-", color=colour, markersize=4, label=name)
     ax.set(xscale="log", xlim=(1.3 * density.max().item(), density.min().item() / 1.3))
-    ax.set(xlabel="density $1-S$ (log, sparser to the right)", ylabel="neurons of the best run")
-    ax.legend(fontsize=8)
+    ax.set(xlabel="density $1-S$ (log scale)", ylabel="neurons of the best run")
+    ax.legend(fontsize=7, loc="center left")

@@ -6,6 +6,7 @@ badly. Another neuron that a drives too inhibits the output of b there, and the 
 """
 
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import matplotlib.pyplot as plt
@@ -25,6 +26,7 @@ COMPUTED = 0.25  # of both features, on the neuron's side, the output's slope is
 UNEQUAL = 2  # how many times the in-weights differ, at least, and the out-weights the other way round
 INHIBITED = 0.5  # the inhibiting neuron takes away at least this share of the interference that the first one causes
 LEFT = 0.1  # and over all neurons no more than this slope is left
+DENSITY_TICKS = (0.02, 0.05, 0.1, 0.2, 0.5)
 STAGES = ("a neuron holds two features", "with unequal in-weights", "and reciprocal out-weights", "and is inhibited")
 
 
@@ -216,16 +218,21 @@ def figure(results):
                 result.density.numpy(), share.numpy(), line, marker="o", markersize=3, color=colour, label=label
             )
     axes[0].set(xscale="log", ylim=(0, 1.5), yticks=(0, 0.25, 0.5, 0.75, 1), xlabel="density $1-S$ (log scale)")
+    axes[0].set_xticks(DENSITY_TICKS, labels=map(str, DENSITY_TICKS))
+    axes[0].set_xticks([], minor=True)
     axes[0].set(ylabel="share of the runs", title="solid: $I_i$ falls, dashed: $I_i=1$")
     axes[0].legend(loc="upper center", fontsize=8)
     result = results[0]
     at = int(shares(result)[:, -1].argmax())
     chosen = int(best_with_motif(result, at))
     W1, W2, b = result.W1[at, chosen], result.W2[at, chosen], result.b[at, chosen]
-    place = Place(*(value.item() for value in strongest(W1[None], W2[None])))
+    place = strongest(W1[None], W2[None])
+    place = SimpleNamespace(**{name: value.item() for name, value in place._asdict().items()})
     _draw_weights(W1, W2, place, axes[1:3], drawing)
     if place.found:
         _draw_output(W1, W2, b, place, axes[3])
+    else:
+        axes[3].axis("off")
     drawing.suptitle(
         f"One run at density {result.density[at]:g}" + ("" if place.found else ": no motif"), x=0.66, size=10
     )
@@ -247,7 +254,8 @@ def _draw_weights(W1, W2, place, axes, drawing):
         image = ax.imshow(values.numpy(), cmap=WEIGHTS, vmin=-3, vmax=3, aspect="auto")
         for row, column in places if place.found else ():
             ax.add_patch(plt.Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=INK, linewidth=1.5))
-            ax.text(column, row, f"{values[row, column]:.2f}", ha="center", va="center", fontsize=7)
+            colour = "white" if values[row, column].abs() > 2 else INK
+            ax.text(column, row, f"{values[row, column]:.2g}", ha="center", va="center", fontsize=8, color=colour)
         ax.set(title=name, xlabel="feature", ylabel="neuron", xticks=range(W1.shape[1]), yticks=range(len(W1)))
     drawing.colorbar(image, ax=list(axes), label="weight, largest in-weight 1", extend="both")
 
