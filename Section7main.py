@@ -1,0 +1,105 @@
+"""Section 7, superposition in a privileged basis: a hidden ReLU makes neurons of the hidden dimensions.
+
+    python Section7main.py              # the paper's settings, about two and a half minutes on one core
+    python Section7main.py --quick      # the same path, small, in seconds
+    python Section7main.py --seed 3 --out /tmp/section7
+
+Trains models of n=10 features in m=5 hidden dimensions with and without a ReLU there, a thousand with it at each
+density; saves the figures under figures/ and prints claims 7.1 and 7.2.
+"""
+
+import sys
+
+import torch
+
+from claims import Claim
+from experiments import alignment, privileged
+from sweeps import Experiment, section_main
+
+EXPERIMENTS = {
+    "alignment": Experiment(alignment, alignment.Settings(), alignment.QUICK),
+    "privileged": Experiment(privileged, privileged.Settings(), privileged.QUICK),
+}
+MOSTLY_MONOSEMANTIC = 0.2  # from this density on most of the paper's neurons carry one feature
+PAPER_STEPS = {  # of the paper: densities; polysemantic neurons, features in them
+    "all monosemantic": ((1.0, 0.75), 0, 0),
+    "three features in two neurons": ((0.5, 0.35, 0.2), 2, 3),
+    "five in three": ((0.15,), 3, 5),
+    "six in four": ((0.12,), 4, 6),
+    "eight in five": ((0.08, 0.06, 0.05), 5, 8),
+    "every feature a pair of neurons": ((0.04,), 5, 10),
+}
+
+
+def figures(results):
+    """All figures of the section by name."""
+    of_paper = [(density, *counts) for densities, *counts in PAPER_STEPS.values() for density in densities]
+    return {
+        "section7-alignment": alignment.figure(results.alignment),
+        "section7-neurons": privileged.figure(results.privileged),
+        "section7-steps": privileged.steps_figure(results.privileged, of_paper),
+    }
+
+
+def claims(results):
+    """Claims 7.1 and 7.2."""
+    return [claim_aligned(results.alignment), claim_steps(results.privileged)]
+
+
+def claim_aligned(result):
+    """Refuted by one density from MOSTLY_MONOSEMANTIC on at which features are not aligned with a hidden ReLU, or are
+    without it: aligned is spread over fewer hidden dimensions than after every one of the random rotations.
+    """
+    dense = result.density >= MOSTLY_MONOSEMANTIC
+    numbers, shown = {"densities from 0.2 on": int(dense.sum())}, {}
+    for field, name in alignment.NAMES.items():
+        W = getattr(result, field)
+        shown[field], spread = alignment.aligned(W), alignment.spread(W)
+        numbers[f"{name}: of these aligned"] = int(shown[field][dense].sum())
+        numbers[f"{name}: of all {len(W)} densities"] = int(shown[field].sum())
+        numbers[f"{name}: hidden dimensions of a feature, from 0.2 on"] = spread[dense].mean().item()
+    return Claim(
+        "7.1", "with a hidden ReLU features align with neurons, without it they don't", "yes", numbers,
+        bool(dense.any() and shown["W_hidden"][dense].all() and not shown["W_output"][dense].any()),
+    )  # fmt: skip
+
+
+def claim_steps(result):
+    """Refuted by one of the paper's densities at which the best known solution has another pattern than the paper's:
+    other numbers of polysemantic neurons or of features in them, other neurons that do not carry one feature each,
+    or, at density 0.04, a feature that is not carried by two neurons.
+    """
+    alike, gained = alike_at(result), privileged.gained(result)
+    numbers = {}
+    for step, (densities, *_) in PAPER_STEPS.items():
+        there = [alike[density] for density in densities if density in alike]
+        if there:
+            numbers[f"{step}: share of the paper's densities"] = sum(there) / len(there)
+    numbers["lowest share of runs that reach the best"] = privileged.reached(result).min().item()
+    numbers["densities at which fresh runs alone miss the best"] = int((gained > privileged.SAME).sum())
+    return Claim(
+        "7.2", "as density falls neurons turn from monosemantic to polysemantic in the paper's steps",
+        "; ".join(f"{', '.join(f'{d:g}' for d in densities)}: {step}" for step, (densities, *_) in PAPER_STEPS.items()),
+        numbers, len(alike) == sum(len(densities) for densities, *_ in PAPER_STEPS.values()) and all(alike.values()),
+    )  # fmt: skip
+
+
+def alike_at(result):
+    """{density: whether the best known solution has the paper's pattern}, of the paper's densities that there are."""
+    W, alike = privileged.best(result), {}
+    of_best = torch.stack(privileged.pattern(W), dim=1).tolist()
+    for densities, *of_paper in PAPER_STEPS.values():
+        for density, (monosemantic, *counts, pairs) in zip(result.density.tolist(), of_best):
+            if density in densities:
+                rest = privileged.NEURONS - of_paper[0]
+                every_pair = of_paper[1] < privileged.FEATURES or pairs == privileged.FEATURES
+                alike[density] = monosemantic == rest and counts == of_paper and every_pair
+    return alike
+
+
+def main(argv=None):
+    return section_main(sys.modules[__name__], argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

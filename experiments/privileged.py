@@ -1,0 +1,270 @@
+"""Neurons turn from monosemantic to polysemantic in steps as density falls (paper, Section 7).
+
+A hidden layer with a ReLU, n=10 features of importance 0.75^i in m=5 neurons: at each density the paper shows the best
+of 1,000 models. So few do not always hold the optimum, and so the best at each density are also trained on at all other
+densities. The runs are computed in parts, each of which does this for itself: how many parts agree says how sure the
+best is.
+
+What a neuron stands for is read off the positive part of W: where one feature is active alone, a neuron with a negative
+weight for it is silent.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import NamedTuple
+
+import matplotlib.pyplot as plt
+import torch
+from jaxtyping import Bool, Float, Int
+from matplotlib.colors import Normalize
+from torch import Tensor
+
+from features import FeatureDistribution, check_settings
+from geometry import interference, represented
+from models import ReLUHiddenModel
+from training import best_restart, sampled_loss, train
+from visualization import DEDICATED, FAINT, INK, SHARED, SUPERPOSITION, WEIGHTS, WIDTH, neuron_stacks
+
+FEATURES, NEURONS = 10, 5
+IMPORTANCE = 0.75 ** torch.arange(FEATURES, dtype=torch.float64)
+DENSITIES = (1.0, 0.75, 0.5, 0.35, 0.2, 0.15, 0.12, 0.1, 0.08, 0.06, 0.05, 0.04, 0.02)
+CARRIED = 0.5  # a neuron carries a feature for which its weight is at least this share of the feature's largest
+REACHED = 0.01  # a run of a loss no further above the lowest, relative, has reached it
+SAME = 1e-3  # parts whose lowest losses are no further above the lowest of all agree
+
+
+@dataclass(frozen=True)
+class Settings:
+    densities: tuple[float, ...] = DENSITIES  # falling
+    parts: int = 4
+    runs: int = 250  # of a part, at each density
+    steps: int = 1500
+    batch_size: int = 64
+    lr: float = 5e-2
+    rows: int = 2**13  # fresh ones, the same for all runs, on which they are compared
+    rounds: int = 2  # of training on: the best at each density so far, at all densities
+    more_steps: int = 800
+    more_batch_size: int = 256
+    more_lr: float = 5e-3
+    more_rows: int = 2**16  # on which what was trained on is compared
+    first: int = 0  # parts before these: each starts from the weights of its own place
+
+    def __post_init__(self):
+        check_settings(self, may_be_zero=("first",))
+        if any(high <= low for high, low in pairwise(self.densities)):
+            raise ValueError(f"densities: expected falling ones, got {self.densities}")
+
+
+QUICK = Settings((1.0, 0.35, 0.15, 0.05), parts=2, runs=8, steps=150, rows=1024, more_steps=50, more_rows=1024)
+
+
+class Result(NamedTuple):
+    """Axis `sources`: at which density the solution was the best that was trained on at this one."""
+
+    density: Float[Tensor, " points"]
+    fresh_loss: Float[Tensor, "points runs"]  # of all parts, on `rows`
+    own_loss: Float[Tensor, "points parts"]  # of the best of these, trained on at its own density, on `more_rows`
+    W: Float[Tensor, "points parts sources 5 10"]  # trained on at all densities
+    loss: Float[Tensor, "points parts sources"]  # on `more_rows`
+    same_rows_loss: Float[Tensor, "points parts sources"]  # on `rows`
+
+
+def run(settings, *, seed=0, device="cpu", progress=True):
+    if settings.parts > 1:
+        parts = [run(part, seed=seed, device=device, progress=progress) for part in shards(settings)]
+        return joined(parts)
+    density = torch.tensor(settings.densities, dtype=torch.float64)
+    points = len(density)
+    inputs = FeatureDistribution(density[:, None], IMPORTANCE).to(device)
+    model = ReLUHiddenModel((settings.first + 1) * points * settings.runs, FEATURES, NEURONS, seed=seed, device=device)
+    model = model.select(slice(settings.first * points * settings.runs, None))
+    fresh = inputs.with_restarts(settings.runs)
+    how = {"steps": settings.steps, "batch_size": settings.batch_size, "lr": settings.lr}
+    train(model, fresh, seed=seed, progress=progress, **how)
+    fresh_loss = sampled_loss(model, fresh, rows=settings.rows, seed=seed)
+    best, own_loss = model.select(best_restart(fresh_loss, settings.runs)), None
+    everywhere = inputs.with_restarts(points)
+    for _ in range(settings.rounds):
+        model, loss = _trained_on(best, everywhere, settings, seed, progress)
+        best = model.select(best_restart(loss, points))
+        if own_loss is None:
+            own_loss = loss.view(points, points).diagonal()
+    same_rows_loss = sampled_loss(model, everywhere, rows=settings.rows, seed=seed)
+    return _result(density, fresh_loss, own_loss, model.W.detach(), loss, same_rows_loss)
+
+
+def _trained_on(best, everywhere, settings, seed, progress):
+    """The best at each density, trained on at every density -> model, losses."""
+    model = best.select(torch.arange(best.instances).repeat(best.instances))
+    how = {"steps": settings.more_steps, "batch_size": settings.more_batch_size, "lr": settings.more_lr}
+    train(model, everywhere, seed=seed, progress=progress, **how)
+    return model, sampled_loss(model, everywhere, rows=settings.more_rows, seed=seed)
+
+
+def _result(density, fresh_loss, own_loss, W, loss, same_rows_loss):
+    """The Result of one part, on the CPU."""
+    points = len(density)
+    fresh_loss, own_loss, W, loss, same_rows_loss = (t.cpu() for t in (fresh_loss, own_loss, W, loss, same_rows_loss))
+    return Result(
+        density,
+        fresh_loss.view(points, -1),
+        own_loss[:, None].clone(),
+        W.unflatten(0, (points, 1, points)),
+        *(values.view(points, 1, points) for values in (loss, same_rows_loss)),
+    )
+
+
+def shards(settings):
+    """The parts of the runs."""
+    return [replace(settings, parts=1, first=settings.first + k) for k in range(settings.parts)]
+
+
+def joined(results):
+    density, *of_parts = zip(*results)
+    return Result(density[0], *(torch.cat(values, dim=1) for values in of_parts))
+
+
+# What neurons stand for
+
+
+class Pattern(NamedTuple):
+    """How the represented features are laid out on the neurons of each instance."""
+
+    monosemantic: Int[Tensor, " instances"]  # neurons that carry one feature
+    polysemantic: Int[Tensor, " instances"]  # neurons that carry several
+    shared: Int[Tensor, " instances"]  # features that polysemantic neurons carry
+    pairs: Int[Tensor, " instances"]  # features that exactly two neurons carry
+
+
+def carried(W: Float[Tensor, "instances neurons features"]) -> Bool[Tensor, "instances neurons features"]:
+    """Which neurons carry which features: by the positive part of W, of features that it represents."""
+    positive = W.clamp(min=0)
+    return (positive >= CARRIED * positive.amax(dim=1, keepdim=True)) & represented(positive)[:, None]
+
+
+def pattern(W: Float[Tensor, "instances neurons features"]) -> Pattern:
+    of = carried(W)
+    features = of.sum(dim=2)
+    polysemantic = features > 1
+    shared = (of & polysemantic[:, :, None]).any(dim=1)
+    return Pattern((features == 1).sum(1), polysemantic.sum(1), shared.sum(1), (of.sum(dim=1) == 2).sum(1))
+
+
+def ordered(W: Float[Tensor, "neurons features"]) -> Float[Tensor, "neurons features"]:
+    """The neurons in the order of the number of features that they carry, then of the most important of these."""
+    of = [row.nonzero()[:, 0].tolist() for row in carried(W[None])[0]]
+    return W[sorted(range(len(W)), key=lambda neuron: (len(of[neuron]), of[neuron]))]
+
+
+# What the runs show
+
+
+def best(result) -> Float[Tensor, "points 5 10"]:
+    """The best known solution at each density."""
+    at = result.loss.flatten(1).argmin(dim=1)
+    return result.W.flatten(1, 2)[torch.arange(len(at)), at]
+
+
+def reached(result) -> Float[Tensor, " points"]:
+    """The share of the fresh runs that reach the best known solution's loss."""
+    at = result.loss.flatten(1).argmin(dim=1, keepdim=True)
+    lowest = result.same_rows_loss.flatten(1).gather(1, at)
+    return (result.fresh_loss <= (1 + REACHED) * lowest).double().mean(dim=1)
+
+
+def gained(result) -> Float[Tensor, " points"]:
+    """How far the best fresh run at each density, trained on there, is above the best known loss, relative."""
+    return result.own_loss.amin(dim=1) / result.loss.flatten(1).amin(dim=1) - 1
+
+
+def agreeing(result) -> Float[Tensor, " points"]:
+    """The share of the parts whose best solution has the best known loss."""
+    of_parts = result.loss.amin(dim=2)
+    return (of_parts <= (1 + SAME) * of_parts.amin(dim=1, keepdim=True)).double().mean(dim=1)
+
+
+def changes(result):
+    """[(point, density)]: where the pattern of the best changes between a point and the next.
+
+    There the losses of both patterns cross, interpolated; the density is None where one is not known at both points.
+    """
+    kinds = torch.stack(pattern(best(result)))[:3].T
+    every = torch.stack(pattern(result.W.flatten(0, 2)))[:3].T.unflatten(0, (len(kinds), -1))
+    losses, found = result.loss.flatten(1), []
+    for k in (kinds[1:] != kinds[:-1]).any(dim=1).nonzero()[:, 0].tolist():
+        of_both = (every[k : k + 2, None] == kinds[k : k + 2, None]).all(dim=3)  # (points, patterns, solutions)
+        before, after = torch.where(of_both, losses[k : k + 2, None], math.inf).amin(dim=2).log().diff(dim=1)[:, 0]
+        low, high = result.density[k : k + 2].log().tolist()
+        located = before.isfinite() and after.isfinite()
+        share = (before / (before - after)).item()
+        found.append((k, math.exp(low + share * (high - low)) if located else None))
+    return found
+
+
+# The figures
+
+
+def figure(result):
+    """W of the best at each density, neurons ordered, and the positive part of each neuron's weights as a stack."""
+    points, columns = len(result.density), min(7, len(result.density))
+    rows = math.ceil(points / columns)
+    drawing, axes = plt.subplots(
+        2 * rows, columns, figsize=(WIDTH, 4.1 * rows), layout="constrained", squeeze=False, sharey="row"
+    )
+    panels = [(axes[2 * row, column], axes[2 * row + 1, column]) for row in range(rows) for column in range(columns)]
+    for (heat, stack), W, density in zip(panels, best(result), result.density.tolist()):
+        W = ordered(W)
+        image = heat.imshow(W.numpy(), cmap=WEIGHTS, vmin=-1.2, vmax=1.2, aspect="auto")
+        heat.set(title=f"density {density:g}\n{_in_words(W)}", xticks=[], yticks=[], xlabel="feature")
+        positive = W.clamp(min=0)
+        neuron_stacks(positive, interference(positive[None]), ax=stack)
+        stack.set(xticks=[], ylabel="")
+    for heat, stack in panels[points:]:
+        heat.axis("off")
+        stack.axis("off")
+    for row in range(rows):
+        axes[2 * row, 0].set_ylabel("neuron")
+        axes[2 * row + 1, 0].set_ylabel("positive weights,\nstacked")
+    drawing.colorbar(image, ax=axes[::2], label="weight (beyond 1.2: as 1.2)", shrink=0.6)
+    colours = plt.cm.ScalarMappable(Normalize(0, 1), SUPERPOSITION)
+    drawing.colorbar(
+        colours, ax=axes[1::2], label="superposition of the feature\n(positive part; 1 or more: orange)", shrink=0.6
+    )
+    return drawing
+
+
+def _in_words(W):
+    """The pattern of one instance, as the paper says it."""
+    monosemantic, polysemantic, shared, pairs = (count.item() for count in pattern(W[None]))
+    if polysemantic == 0:
+        return f"{monosemantic} monosemantic"
+    return f"{shared} in {polysemantic} neurons" + ", all pairs" * (pairs == FEATURES)
+
+
+def steps_figure(result, of_paper):
+    """The steps beside the paper's, and how sure the best solutions are.
+
+    of_paper: [density, polysemantic neurons, features that these carry]
+    """
+    drawing, (steps, sure) = plt.subplots(1, 2, figsize=(WIDTH, 4), layout="constrained")
+    x, of_best = result.density.numpy(), pattern(best(result))
+    at, *counts = zip(*of_paper)
+    for values, theirs, colour, label in (
+        (of_best.shared, counts[1], SHARED, "features in polysemantic neurons"),
+        (of_best.polysemantic, counts[0], DEDICATED, "polysemantic neurons"),
+    ):
+        steps.plot(x, values.numpy(), "o-", color=colour, markersize=5, label=label)
+        steps.plot(at, theirs, "s", color=colour, fillstyle="none", markersize=10, label="the paper's")
+    for _, density in changes(result):
+        if density is not None:
+            steps.axvline(density, color=FAINT, linewidth=0.8, zorder=0)
+    steps.set(ylabel="count, of 10 features or 5 neurons", ylim=(-0.3, FEATURES + 0.5))
+    sure.plot(x, reached(result).numpy(), "o-", color=DEDICATED, label=f"fresh runs within {REACHED:.0%} of the best")
+    sure.plot(x, agreeing(result).numpy(), "s-", color=SHARED, label="parts that agree, trained on from each other")
+    sure.plot(x, gained(result).numpy(), "^:", color=INK, label="loss of the best fresh run above the best")
+    sure.set(ylabel="share, or relative loss", ylim=(-0.05, 1.05))
+    for ax in (steps, sure):
+        ax.set(xscale="log", xlabel="density $1-S$ (log scale)")
+        ax.legend(fontsize=9)
+    return drawing
