@@ -57,7 +57,9 @@ def claim_aligned(result):
         shown[field], spread = alignment.aligned(W), alignment.spread(W)
         numbers[f"{name}: of these aligned"] = int(shown[field][dense].sum())
         numbers[f"{name}: of all {len(W)} densities"] = int(shown[field].sum())
-        numbers[f"{name}: hidden dimensions of a feature, from 0.2 on"] = spread[dense].mean().item()
+        there = spread[dense & spread.isfinite()]
+        if len(there):
+            numbers[f"{name}: hidden dimensions of a feature, from 0.2 on"] = there.mean().item()
     return Claim(
         "7.1", "with a hidden ReLU features align with neurons, without it they don't", "yes", numbers,
         bool(dense.any() and shown["W_hidden"][dense].all() and not shown["W_output"][dense].any()),

@@ -21,7 +21,7 @@ from matplotlib.colors import Normalize
 from torch import Tensor
 
 from features import FeatureDistribution, check_settings
-from geometry import interference, represented
+from geometry import check_weights, interference, represented
 from models import ReLUHiddenModel
 from training import best_restart, sampled_loss, train
 from visualization import DEDICATED, FAINT, INK, SHARED, SUPERPOSITION, WEIGHTS, WIDTH, neuron_stacks
@@ -60,11 +60,11 @@ QUICK = Settings((1.0, 0.35, 0.15, 0.05), parts=2, runs=8, steps=150, rows=1024,
 
 
 class Result(NamedTuple):
-    """Axis `sources`: at which density the solution was the best that was trained on at this one."""
+    """Axis `sources`: at which density the solution was the best that was then trained on at this one."""
 
     density: Float[Tensor, " points"]
     fresh_loss: Float[Tensor, "points runs"]  # of all parts, on `rows`
-    own_loss: Float[Tensor, "points parts"]  # of the best of these, trained on at its own density, on `more_rows`
+    own_loss: Float[Tensor, "points parts"]  # of the best of these, trained on where it was found, on `more_rows`
     W: Float[Tensor, "points parts sources 5 10"]  # trained on at all densities
     loss: Float[Tensor, "points parts sources"]  # on `more_rows`
     same_rows_loss: Float[Tensor, "points parts sources"]  # on `rows`
@@ -72,26 +72,37 @@ class Result(NamedTuple):
 
 def run(settings, *, seed=0, device="cpu", progress=True):
     if settings.parts > 1:
-        parts = [run(part, seed=seed, device=device, progress=progress) for part in shards(settings)]
-        return joined(parts)
+        return joined([run(part, seed=seed, device=device, progress=progress) for part in shards(settings)])
+    how = {"seed": seed, "progress": progress}
     density = torch.tensor(settings.densities, dtype=torch.float64)
     points = len(density)
     inputs = FeatureDistribution(density[:, None], IMPORTANCE).to(device)
-    model = ReLUHiddenModel((settings.first + 1) * points * settings.runs, FEATURES, NEURONS, seed=seed, device=device)
-    model = model.select(slice(settings.first * points * settings.runs, None))
-    fresh = inputs.with_restarts(settings.runs)
-    how = {"steps": settings.steps, "batch_size": settings.batch_size, "lr": settings.lr}
-    train(model, fresh, seed=seed, progress=progress, **how)
-    fresh_loss = sampled_loss(model, fresh, rows=settings.rows, seed=seed)
-    best, own_loss = model.select(best_restart(fresh_loss, settings.runs)), None
-    everywhere = inputs.with_restarts(points)
+    best, fresh_loss = _fresh(inputs, settings, **how)
+    losses, everywhere = [], inputs.with_restarts(points)
     for _ in range(settings.rounds):
-        model, loss = _trained_on(best, everywhere, settings, seed, progress)
+        model, loss = _trained_on(best, everywhere, settings, **how)
         best = model.select(best_restart(loss, points))
-        if own_loss is None:
-            own_loss = loss.view(points, points).diagonal()
+        losses.append(loss.cpu().view(points, 1, points))
     same_rows_loss = sampled_loss(model, everywhere, rows=settings.rows, seed=seed)
-    return _result(density, fresh_loss, own_loss, model.W.detach(), loss, same_rows_loss)
+    return Result(
+        density=density,
+        fresh_loss=fresh_loss.cpu().view(points, -1),
+        own_loss=losses[0].diagonal(dim1=0, dim2=2).mT.contiguous(),
+        W=model.W.detach().cpu().unflatten(0, (points, 1, points)),
+        loss=losses[-1],
+        same_rows_loss=same_rows_loss.cpu().view(points, 1, points),
+    )
+
+
+def _fresh(inputs, settings, seed, progress):
+    """All runs from small random weights -> the best at each density, losses of all."""
+    before, after = (inputs.instances * settings.runs * parts for parts in (settings.first, settings.first + 1))
+    model = ReLUHiddenModel(after, FEATURES, NEURONS, seed=seed, device=inputs.density.device)
+    model, repeated = model.select(slice(before, None)), inputs.with_restarts(settings.runs)
+    how = {"steps": settings.steps, "batch_size": settings.batch_size, "lr": settings.lr}
+    train(model, repeated, seed=seed, progress=progress, **how)
+    losses = sampled_loss(model, repeated, rows=settings.rows, seed=seed)
+    return model.select(best_restart(losses, settings.runs)), losses
 
 
 def _trained_on(best, everywhere, settings, seed, progress):
@@ -100,19 +111,6 @@ def _trained_on(best, everywhere, settings, seed, progress):
     how = {"steps": settings.more_steps, "batch_size": settings.more_batch_size, "lr": settings.more_lr}
     train(model, everywhere, seed=seed, progress=progress, **how)
     return model, sampled_loss(model, everywhere, rows=settings.more_rows, seed=seed)
-
-
-def _result(density, fresh_loss, own_loss, W, loss, same_rows_loss):
-    """The Result of one part, on the CPU."""
-    points = len(density)
-    fresh_loss, own_loss, W, loss, same_rows_loss = (t.cpu() for t in (fresh_loss, own_loss, W, loss, same_rows_loss))
-    return Result(
-        density,
-        fresh_loss.view(points, -1),
-        own_loss[:, None].clone(),
-        W.unflatten(0, (points, 1, points)),
-        *(values.view(points, 1, points) for values in (loss, same_rows_loss)),
-    )
 
 
 def shards(settings):
@@ -139,7 +137,7 @@ class Pattern(NamedTuple):
 
 def carried(W: Float[Tensor, "instances neurons features"]) -> Bool[Tensor, "instances neurons features"]:
     """Which neurons carry which features: by the positive part of W, of features that it represents."""
-    positive = W.clamp(min=0)
+    positive = check_weights(W).clamp(min=0)
     return (positive >= CARRIED * positive.amax(dim=1, keepdim=True)) & represented(positive)[:, None]
 
 
@@ -207,30 +205,30 @@ def changes(result):
 
 def figure(result):
     """W of the best at each density, neurons ordered, and the positive part of each neuron's weights as a stack."""
-    points, columns = len(result.density), min(7, len(result.density))
-    rows = math.ceil(points / columns)
-    drawing, axes = plt.subplots(
-        2 * rows, columns, figsize=(WIDTH, 4.1 * rows), layout="constrained", squeeze=False, sharey="row"
-    )
-    panels = [(axes[2 * row, column], axes[2 * row + 1, column]) for row in range(rows) for column in range(columns)]
-    for (heat, stack), W, density in zip(panels, best(result), result.density.tolist()):
-        W = ordered(W)
+    columns = min(7, len(result.density))
+    rows = math.ceil(len(result.density) / columns)
+    drawing = plt.figure(figsize=(WIDTH, 3.9 * rows + 0.8), layout="constrained")
+    above, below = drawing.subfigures(2, 1, height_ratios=(3.9 * rows, 0.8))
+    axes = above.subplots(2 * rows, columns, squeeze=False, sharey="row").reshape(rows, 2, columns)
+    heats, stacks = axes[:, 0].flatten(), axes[:, 1].flatten()
+    for heat, stack, W, density in zip(heats, stacks, map(ordered, best(result)), result.density.tolist()):
         image = heat.imshow(W.numpy(), cmap=WEIGHTS, vmin=-1.2, vmax=1.2, aspect="auto")
-        heat.set(title=f"density {density:g}\n{_in_words(W)}", xticks=[], yticks=[], xlabel="feature")
+        heat.set(xticks=[], yticks=[], xlabel="feature")
+        heat.set_title(f"density {density:g}\n{_in_words(W)}", fontsize=9)
         positive = W.clamp(min=0)
-        neuron_stacks(positive, interference(positive[None]), ax=stack)
-        stack.set(xticks=[], ylabel="")
-    for heat, stack in panels[points:]:
-        heat.axis("off")
-        stack.axis("off")
-    for row in range(rows):
-        axes[2 * row, 0].set_ylabel("neuron")
-        axes[2 * row + 1, 0].set_ylabel("positive weights,\nstacked")
-    drawing.colorbar(image, ax=axes[::2], label="weight (beyond 1.2: as 1.2)", shrink=0.6)
-    colours = plt.cm.ScalarMappable(Normalize(0, 1), SUPERPOSITION)
-    drawing.colorbar(
-        colours, ax=axes[1::2], label="superposition of the feature\n(positive part; 1 or more: orange)", shrink=0.6
+        neuron_stacks(positive, interference(positive[None]), ax=stack).set(xticks=[], ylabel="")
+    for unused in (*heats[len(result.density) :], *stacks[len(result.density) :]):
+        unused.set_axis_off()
+    for heat, stack in axes[:, :, 0]:
+        heat.set_ylabel("neuron")
+        stack.set_ylabel("positive weights, stacked")
+    scales = zip(
+        (image, plt.cm.ScalarMappable(Normalize(0, 1), SUPERPOSITION)),
+        ("weight (beyond 1.2: as 1.2)", "superposition of a feature's positive weights (1 or more: orange)"),
+        below.subplots(1, 2),
     )
+    for colours, label, ax in scales:
+        drawing.colorbar(colours, cax=ax, orientation="horizontal", label=label)
     return drawing
 
 
@@ -239,7 +237,7 @@ def _in_words(W):
     monosemantic, polysemantic, shared, pairs = (count.item() for count in pattern(W[None]))
     if polysemantic == 0:
         return f"{monosemantic} monosemantic"
-    return f"{shared} in {polysemantic} neurons" + ", all pairs" * (pairs == FEATURES)
+    return f"{shared} in {polysemantic}" + ", all pairs" * (pairs == FEATURES)
 
 
 def steps_figure(result, of_paper):

@@ -15,6 +15,9 @@ import Section2main as section2
 import Section3main as section3
 import Section4main as section4
 import Section5main as section5
+import Section6main as section6
+import Section7main as section7
+import Section8main as section8
 
 matplotlib.use("Agg")
 
@@ -24,12 +27,18 @@ CLAIMS = {  # section -> its claims
     section3: ["3.1", "3.2", "3.3", "3.4", "3.5"],
     section4: [f"4.{k}" for k in range(1, 13)],
     section5: ["5.1", "5.2"],
+    section6: ["6.1", "6.2"],
+    section7: ["7.1", "7.2"],
+    section8: ["8.1", "8.2", "8.3"],
 }
 FIGURES = {
     section2: "introduction n20 n80 represented",
     section3: "boundary n2 n3 study",
     section4: "collapse long map pairs perturbed predicted sets study uniform",
     section5: "digons octahedron stages",
+    section6: "training vulnerability",
+    section7: "alignment neurons steps",
+    section8: "motif neurons sides",
 }
 each_section = pytest.mark.parametrize("section", CLAIMS, ids=lambda section: section.__name__)
 
