@@ -1,9 +1,9 @@
 """Neurons turn from monosemantic to polysemantic in steps as density falls (paper, Section 7).
 
 A hidden layer with a ReLU, n=10 features of importance 0.75^i in m=5 neurons: at each density the paper shows the best
-of 1,000 models. So few do not always hold the optimum, and so the best at each density are also trained on at all other
-densities. The runs are computed in parts, each of which does this for itself: how many parts agree says how sure the
-best is.
+of 1,000 models. So few do not always hold the optimum. Hence the best at each density are trained on at all densities,
+and with features next in importance exchanged, in rounds that start from the best so far. The runs are computed in
+parts, each of which does this for itself: how many parts agree says how sure the best is.
 
 What a neuron stands for is read off the positive part of W: where one feature is active alone, a neuron with a negative
 weight for it is silent.
@@ -39,15 +39,15 @@ class Settings:
     densities: tuple[float, ...] = DENSITIES  # falling
     parts: int = 4
     runs: int = 250  # of a part, at each density
-    steps: int = 1500
+    steps: int = 1000
     batch_size: int = 64
     lr: float = 5e-2
     rows: int = 2**13  # fresh ones, the same for all runs, on which they are compared
-    rounds: int = 2  # of training on: the best at each density so far, at all densities
-    more_steps: int = 800
+    rounds: int = 4  # of training on from the best so far
+    more_steps: int = 400
     more_batch_size: int = 256
     more_lr: float = 5e-3
-    more_rows: int = 2**16  # on which what was trained on is compared
+    more_rows: int = 2**15  # on which what was trained on is compared
     first: int = 0  # parts before these: each starts from the weights of its own place
 
     def __post_init__(self):
@@ -56,18 +56,20 @@ class Settings:
             raise ValueError(f"densities: expected falling ones, got {self.densities}")
 
 
-QUICK = Settings((1.0, 0.35, 0.15, 0.05), parts=2, runs=8, steps=150, rows=1024, more_steps=50, more_rows=1024)
+QUICK = Settings(
+    (1.0, 0.35, 0.15, 0.05), parts=2, runs=8, steps=150, rows=1024, rounds=2, more_steps=50, more_rows=1024
+)
 
 
 class Result(NamedTuple):
-    """Axis `sources`: at which density the solution was the best that was then trained on at this one."""
+    """Axis `starts`: what was trained on, as `_starts` has it: points + 9."""
 
     density: Float[Tensor, " points"]
     fresh_loss: Float[Tensor, "points runs"]  # of all parts, on `rows`
     own_loss: Float[Tensor, "points parts"]  # of the best of these, trained on where it was found, on `more_rows`
-    W: Float[Tensor, "points parts sources 5 10"]  # trained on at all densities
-    loss: Float[Tensor, "points parts sources"]  # on `more_rows`
-    same_rows_loss: Float[Tensor, "points parts sources"]  # on `rows`
+    W: Float[Tensor, "points parts starts 5 10"]  # after the last round
+    loss: Float[Tensor, "points parts starts"]  # on `more_rows`
+    same_rows_loss: Float[Tensor, "points parts starts"]  # on `rows`
 
 
 def run(settings, *, seed=0, device="cpu", progress=True):
@@ -78,19 +80,19 @@ def run(settings, *, seed=0, device="cpu", progress=True):
     points = len(density)
     inputs = FeatureDistribution(density[:, None], IMPORTANCE).to(device)
     best, fresh_loss = _fresh(inputs, settings, **how)
-    losses, everywhere = [], inputs.with_restarts(points)
+    losses = []
     for _ in range(settings.rounds):
-        model, loss = _trained_on(best, everywhere, settings, **how)
-        best = model.select(best_restart(loss, points))
-        losses.append(loss.cpu().view(points, 1, points))
-    same_rows_loss = sampled_loss(model, everywhere, rows=settings.rows, seed=seed)
+        model, repeated, loss = _trained_on(_starts(best), inputs, settings, **how)
+        best = model.select(best_restart(loss, len(loss) // points))
+        losses.append(loss.cpu().view(points, 1, -1))
+    same_rows_loss = sampled_loss(model, repeated, rows=settings.rows, seed=seed)
     return Result(
         density=density,
         fresh_loss=fresh_loss.cpu().view(points, -1),
         own_loss=losses[0].diagonal(dim1=0, dim2=2).mT.contiguous(),
-        W=model.W.detach().cpu().unflatten(0, (points, 1, points)),
+        W=model.W.detach().cpu().unflatten(0, (points, 1, -1)),
         loss=losses[-1],
-        same_rows_loss=same_rows_loss.cpu().view(points, 1, points),
+        same_rows_loss=same_rows_loss.cpu().view(points, 1, -1),
     )
 
 
@@ -105,12 +107,26 @@ def _fresh(inputs, settings, seed, progress):
     return model.select(best_restart(losses, settings.runs)), losses
 
 
-def _trained_on(best, everywhere, settings, seed, progress):
-    """The best at each density, trained on at every density -> model, losses."""
-    model = best.select(torch.arange(best.instances).repeat(best.instances))
+def _starts(best):
+    """At each density the best of every density, then its own best with two features next in importance exchanged."""
+    points, exchanges = best.instances, FEATURES - 1
+    every = torch.arange(points, device=best.b.device)
+    source = torch.cat((every.expand(points, points), every[:, None].expand(points, exchanges)), dim=1)
+    order = torch.arange(FEATURES, device=best.b.device).repeat(points + exchanges, 1)
+    for k in range(exchanges):
+        order[points + k, k : k + 2] = order[points + k, k : k + 2].flip(0)
+    model, order = best.select(source.flatten()), order.repeat(points, 1)
+    model.W.data = model.W.data.gather(2, order[:, None].expand_as(model.W))
+    model.b.data = model.b.data.gather(1, order)
+    return model
+
+
+def _trained_on(model, inputs, settings, seed, progress):
+    """Starts at each density, trained on there -> model, its inputs, losses."""
+    repeated = inputs.with_restarts(model.instances // inputs.instances)
     how = {"steps": settings.more_steps, "batch_size": settings.more_batch_size, "lr": settings.more_lr}
-    train(model, everywhere, seed=seed, progress=progress, **how)
-    return model, sampled_loss(model, everywhere, rows=settings.more_rows, seed=seed)
+    train(model, repeated, seed=seed, progress=progress, **how)
+    return model, repeated, sampled_loss(model, repeated, rows=settings.more_rows, seed=seed)
 
 
 def shards(settings):

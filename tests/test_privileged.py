@@ -12,6 +12,7 @@ from matplotlib import pyplot as plt
 import Section7main as section7
 from experiments import privileged
 from experiments.privileged import DENSITIES, QUICK, Result, Settings, run
+from models import ReLUHiddenModel
 
 matplotlib.use("Agg")
 FEW = replace(QUICK, densities=(0.5, 0.05), steps=20, runs=3, more_steps=5, rows=256, more_rows=256)
@@ -187,7 +188,7 @@ def short():
 
 
 def test_run(short):
-    assert short.W.shape == (2, 2, 2, 5, 10) and short.fresh_loss.shape == (2, 6)
+    assert short.W.shape == (2, 2, 11, 5, 10) and short.fresh_loss.shape == (2, 6)
     assert all(values.isfinite().all() for values in short)
     assert not torch.equal(short.fresh_loss[:, :3], short.fresh_loss[:, 3:])
     other = run(FEW, seed=2, progress=False)
@@ -202,9 +203,23 @@ def test_parts_of_a_run_are_those_of_the_whole(short):
 
 def test_fresh_runs_are_trained_on_where_they_were_found_and_elsewhere():
     result = run(replace(FEW, steps=60, runs=20, more_steps=60, rounds=1, parts=1, more_rows=2**13), progress=False)
-    torch.testing.assert_close(result.own_loss[:, 0], result.loss[:, 0].diagonal())
+    torch.testing.assert_close(result.own_loss[:, 0], result.loss[:, 0, :2].diagonal())
     assert (privileged.gained(result) >= 0).all()
     assert result.W[0, 0, 0].ne(result.W[0, 0, 1]).any()
+
+
+def test_starts():
+    """At each density the best of all, then its own with neighbouring features exchanged, in W and b alike."""
+    best = ReLUHiddenModel(2, 10, 5, seed=3)
+    best.b.data = torch.arange(20.0).view(2, 10)
+    starts = privileged._starts(best)
+    W, b = starts.W.detach().unflatten(0, (2, 11)), starts.b.detach().unflatten(0, (2, 11))
+    for point in range(2):
+        assert torch.equal(W[point, :2], best.W) and torch.equal(b[point, :2], best.b)
+        for k in range(9):
+            order = [*range(k), k + 1, k, *range(k + 2, 10)]
+            assert torch.equal(W[point, 2 + k], best.W[point][:, order])
+            assert torch.equal(b[point, 2 + k], best.b[point][order])
 
 
 @pytest.mark.parametrize("densities", [(0.1, 0.2), (0.5, 0.5), (2.0, 1.0)])
