@@ -14,6 +14,7 @@ import torch
 
 from claims import Claim
 from experiments import alignment, privileged
+from geometry import neuron_pattern
 from sweeps import Experiment, section_main
 
 EXPERIMENTS = {
@@ -89,7 +90,7 @@ def claim_steps(result):
 def alike_at(result):
     """{density: whether the best known solution has the paper's pattern}, of the paper's densities that there are."""
     W, alike = privileged.best(result), {}
-    of_best = torch.stack(privileged.pattern(W), dim=1).tolist()
+    of_best = torch.stack(neuron_pattern(W), dim=1).tolist()
     for densities, *of_paper in PAPER_STEPS.values():
         for density, (monosemantic, *counts, pairs) in zip(result.density.tolist(), of_best):
             if density in densities:

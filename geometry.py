@@ -6,6 +6,7 @@ weights.
 """
 
 from numbers import Integral
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -15,6 +16,7 @@ REPRESENTED_NORM = 0.5
 SHARED_DIRECTION = 0.25  # a represented feature of this interference is in superposition: half a norm lies along it
 SAME_COSINE = 0.1  # cosines no further apart than this count as equal, and as zero for orthogonal features
 SAME_ANGLE = 0.02  # radians: directions no further apart than this, 1.1 degrees, may stand in either order
+CARRIED = 0.5  # a neuron carries a feature for which its weight is at least this share of the feature's largest
 COLLAPSED = 0.2  # a pair has collapsed where the difference of its columns is shorter than this share of their sum
 
 
@@ -116,6 +118,42 @@ def oriented(W: Float[Tensor, "instances 2 features"], first=0, second=1) -> Flo
     turned = torch.stack((torch.stack((cos, sin), 1), torch.stack((-sin, cos), 1)), dim=1) @ W
     mirror = torch.where(turned[:, 1, second] < 0, -1, 1).to(W.dtype)
     return turned * torch.stack((torch.ones_like(mirror), mirror), dim=1)[:, :, None]
+
+
+# Neurons: what they stand for is read off the positive part of W. Where one feature is active alone, a neuron with a
+# negative weight for it is silent (paper, Section 7)
+
+
+class NeuronPattern(NamedTuple):
+    """How the represented features are laid out on the neurons of each instance."""
+
+    monosemantic: Int[Tensor, " instances"]  # neurons that carry one feature
+    polysemantic: Int[Tensor, " instances"]  # neurons that carry several
+    shared: Int[Tensor, " instances"]  # features that polysemantic neurons carry
+    pairs: Int[Tensor, " instances"]  # features that exactly two neurons carry
+
+
+def carried(W: Float[Tensor, "instances neurons features"]) -> Bool[Tensor, "instances neurons features"]:
+    """Which neurons carry which features: by the positive part of W, of features that it represents."""
+    positive = check_weights(W).clamp(min=0)
+    return (positive >= CARRIED * positive.amax(dim=1, keepdim=True)) & represented(positive)[:, None]
+
+
+def neuron_pattern(W: Float[Tensor, "instances neurons features"]) -> NeuronPattern:
+    """Mono- and polysemantic neurons, and features by their neurons, counted."""
+    of = carried(W)
+    features = of.sum(dim=2)
+    polysemantic = features > 1
+    shared = (of & polysemantic[:, :, None]).any(dim=1)
+    return NeuronPattern(
+        (features == 1).sum(dim=1), polysemantic.sum(dim=1), shared.sum(dim=1), (of.sum(dim=1) == 2).sum(dim=1)
+    )
+
+
+def ordered_neurons(W: Float[Tensor, "neurons features"]) -> Float[Tensor, "neurons features"]:
+    """One instance, neurons by the number of features that they carry, then by the most important of these."""
+    of = [row.nonzero()[:, 0].tolist() for row in carried(W[None])[0]]
+    return W[sorted(range(len(W)), key=lambda neuron: (len(of[neuron]), of[neuron]))]
 
 
 def check_weights(W, axes=("instances", "hidden", "features"), name="W"):

@@ -19,6 +19,7 @@ from models import ReLUHiddenModel, ReLUOutputModel
 from training import train_best
 from visualization import DEDICATED, FAINT, INK, SHARED, WEIGHTS, WIDTH
 
+DENSITY_TICKS = (1, 0.5, 0.2, 0.1, 0.05, 0.02)
 ROTATIONS = 1000
 NAMES = {"W_hidden": "with a hidden ReLU", "W_output": "without"}  # of a Result's weights
 COLOURS = {"W_hidden": DEDICATED, "W_output": SHARED}
@@ -120,6 +121,8 @@ def _draw_spreads(result, ax):
     ax.annotate(
         "each feature on a neuron of its own", (x.min(), 1), xytext=(0, 3), textcoords="offset points", color=INK
     )
-    ax.set(xscale="log", xlabel="density $1-S$ (log scale)", ylim=(0.8, result.W_hidden.shape[1]))
+    ax.set(xscale="log", xlabel="density $1-S$ (log scale)", ylim=(0.8, result.W_hidden.shape[1] + 1))
+    ax.set_xticks(DENSITY_TICKS, labels=map(str, DENSITY_TICKS))
+    ax.set_xticks([], minor=True)
     ax.set(ylabel="hidden dimensions that\na feature is spread over")
     ax.legend(fontsize=8.5, ncols=2, loc="upper right")

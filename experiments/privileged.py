@@ -4,9 +4,6 @@ A hidden layer with a ReLU, n=10 features of importance 0.75^i in m=5 neurons: a
 of 1,000 models. So few do not always hold the optimum. Hence the best at each density are trained on at all densities,
 and with features next in importance exchanged, in rounds that start from the best so far. The runs are computed in
 parts, each of which does this for itself: how many parts agree says how sure the best is.
-
-What a neuron stands for is read off the positive part of W: where one feature is active alone, a neuron with a negative
-weight for it is silent.
 """
 
 import math
@@ -16,12 +13,12 @@ from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from matplotlib.colors import Normalize
 from torch import Tensor
 
 from features import FeatureDistribution, check_settings
-from geometry import check_weights, interference, represented
+from geometry import interference, neuron_pattern, ordered_neurons
 from models import ReLUHiddenModel
 from training import best_restart, sampled_loss, train
 from visualization import DEDICATED, FAINT, INK, SHARED, SUPERPOSITION, WEIGHTS, WIDTH, neuron_stacks
@@ -29,7 +26,7 @@ from visualization import DEDICATED, FAINT, INK, SHARED, SUPERPOSITION, WEIGHTS,
 FEATURES, NEURONS = 10, 5
 IMPORTANCE = 0.75 ** torch.arange(FEATURES, dtype=torch.float64)
 DENSITIES = (1.0, 0.75, 0.5, 0.35, 0.2, 0.15, 0.12, 0.1, 0.08, 0.06, 0.05, 0.04, 0.02)
-CARRIED = 0.5  # a neuron carries a feature for which its weight is at least this share of the feature's largest
+DENSITY_TICKS = (1, 0.5, 0.2, 0.1, 0.05, 0.02)
 REACHED = 0.01  # a run of a loss no further above the lowest, relative, has reached it
 SAME = 1e-3  # parts whose lowest losses are no further above the lowest of all agree
 
@@ -139,38 +136,6 @@ def joined(results):
     return Result(density[0], *(torch.cat(values, dim=1) for values in of_parts))
 
 
-# What neurons stand for
-
-
-class Pattern(NamedTuple):
-    """How the represented features are laid out on the neurons of each instance."""
-
-    monosemantic: Int[Tensor, " instances"]  # neurons that carry one feature
-    polysemantic: Int[Tensor, " instances"]  # neurons that carry several
-    shared: Int[Tensor, " instances"]  # features that polysemantic neurons carry
-    pairs: Int[Tensor, " instances"]  # features that exactly two neurons carry
-
-
-def carried(W: Float[Tensor, "instances neurons features"]) -> Bool[Tensor, "instances neurons features"]:
-    """Which neurons carry which features: by the positive part of W, of features that it represents."""
-    positive = check_weights(W).clamp(min=0)
-    return (positive >= CARRIED * positive.amax(dim=1, keepdim=True)) & represented(positive)[:, None]
-
-
-def pattern(W: Float[Tensor, "instances neurons features"]) -> Pattern:
-    of = carried(W)
-    features = of.sum(dim=2)
-    polysemantic = features > 1
-    shared = (of & polysemantic[:, :, None]).any(dim=1)
-    return Pattern((features == 1).sum(1), polysemantic.sum(1), shared.sum(1), (of.sum(dim=1) == 2).sum(1))
-
-
-def ordered(W: Float[Tensor, "neurons features"]) -> Float[Tensor, "neurons features"]:
-    """The neurons in the order of the number of features that they carry, then of the most important of these."""
-    of = [row.nonzero()[:, 0].tolist() for row in carried(W[None])[0]]
-    return W[sorted(range(len(W)), key=lambda neuron: (len(of[neuron]), of[neuron]))]
-
-
 # What the runs show
 
 
@@ -203,8 +168,8 @@ def changes(result):
 
     There the losses of both patterns cross, interpolated; the density is None where one is not known at both points.
     """
-    kinds = torch.stack(pattern(best(result)))[:3].T
-    every = torch.stack(pattern(result.W.flatten(0, 2)))[:3].T.unflatten(0, (len(kinds), -1))
+    kinds = torch.stack(neuron_pattern(best(result)))[:3].T
+    every = torch.stack(neuron_pattern(result.W.flatten(0, 2)))[:3].T.unflatten(0, (len(kinds), -1))
     losses, found = result.loss.flatten(1), []
     for k in (kinds[1:] != kinds[:-1]).any(dim=1).nonzero()[:, 0].tolist():
         of_both = (every[k : k + 2, None] == kinds[k : k + 2, None]).all(dim=3)  # (points, patterns, solutions)
@@ -227,7 +192,7 @@ def figure(result):
     above, below = drawing.subfigures(2, 1, height_ratios=(3.9 * rows, 0.8))
     axes = above.subplots(2 * rows, columns, squeeze=False, sharey="row").reshape(rows, 2, columns)
     heats, stacks = axes[:, 0].flatten(), axes[:, 1].flatten()
-    for heat, stack, W, density in zip(heats, stacks, map(ordered, best(result)), result.density.tolist()):
+    for heat, stack, W, density in zip(heats, stacks, map(ordered_neurons, best(result)), result.density.tolist()):
         image = heat.imshow(W.numpy(), cmap=WEIGHTS, vmin=-1.2, vmax=1.2, aspect="auto")
         heat.set(xticks=[], yticks=[], xlabel="feature")
         heat.set_title(f"density {density:g}\n{_in_words(W)}", fontsize=9)
@@ -250,19 +215,19 @@ def figure(result):
 
 def _in_words(W):
     """The pattern of one instance, as the paper says it."""
-    monosemantic, polysemantic, shared, pairs = (count.item() for count in pattern(W[None]))
+    monosemantic, polysemantic, shared, pairs = (count.item() for count in neuron_pattern(W[None]))
     if polysemantic == 0:
         return f"{monosemantic} monosemantic"
     return f"{shared} in {polysemantic}" + ", all pairs" * (pairs == FEATURES)
 
 
 def steps_figure(result, of_paper):
-    """The steps beside the paper's, and how sure the best solutions are.
+    """The steps beside the paper's, with the densities where losses cross, and how sure the best solutions are.
 
     of_paper: [density, polysemantic neurons, features that these carry]
     """
     drawing, (steps, sure) = plt.subplots(1, 2, figsize=(WIDTH, 4), layout="constrained")
-    x, of_best = result.density.numpy(), pattern(best(result))
+    x, of_best = result.density.numpy(), neuron_pattern(best(result))
     at, *counts = zip(*of_paper)
     for values, theirs, colour, label in (
         (of_best.shared, counts[1], SHARED, "features in polysemantic neurons"),
@@ -270,15 +235,17 @@ def steps_figure(result, of_paper):
     ):
         steps.plot(x, values.numpy(), "o-", color=colour, markersize=5, label=label)
         steps.plot(at, theirs, "s", color=colour, fillstyle="none", markersize=10, label="the paper's")
-    for _, density in changes(result):
-        if density is not None:
-            steps.axvline(density, color=FAINT, linewidth=0.8, zorder=0)
-    steps.set(ylabel="count, of 10 features or 5 neurons", ylim=(-0.3, FEATURES + 0.5))
+    for at in [density for _, density in changes(result) if density is not None]:
+        steps.axvline(at, color=FAINT, linewidth=0.8, zorder=0)
+        steps.annotate(f"{at:.3f}", (at, 10.2), xytext=(2, 0), textcoords="offset points", color=INK, fontsize=8)
+    steps.set(ylabel="count, of 10 features or 5 neurons", ylim=(-0.3, FEATURES + 0.8))
     sure.plot(x, reached(result).numpy(), "o-", color=DEDICATED, label=f"fresh runs within {REACHED:.0%} of the best")
-    sure.plot(x, agreeing(result).numpy(), "s-", color=SHARED, label="parts that agree, trained on from each other")
+    sure.plot(x, agreeing(result).numpy(), "s-", color=SHARED, label="parts of the runs that find the best")
     sure.plot(x, gained(result).numpy(), "^:", color=INK, label="loss of the best fresh run above the best")
     sure.set(ylabel="share, or relative loss", ylim=(-0.05, 1.05))
     for ax in (steps, sure):
         ax.set(xscale="log", xlabel="density $1-S$ (log scale)")
+        ax.set_xticks(DENSITY_TICKS, labels=map(str, DENSITY_TICKS))
+        ax.set_xticks([], minor=True)
         ax.legend(fontsize=9)
     return drawing

@@ -9,6 +9,7 @@ import torch
 from drawing import drawn
 from matplotlib import pyplot as plt
 
+import geometry
 import Section7main as section7
 from experiments import privileged
 from experiments.privileged import DENSITIES, QUICK, Result, Settings, run
@@ -83,33 +84,33 @@ def result_with(codes):
 def test_pattern(name, counts):
     order = torch.randperm(5, generator=torch.Generator().manual_seed(1))
     W = torch.stack([code(name), code(name)[order]])
-    assert [tuple(row) for row in torch.stack(privileged.pattern(W), dim=1).tolist()] == [counts] * 2
+    assert [tuple(row) for row in torch.stack(geometry.neuron_pattern(W), dim=1).tolist()] == [counts] * 2
 
 
 def test_a_neuron_carries_a_feature_from_half_of_its_largest_weight_on():
     W = torch.tensor([[[1.0, 1.0, 1.0], [0.49, 0.51, -1.0]]])
-    assert privileged.carried(W).tolist() == [[[True, True, True], [False, True, False]]]
+    assert geometry.carried(W).tolist() == [[[True, True, True], [False, True, False]]]
 
 
 def test_only_features_that_the_positive_part_represents_are_carried():
     W = torch.tensor([[[0.49, 0.51, 0.36, 0.35], [-3.0, -3.0, 0.36, 0.35]]])
-    assert privileged.carried(W).tolist() == [[[False, True, True, False], [False, False, True, False]]]
+    assert geometry.carried(W).tolist() == [[[False, True, True, False], [False, False, True, False]]]
 
 
 def test_carried_refuses_what_are_no_weights(unchecked):
     with pytest.raises(ValueError, match="W: expected a tensor"):
-        privileged.carried([[1.0]])
+        geometry.carried([[1.0]])
 
 
 @pytest.mark.parametrize("name", CODES)
 def test_ordered_puts_neurons_of_few_features_first(name):
     W = code(name)
     shuffled = W[torch.randperm(5, generator=torch.Generator().manual_seed(2))]
-    torch.testing.assert_close(privileged.ordered(shuffled), privileged.ordered(W), rtol=0, atol=0)
-    counts = privileged.carried(privileged.ordered(shuffled)[None])[0].sum(dim=1)
+    torch.testing.assert_close(geometry.ordered_neurons(shuffled), geometry.ordered_neurons(W), rtol=0, atol=0)
+    counts = geometry.carried(geometry.ordered_neurons(shuffled)[None])[0].sum(dim=1)
     assert (counts.diff() >= 0).all()
     if name == "monosemantic":
-        torch.testing.assert_close(privileged.ordered(shuffled), W)
+        torch.testing.assert_close(geometry.ordered_neurons(shuffled), W)
 
 
 def test_runs_within_one_percent_have_reached_the_best():
