@@ -72,6 +72,14 @@ def serialized(cell, result):
 
 def load(cell, path):
     """The Result in a cell's file. FileNotFoundError where there is none, ValueError where it is not what it claims."""
+    return read(cell.experiment, path, configuration(cell))[0]
+
+
+def read(experiment, path, expected=None):
+    """The Result in a file of an experiment's cell, and its configuration: any, or the expected one.
+
+    Raises the errors of `load`.
+    """
     try:
         content = path.read_bytes()  # not mapped into memory: a file that is cut off later would end the process
         tensors = safetensors.torch.load(content)
@@ -81,18 +89,18 @@ def load(cell, path):
     except (SafetensorError, OSError) as error:
         raise ValueError(f"not a whole safetensors file ({one_line(error)})") from error
     metadata = header.get("__metadata__", {})
-    if metadata.get("configuration") != configuration(cell):
+    if expected is not None and metadata.get("configuration") != expected:
         raise ValueError("the result of another configuration")
     if metadata.get("checksum") != _checksum(tensors):
         raise ValueError("its tensors do not have its checksum")
     try:
-        _check_finite(cell.experiment, tensors)
-        result = _rebuilt(cell.experiment.Result, tensors)
+        _check_finite(experiment, tensors)
+        result = _rebuilt(experiment.Result, tensors)
     except (FloatingPointError, KeyError) as error:
         raise ValueError(one_line(error)) from error
-    if len(tensors) != len(_flattened(cell.experiment.Result, result, "Result")):
+    if len(tensors) != len(_flattened(experiment.Result, result, "Result")):
         raise ValueError("it has more tensors than Result")
-    return result
+    return result, metadata.get("configuration", "")
 
 
 def _flattened(kind, result, name):

@@ -1,26 +1,31 @@
-"""Which polytope is best at which density, predicted from the exact loss with nothing trained (ours; packing.py).
+"""Which arrangement is best at which density, predicted from the exact loss with nothing trained (ours).
 
-The staircase that these predictions make is drawn over the paper's scatter of dimensionalities in uniform.py; here what
-each polytope saves, and which holds most features for each number of features per dimension.
+The source is the periodic table (periodic_table.py), which presupposes no polytope; beside it what each of the paper's
+polytopes saves (packing.py). The staircase of the prediction is drawn over the paper's scatter of dimensionalities in
+uniform.py; here the benefit, the staircase, and which polytope holds most features for each n/m.
 """
 
-from dataclasses import dataclass, replace
+from collections import Counter
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from matplotlib.colors import to_rgb
 from torch import Tensor
 
 import packing
-from packing import PolytopeOptimum, best_mixture, logarithmic
-from polytopes import PAPER_POLYTOPES, POLYTOPES, check_polytopes
+from experiments import periodic_table
+from experiments.periodic_table import MARGIN, mixtures, name, weights
+from geometry import dimensions_per_feature
+from packing import mean_field_benefit, polytope_optima
+from polytopes import PAPER_POLYTOPES, tegum_factors
 from visualization import (
     BLANK,
+    FAINT,
     INK,
-    POLYTOPE_COLOURS,
     WIDTH,
     in_palette,
     over_inverse_density,
@@ -34,114 +39,183 @@ FEATURES_PER_DIMENSION_TICKS = (1.33, 1.5, 2, 3, 5, 10)
 
 @dataclass(frozen=True)
 class Settings:
-    inverse_density: tuple[float, ...] = logarithmic(1.01, 20, 48)  # 1/(1-S)
-    polytopes: tuple[str, ...] = tuple(POLYTOPES)
+    table: str = field(default_factory=periodic_table.checksum)  # of the committed table
 
     def __post_init__(self):
-        packing.check_inverse_density(self.inverse_density)
-        check_polytopes(self.polytopes)
+        if self.table != periodic_table.checksum():
+            raise ValueError(f"table: expected the checksum of the committed one, got {self.table!r}")
 
 
-QUICK = Settings(logarithmic(1.05, 20, 12), ("dedicated dimension", *PAPER_POLYTOPES))
+QUICK = Settings()
 
 
 class Result(NamedTuple):
-    inverse_density: Float[Tensor, " densities"]
-    polytope: Int[Tensor, " polytopes"]  # which of POLYTOPES, ascending
-    benefit: Float[Tensor, "polytopes densities"]  # as a PolytopeOptimum has it, and the others
-    scale: Float[Tensor, "polytopes densities"]
-    bias: Float[Tensor, "polytopes densities"]
-    stretch: Float[Tensor, "polytopes densities"]
+    benefit: Float[Tensor, "polytopes densities"]  # of each of PAPER_POLYTOPES, at the densities of the table
+    table: periodic_table.Result
+
+
+class Window(NamedTuple):
+    """Where an arrangement is the best, in features without end."""
+
+    name: str
+    low: float  # 1/(1-S)
+    high: float
+    dimensionality: float  # dimensions per feature
 
 
 def run(settings, *, seed=0, device="cpu", progress=True):
-    """Always on the CPU and in float64, and the same whatever the seed."""
-    inverse_density = torch.tensor(settings.inverse_density, dtype=torch.float64)
-    names = [name for name in POLYTOPES if name in settings.polytopes]
-    found = packing.polytope_optima(1 / inverse_density, names, progress=progress)
-    indices = torch.tensor([list(POLYTOPES).index(name) for name in names])
-    return Result(inverse_density, indices, *(torch.stack(values) for values in zip(*found.values())))
-
-
-def shards(settings):
-    """A polytope at a time; those of many features take nearly all of the time."""
-    return [replace(settings, polytopes=(name,)) for name in POLYTOPES if name in settings.polytopes]
-
-
-def joined(results):
-    inverse_density, *of_polytopes = zip(*results)
-    return Result(inverse_density[0], *(torch.cat(values) for values in of_polytopes))
+    """Always on the CPU and in float64, and the same whatever the seed. The table is read, not computed."""
+    table = periodic_table.table()
+    optima = polytope_optima(1 / table.inverse_density, PAPER_POLYTOPES, progress=progress)
+    return Result(torch.stack([optimum.benefit for optimum in optima.values()]), table)
 
 
 # The predictions
 
 
-def optima(result) -> dict[str, PolytopeOptimum]:
-    """The optimum of each polytope, by name, over the densities."""
-    names = list(POLYTOPES)
-    return {names[k]: PolytopeOptimum(*values) for k, *values in zip(result.polytope.tolist(), *result[2:])}
+def windows(result) -> list[Window]:
+    """Where each arrangement is the best, in features without end, densest first."""
+    table = result.table
+    led = [(cell, k) for k, cell in enumerate(_leads(table))]
+    at = {name(weights(table, *place)[0]): place for place in led[::-1]}  # where each leads first
+    curves = {label: _followed(table, label, cell) for label, (cell, _) in at.items()}
+    found = packing.windows(1 / table.inverse_density, curves)
+    return [Window(*window, _dimensionality(weights(table, *at[window[0]])[0])) for window in found]
 
 
-def windows(result):
-    """Where each polytope is the best, in features without end: [(name, lowest, highest 1/(1-S))]."""
-    return packing.windows(1 / result.inverse_density, optima(result))
+def _leads(table) -> list[int]:
+    """The cell that saves most per dimension at each density, of equals the smallest."""
+    most = table.benefit.max(dim=0).values
+    return (table.benefit >= most - MARGIN).int().argmax(dim=0).tolist()
 
 
-def best_at(result, inverse_density):
-    """The polytope that is the best at one 1/(1-S); None outside of the predicted range."""
-    inside = (name for name, low, high in windows(result) if low <= inverse_density <= high)
-    return next(inside, None)
+def _dimensionality(W):
+    """Dimensions per represented feature."""
+    factors = tegum_factors(W)
+    return sum(factor.rank for factor in factors) / sum(len(factor.features) for factor in factors)
+
+
+def _followed(table, label, cell):
+    """The benefit of an arrangement where its cell has it, and at the next densities as it goes on; elsewhere none."""
+    x, of_cell = table.inverse_density.log(), table.benefit[cell]
+    there = [k for k in range(len(x)) if name(weights(table, cell, k)[0]) == label]
+    benefit = torch.zeros_like(of_cell)
+    benefit[there] = of_cell[there]
+    for end, step in ((k, step) for k in there for step in (-1, 1) if 0 <= k + step < len(x) and k + step not in there):
+        before = end - step if end - step in there else end
+        slope = 0 if before == end else (of_cell[end] - of_cell[before]) / (x[end] - x[before])
+        gone_on = of_cell[end] + slope * (x[end + step] - x[end])
+        benefit[end + step] = torch.minimum(gone_on, of_cell[end + step]) - MARGIN  # the cell has a better one there
+    return benefit
+
+
+def best_at(windows, inverse_density):
+    """The name of the arrangement that is the best at one 1/(1-S); None outside of the predicted range."""
+    return next((window.name for window in windows if window.low <= inverse_density <= window.high), None)
 
 
 def shortfall(result, polytope, inverse_density):
     """By what share a polytope saves less than the best at one 1/(1-S), interpolated between densities."""
-    x, at = result.inverse_density.log().numpy(), np.log(inverse_density)
-    saved = {name: np.interp(at, x, optimum.benefit.numpy()).item() for name, optimum in optima(result).items()}
-    return 1 - saved[polytope] / max(saved.values())
+    x, best = result.table.inverse_density.log().numpy(), result.table.benefit.max(dim=0).values
+    share = 1 - result.benefit[PAPER_POLYTOPES.index(polytope)] / best
+    return np.interp(np.log(inverse_density), x, share.numpy()).item()
 
 
-def dimensions_per_feature(result) -> tuple[Float[Tensor, " densities"], Float[Tensor, " densities"]]:
-    """1/(1-S) and the predicted D* = m / ||W||_F^2 with features without end."""
-    of_polytopes = optima(result)
-    mixture = best_mixture(of_polytopes)
-    return result.inverse_density, packing.predicted_dimensions_per_feature(mixture, of_polytopes)
+def staircase(result) -> tuple[Float[Tensor, " densities"], Float[Tensor, " densities"]]:
+    """1/(1-S) and the predicted D* = m / ||W||_F^2 of the best arrangement, with features without end."""
+    table, best = result.table, _leads(result.table)
+    squared = torch.stack([table.W[cell, k].square().sum() for k, cell in enumerate(best)])
+    return table.inverse_density, table.size[best, 1] / squared
 
 
 def shares(result, features_per_dimension) -> list[dict[str, Float[Tensor, " densities"]]]:
-    """For each n/m the predicted share of the features in each polytope."""
-    of_polytopes = optima(result)
-    return [best_mixture(of_polytopes, ratio).of_features() for ratio in features_per_dimension]
+    """For each n/m the predicted share of the features in each polytope, in the best mixture."""
+    return [_shares(result.table, ratio) for ratio in features_per_dimension]
+
+
+def _shares(table, features_per_dimension):
+    shares, of_features = mixtures(table, features_per_dimension).shares, {}
+    for k in range(len(table.inverse_density)):
+        here = Counter({"dedicated dimension": shares[0, k].item()})
+        for cell in (shares[1:, k] > MARGIN).nonzero()[:, 0].tolist():
+            copies = (shares[1 + cell, k] / table.size[cell, 1]).item()
+            for factor in tegum_factors(weights(table, cell, k)[0]):
+                here[factor.polytope] += copies * len(factor.features)
+        for polytope, count in here.items():
+            share = of_features.setdefault(polytope, torch.zeros_like(table.inverse_density))
+            share[k] = count / here.total()
+    return of_features
 
 
 # Figures
 
 
-def figure(result, trained, started):
-    """What each polytope saves per hidden dimension over 1/(1-S), dense features apart, and what models reach.
+def figure(result, sweeps, started):
+    """Benefit and D* over 1/(1-S), dense features apart: predicted, the mean field, and what models reach.
 
-    trained: the uniform.Result of a sweep; started: the started.Result. Lines and dots have the colours of polytopes
+    sweeps: uniform.Results; started: the started.Result. Lines and dots have the colours of polytopes
     """
-    drawing, axes = plt.subplots(1, 2, figsize=(WIDTH, 5.6), layout="constrained")
-    x = result.inverse_density
-    for ax, low, high in zip(axes, (1.0, 1.6), (1.6, x.max().item())):
-        shown = (x >= low / 1.05) & (x <= high * 1.05)
-        for name, optimum in optima(result).items():
-            style = {"linewidth": 2} if name in POLYTOPE_COLOURS else {"linewidth": 0.8, "linestyle": ":"}
-            colour = polytope_colour(name)
-            ax.plot(x[shown].numpy(), optimum.benefit[shown].numpy(), color=colour, label=name, **style)
-        _dots(ax, trained.inverse_density, trained.benefit[:, 0], INK, "trained from random weights", low, high)
-        for name, benefit in zip(PAPER_POLYTOPES, started.benefit.T):
-            _dots(ax, started.inverse_density, benefit, polytope_colour(name), f"trained from: {name}", low, high)
-        over_inverse_density(ax)
-        ax.set(xlabel="$1/(1-S)$ (log scale)", xlim=(low, high), ylabel="benefit per dimension (a dedicated one: 1)")
-    drawing.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=8.5)
+    drawing, axes = plt.subplots(2, 2, figsize=(WIDTH, 8.6), layout="constrained", height_ratios=(3, 2), sharex="col")
+    highest = result.table.inverse_density.max().item()
+    for column, low, high in zip(axes.T, (1.04, 1.6), (1.65, highest)):
+        _benefits(result, sweeps, started, column[0], low, high)
+        _staircases(result, sweeps, column[1], low, high)
+        for ax in column:
+            over_inverse_density(ax)
+            ax.set(xlim=(low, high))
+        column[0].set_ylabel("benefit per dimension (a dedicated one: 1)")
+        column[1].set_ylabel(r"dimensions per feature $D^*=m/\|W\|_F^2$")
+    handles = {label: line for ax in axes[0] for line, label in zip(*ax.get_legend_handles_labels())}
+    drawing.legend(handles.values(), handles, loc="outside lower center", ncols=4, fontsize=9)
     return drawing
 
 
-def _dots(ax, inverse_density, benefit, colour, label, low, high):
+def _benefits(result, sweeps, started, ax, low, high):
+    """What is saved by prediction, with the names of what leads, and by models."""
+    x, best = result.table.inverse_density, result.table.benefit.max(dim=0).values
+    shown = (x >= low / 1.05) & (x <= high * 1.05)
+    for polytope, benefit in zip(PAPER_POLYTOPES, result.benefit):
+        style = {"color": polytope_colour(polytope), "linewidth": 1.5, "label": polytope}
+        ax.plot(x[shown].numpy(), benefit[shown].numpy(), **style)
+    thick = {"color": INK, "linewidth": 5, "alpha": 0.3, "zorder": 0, "label": "periodic table: the best"}
+    ax.plot(x[shown].numpy(), best[shown].numpy(), **thick)
+    for window in windows(result):
+        ends = max(window.low, low), min(window.high, high)
+        if ends[0] < ends[1]:
+            middle = (ends[0] * ends[1]) ** 0.5
+            y = np.interp(np.log(middle), x.log().numpy(), best.numpy())
+            outermost = window.low <= x.min() or window.high >= x.max()  # no room beside it, or models above it
+            at, side = ((4, -14), "left") if outermost else ((-4, 6), "right")
+            ax.annotate(window.name, (middle, y), at, textcoords="offset points", ha=side, fontsize=8.5)
+    if high > 2:
+        ax.plot(x[shown].numpy(), mean_field_benefit(1 / x[shown]).numpy(), "--", color=INK, label="mean field")
+    for trained, marker in zip(sweeps, "oD"):
+        n, m = trained.W.shape[3], trained.W.shape[2]
+        label = f"trained, $n={n}$, $m={m}$"
+        _dots(ax, trained.inverse_density, trained.benefit[:, 0], INK, label, low, high, marker)
+    for polytope, benefit in zip(PAPER_POLYTOPES, started.benefit.T):
+        label = "started as polytopes of that colour" if polytope == "digon" else None
+        _dots(ax, started.inverse_density, benefit, polytope_colour(polytope), label, low, high)
+    of_models = torch.cat([trained.benefit[:, 0][trained.inverse_density <= high] for trained in sweeps])
+    highest = max(best[shown].max().item(), of_models.max().item())
+    ax.set_ylim(1 - 0.15 * (highest - 1), 1 + 1.1 * (highest - 1))  # dense models that have not settled are below
+
+
+def _staircases(result, sweeps, ax, low, high):
+    """D* by prediction and of models."""
+    x, per_feature = staircase(result)
+    ax.plot(x.numpy(), per_feature.numpy(), color=INK, linewidth=5, alpha=0.3, zorder=0)
+    for trained, marker in zip(sweeps, "oD"):
+        _dots(ax, trained.inverse_density, dimensions_per_feature(trained.W[:, 0]), INK, None, low, high, marker)
+    for level in (2 / 3, 1 / 2, 2 / 5, 3 / 8):
+        ax.axhline(level, color=FAINT, linewidth=0.8, zorder=0)
+    ax.set(xlabel="$1/(1-S)$ (log scale)", ylim=(0.15, 1.1))
+
+
+def _dots(ax, inverse_density, values, colour, label, low, high, marker="o"):
     near = (inverse_density >= low) & (inverse_density <= high)
-    x, y = inverse_density[near].numpy(), benefit[near].numpy()
-    ax.plot(x, y, "o", color=colour, markersize=5, mec=INK, label=label)
+    x, y = inverse_density[near].numpy(), values[near].numpy()
+    ax.plot(x, y, marker, color=colour, markersize=4.5, mec=INK, mew=0.6, linestyle="none", label=label)
 
 
 def map_figure(result, results, shares_of_results):
@@ -155,7 +229,7 @@ def map_figure(result, results, shares_of_results):
     ratio = torch.tensor([of_ratio.W.shape[3] / hidden for of_ratio in results], dtype=torch.float64)
     predicted = shares(result, fine.tolist())
     edges = [
-        _polytope_map(axes[0], result.inverse_density, fine, predicted, "predicted"),
+        _polytope_map(axes[0], result.table.inverse_density, fine, predicted, "predicted"),
         _polytope_map(axes[1], results[0].inverse_density, ratio, shares_of_results, f"trained, $m={hidden}$"),
     ]
     across, up = zip(*edges)

@@ -64,12 +64,8 @@ def run(settings, *, seed=0, device="cpu", progress=True):
 
 def kept(result) -> Bool[Tensor, "points polytopes"]:
     """Which models have more than KEPT of their represented features in the polytope that they started as."""
-    return torch.tensor(
-        [
-            [polytope_shares(tegum_factors(W)).get(name, 0) > KEPT for W, name in zip(row, PAPER_POLYTOPES)]
-            for row in result.W
-        ]
-    )
+    shares = [[polytope_shares(tegum_factors(W)) for W in of_point] for of_point in result.W]
+    return torch.tensor([[of.get(name, 0) > KEPT for of, name in zip(row, PAPER_POLYTOPES)] for row in shares])
 
 
 def best(result):

@@ -213,7 +213,7 @@ def longest_range(inverse_density: Float[Tensor, " points"], chosen: Bool[Tensor
 def figure(result, windows, predicted):
     """The paper's two figures, with graphs and names of its polytopes.
 
-    windows: (polytope, lowest, highest 1/(1-S)) where it is predicted; predicted: 1/(1-S) and D*
+    windows: (name, lowest, highest 1/(1-S), dimensionality) where it is predicted; predicted: 1/(1-S) and D*
     """
     inverse_density, W = result.inverse_density, result.W[:, 0]
     drawing = plt.figure(figsize=(WIDTH, 13), layout="constrained")
@@ -242,10 +242,9 @@ def figure(result, windows, predicted):
 
 
 def _staircase(windows, inverse_density, ax):
-    """Where each polytope is predicted, as a thick line at its dimensionality."""
+    """Where each arrangement is predicted, as a thick line at its dimensionality."""
     first, last = inverse_density.min().item(), inverse_density.max().item()
-    for k, (name, low, high) in enumerate(windows):
-        value = POLYTOPES[name].dimensionality
+    for k, (name, low, high, value) in enumerate(windows):
         label = "predicted" if k == 0 else None
         ax.plot((low, high), (value, value), color=SHARED, linewidth=7, alpha=0.5, solid_capstyle="butt", label=label)
         if name not in PAPER_POLYTOPES and low < last and high > first:  # the others have their line

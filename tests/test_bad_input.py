@@ -342,9 +342,9 @@ def test_packing_and_grids(polytope, density, points, resolution):
 
 @pytest.mark.parametrize("ratio", [0.5, NAN, -INF, "a", None])
 def test_mixtures_refuse(ratio):
-    optima = {"digon": packing.polytope_optimum("digon", [0.1])}
-    assert outcome(lambda: packing.best_mixture(optima, ratio), "features_per_dimension") is None
-    assert outcome(lambda: packing.best_mixture({}), "polytopes") is None
+    needed, benefit = torch.ones(1, dtype=torch.float64), torch.ones(1, 1, dtype=torch.float64)
+    assert outcome(lambda: packing.best_mixture(needed, benefit, ratio), "features_per_dimension") is None
+    assert outcome(lambda: packing.best_mixture(2 * needed, benefit), "needed") is None
 
 
 # Descents

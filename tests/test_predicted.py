@@ -6,15 +6,18 @@ import torch
 from drawing import drawn
 from matplotlib import pyplot as plt
 from matplotlib.colors import to_rgb
+from test_periodic_table import made_up as table_of
+from test_periodic_table import numbers
+from test_periodic_table import polytopes as table_of_polytopes
 from test_started import ideal as ideal_starts
 from test_uniform import SWEEP, product, sweep
 
-from experiments import predicted
+from experiments import periodic_table, predicted
 from experiments.predicted import Result, Settings, run
 from experiments.uniform import shares
 from packing import polytope_optimum
 from polytopes import PAPER_POLYTOPES, POLYTOPES
-from visualization import INK, POLYTOPE_COLOURS
+from visualization import POLYTOPE_COLOURS
 
 matplotlib.use("Agg")
 
@@ -26,19 +29,24 @@ def close_figures():
 
 
 def made_up(inverse_density, benefits):
-    """Benefits (densities,) by polytope, in the order of POLYTOPES, at scale 1."""
-    indices = torch.tensor([list(POLYTOPES).index(name) for name in benefits])
-    benefit = torch.stack([torch.as_tensor(values, dtype=torch.float64) for values in benefits.values()])
-    return Result(inverse_density, indices, benefit, *[torch.ones_like(benefit)] * 3)
+    """Benefits (densities,) by polytope, of a table and of the paper's polytopes: 0 where they are not given."""
+    none = torch.zeros_like(inverse_density)
+    of_paper = [torch.as_tensor(benefits.get(name, none), dtype=torch.float64) for name in PAPER_POLYTOPES]
+    in_order = sorted(benefits, key=lambda name: POLYTOPES[name].vertices.shape)
+    table = table_of_polytopes(inverse_density, {name: benefits[name] for name in in_order})
+    return Result(torch.stack(of_paper), table)
 
 
-def ideal():
-    """Each of the paper's polytopes is best where the ideal sweep has it, and hardly worse elsewhere."""
-    best = {"dedicated dimension": 1, **dict(zip(PAPER_POLYTOPES, (3, 4, 6.5, 9.5, 11)))}
+def ideal(tetrahedra=0.0):
+    """Each of the paper's polytopes is best where the ideal sweep has it, and hardly worse elsewhere.
+
+    tetrahedra: what is added to their benefit
+    """
     points = len(SWEEP)
     inverse_density = torch.logspace(0, 1.3, points, dtype=torch.float64)
-    away = {name: (torch.arange(points) - best[name]).abs() for name in POLYTOPES if name in best}
-    return made_up(inverse_density, {name: 1.5 - 0.0005 * distance for name, distance in away.items()})
+    away = {name: (torch.arange(points) - best).abs() for name, best in zip(PAPER_POLYTOPES, (3, 4, 6.5, 9.5, 11))}
+    benefits = {name: 1.5 - 0.0005 * distance for name, distance in away.items()}
+    return made_up(inverse_density, benefits | {"tetrahedron": benefits["tetrahedron"] + tetrahedra})
 
 
 @pytest.fixture(scope="module")
@@ -47,70 +55,83 @@ def quick():
 
 
 def test_run(quick):
-    assert quick.inverse_density.tolist() == list(predicted.QUICK.inverse_density)
-    assert quick.polytope.tolist() == sorted(quick.polytope.tolist())
-    for values in quick[2:]:
-        assert values.shape == (6, 12) and values.isfinite().all()
-    optima = predicted.optima(quick)
-    assert sorted(optima) == sorted(predicted.QUICK.polytopes)
-    for expected, values in zip(polytope_optimum("pentagon", 1 / quick.inverse_density), optima["pentagon"]):
-        assert torch.equal(values, expected)
+    for name, values in zip(PAPER_POLYTOPES, quick.benefit):
+        assert torch.equal(polytope_optimum(name, 1 / quick.table.inverse_density).benefit, values)
+    for one, other in zip(quick.table, periodic_table.table()):
+        assert torch.equal(one, other)
 
 
-def test_nothing_is_by_chance(quick):
+def test_nothing_is_by_chance_and_all_follows_from_the_committed_table(quick):
     assert predicted.SEEDED is False
-    for one, other in zip(quick, run(predicted.QUICK, seed=7, progress=False)):
-        assert torch.equal(one, other)
-
-
-def test_polytopes_one_at_a_time_are_all_polytopes(quick):
-    parts = predicted.shards(predicted.QUICK)
-    assert [len(part.polytopes) for part in parts] == [1] * 6
-    for one, other in zip(quick, predicted.joined([run(part, progress=False) for part in parts])):
-        assert torch.equal(one, other)
+    assert torch.equal(quick.benefit, run(predicted.QUICK, seed=7, progress=False).benefit)
+    assert predicted.Settings().table == periodic_table.checksum()
 
 
 @pytest.mark.usefixtures("unchecked")
-@pytest.mark.parametrize("polytopes", [("digon", "dodecahedron"), (), ("square",)])
-def test_unknown_polytopes_are_refused(polytopes):
-    with pytest.raises(ValueError, match="polytopes: expected names of dedicated dimension, digon, "):
-        Settings(polytopes=polytopes)
+def test_another_table_is_refused():
+    with pytest.raises(ValueError, match="table: expected the checksum of the committed one, got 'abc'"):
+        Settings(table="abc")
 
 
 def test_what_is_best_where():
     """Triangles give way to digons where their benefits cross, a third of the way from 2 to 4 in the logarithm."""
-    result = made_up(torch.tensor([1.0, 2, 4]), {
-        "dedicated dimension": [1.0, 1, 1], "digon": [1.0, 1.1, 1.5], "triangle": [1.1, 1.2, 1.3]
-    })  # fmt: skip
-    assert [name for name, _, _ in predicted.windows(result)] == ["triangle", "digon"]
-    assert [predicted.best_at(result, at) for at in (0.9, 1, 2.5, 2.6, 4, 4.1)] == [
+    result = made_up(numbers(1, 2, 4), {"digon": [1.0, 1.1, 1.5], "triangle": [1.1, 1.2, 1.3]})
+    windows = predicted.windows(result)
+    assert [window.name for window in windows] == ["triangle", "digon"]
+    assert [window.dimensionality for window in windows] == pytest.approx([2 / 3, 1 / 2])
+    assert windows[0].low == 1 and windows[1].high == 4
+    assert windows[0].high == windows[1].low == pytest.approx(2 * 2 ** (1 / 3))
+    assert [predicted.best_at(windows, at) for at in (0.9, 1, 2.5, 2.6, 4, 4.1)] == [
         None, "triangle", "triangle", "digon", "digon", None
     ]  # fmt: skip
-    assert predicted.shortfall(result, "triangle", 8**0.5) == pytest.approx(1 - 1.25 / 1.3)
-    assert predicted.shortfall(result, "digon", 8**0.5) == 0
-    inverse_density, per_feature = predicted.dimensions_per_feature(result)
-    assert torch.equal(inverse_density, result.inverse_density)
+    assert predicted.shortfall(result, "triangle", 8**0.5) == pytest.approx((1 - 1.3 / 1.5) / 2)  # half-way to 4
+    assert predicted.shortfall(result, "digon", 4) == 0
+    result.table.benefit[:] *= 2  # the table knows something better than any polytope
+    assert predicted.shortfall(result, "digon", 4) == pytest.approx(1 / 2)
+    inverse_density, per_feature = predicted.staircase(result)
+    assert torch.equal(inverse_density, result.table.inverse_density)
     assert per_feature.tolist() == pytest.approx([2 / 3, 2 / 3, 1 / 2])
-    few, enough = predicted.shares(result, [4 / 3, 2.0])
+    few, enough = predicted.shares(
+        made_up(numbers(1, 2, 4), {"digon": [1.0, 1.1, 1.5], "triangle": [1.1, 1.2, 1.3]}), [4 / 3, 2.0]
+    )
     assert enough["digon"].tolist() == [0, 0, 1] and enough["triangle"].tolist() == [1, 1, 0]
-    assert few["dedicated dimension"].tolist() == pytest.approx([1 / 4] * 3)  # beside a triangle
+    assert few["dedicated dimension"][:2].tolist() == pytest.approx([1 / 4] * 2)  # beside a triangle
 
 
-def test_figure_shows_polytopes_and_trained_models(quick):
+def test_a_window_begins_where_an_arrangement_goes_on_to():
+    """Two digons as long as they are the best of four in two, then squares: their line goes on to where they begin."""
+    digon, square = numbers(1, -1)[None], numbers(1, 0.7, -1, -0.7, 0, 0.7, 0, -0.7).view(2, 4)
+    x = numbers(1, 2, 4, 8, 16)
+    table = table_of(x, {"digon": (digon, (1.5, 1.6, 1.7, 1.8, 1.9)), "own": (square, (1.0, 1.0, 1.75, 1.95, 2.15))})
+    first, second = predicted.windows(Result(torch.zeros(5, 5), table))
+    assert (first.name, second.name) == ("digon", "4 in 2")
+    assert first.high == pytest.approx(4 * 2 ** (-0.5), rel=1e-4)  # 1.55 against 1.6 at 2, 1.75 against 1.7 at 4
+
+
+def test_the_dimensionality_is_that_of_represented_features():
+    """A pentagon and a feature with hardly any weights."""
+    W = torch.cat((POLYTOPES["pentagon"].vertices, torch.full((2, 1), 0.1)), dim=1)
+    (window,) = predicted.windows(Result(torch.zeros(5, 2), table_of(numbers(4, 8), {"own": (W, (1.5, 1.6))})))
+    assert window == ("pentagon", 4, 8, 2 / 5)
+
+
+def test_figure_shows_the_prediction_and_trained_models(quick):
     trained, started = sweep(SWEEP), ideal_starts()
-    figure = drawn(predicted.figure, quick, trained, started)
-    dense, sparse = figure.axes
-    for ax, low, high in ((dense, 1, 1.6), (sparse, 1.6, 20)):
+    figure = drawn(predicted.figure, quick, [trained, trained], started)
+    benefits, staircases = figure.axes[:2], figure.axes[2:]
+    for ax, low, high in zip(benefits, (1.04, 1.6), (1.65, 20)):
         lines = {line.get_label(): line for line in ax.lines}
-        assert len(lines) == 6 + 1 + 5
-        near = (quick.inverse_density >= low / 1.05) & (quick.inverse_density <= high * 1.05)
-        digons = predicted.optima(quick)["digon"].benefit[near]
-        assert lines["digon"].get_ydata().tolist() == digons.tolist()
-        for label, result in (("trained from random weights", trained), ("trained from: digon", started)):
-            near = (result.inverse_density >= low) & (result.inverse_density <= high)
-            assert len(lines[label].get_xdata()) == near.sum()
-        assert lines["trained from: digon"].get_color() == POLYTOPE_COLOURS["digon"]
-        assert lines["trained from random weights"].get_color() == INK
+        x = quick.table.inverse_density
+        near = (x >= low / 1.05) & (x <= high * 1.05)
+        assert lines["digon"].get_ydata().tolist() == quick.benefit[2][near].tolist()
+        at = trained.inverse_density
+        label = "trained, $n=18$, $m=6$"
+        assert len(lines[label].get_xdata()) == ((at >= low) & (at <= high)).sum()
+        assert lines["started as polytopes of that colour"].get_color() == POLYTOPE_COLOURS["digon"]
+    assert "mean field" in {line.get_label() for line in benefits[1].lines}
+    assert {text.get_text() for ax in benefits for text in ax.texts} == {w.name for w in predicted.windows(quick)}
+    best = staircases[1].lines[0]
+    assert best.get_ydata().tolist() == predicted.staircase(quick)[1].tolist()
 
 
 def test_map_shows_the_polytope_of_most_features():
@@ -122,7 +143,8 @@ def test_map_shows_the_polytope_of_most_features():
     expected = [[to_rgb(POLYTOPE_COLOURS.get(name, "#f3f1ec")) for name in row] for row in expected]
     torch.testing.assert_close(torch.tensor(trained.tolist()), torch.tensor(expected))
     # with many features per dimension whatever saves most by prediction
-    most = [POLYTOPE_COLOURS[predicted.best_at(ideal(), at)] for at in ideal().inverse_density[[0, 3, 6, 11]].tolist()]
+    windows, at = predicted.windows(ideal()), ideal().table.inverse_density[[0, 3, 6, 11]].tolist()
+    most = [POLYTOPE_COLOURS[predicted.best_at(windows, x)] for x in at]
     torch.testing.assert_close(
         torch.tensor(of_prediction[-1].tolist())[[0, 3, 6, 11]], torch.tensor([to_rgb(colour) for colour in most])
     )

@@ -246,7 +246,7 @@ def test_settings_of_the_section():
 
 # The figures
 
-WINDOWS = [("tetrahedron", 1.0, 1.5), ("4-simplex", 1.5, 3.0), ("digon", 3.0, 30.0)]
+WINDOWS = [("tetrahedron", 1.0, 1.5, 3 / 4), ("4-simplex", 1.5, 3.0, 4 / 5), ("digon", 3.0, 30.0, 1 / 2)]
 
 
 def test_figure_shows_dimensions_per_feature_and_names_factors():
