@@ -179,13 +179,14 @@ def _benefits(result, sweeps, started, ax, low, high):
         ax.plot(x[shown].numpy(), benefit[shown].numpy(), **style)
     thick = {"color": INK, "linewidth": 5, "alpha": 0.3, "zorder": 0, "label": "periodic table: the best"}
     ax.plot(x[shown].numpy(), best[shown].numpy(), **thick)
-    for window in windows(result):
+    for k, window in enumerate(windows(result)):
         ends = max(window.low, low), min(window.high, high)
         if ends[0] < ends[1]:
             middle = (ends[0] * ends[1]) ** 0.5
             y = np.interp(np.log(middle), x.log().numpy(), best.numpy())
-            outermost = window.low <= x.min() or window.high >= x.max()  # no room beside it, or models above it
-            at, side = ((4, -14), "left") if outermost else ((-4, 6), "right")
+            last = window.high >= x.max()  # models are above it
+            at = (8, -16) if last else (-4, 5 + 9 * (k % 2))
+            side = "left" if window.low <= x.min() else "right"
             ax.annotate(window.name, (middle, y), at, textcoords="offset points", ha=side, fontsize=8.5)
     if high > 2:
         ax.plot(x[shown].numpy(), mean_field_benefit(1 / x[shown]).numpy(), "--", color=INK, label="mean field")
