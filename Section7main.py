@@ -34,12 +34,16 @@ PAPER_STEPS = {  # of the paper: densities; polysemantic neurons, features in th
 
 def figures(results):
     """All figures of the section by name."""
-    of_paper = [(density, *counts) for densities, *counts in PAPER_STEPS.values() for density in densities]
     return {
         "section7-alignment": alignment.figure(results.alignment),
         "section7-neurons": privileged.figure(results.privileged),
-        "section7-steps": privileged.steps_figure(results.privileged, of_paper),
+        "section7-steps": privileged.steps_figure(results.privileged, of_paper()),
     }
+
+
+def of_paper():
+    """The paper's steps as points: [density, polysemantic neurons, features in them]."""
+    return [(density, *counts) for densities, *counts in PAPER_STEPS.values() for density in densities]
 
 
 def claims(results):
@@ -89,14 +93,13 @@ def claim_steps(result):
 
 def alike_at(result):
     """{density: whether the best known solution has the paper's pattern}, of the paper's densities that there are."""
-    W, alike = privileged.best(result), {}
-    of_best = torch.stack(neuron_pattern(W), dim=1).tolist()
-    for densities, *of_paper in PAPER_STEPS.values():
-        for density, (monosemantic, *counts, pairs) in zip(result.density.tolist(), of_best):
-            if density in densities:
-                rest = privileged.NEURONS - of_paper[0]
-                every_pair = of_paper[1] < privileged.FEATURES or pairs == privileged.FEATURES
-                alike[density] = monosemantic == rest and counts == of_paper and every_pair
+    of_best = dict(zip(result.density.tolist(), torch.stack(neuron_pattern(privileged.best(result)), dim=1).tolist()))
+    alike = {}
+    for density, neurons, features in of_paper():
+        if density in of_best:
+            *counts, pairs = of_best[density]
+            every_pair = features < privileged.FEATURES or pairs == privileged.FEATURES
+            alike[density] = counts == [privileged.NEURONS - neurons, neurons, features] and every_pair
     return alike
 
 
