@@ -1,6 +1,6 @@
 """Section 7, superposition in a privileged basis: a hidden ReLU makes neurons of the hidden dimensions.
 
-    python Section7main.py              # the paper's settings, about two and a half minutes on one core
+    python Section7main.py              # the paper's settings, under two minutes on one core
     python Section7main.py --quick      # the same path, small, in seconds
     python Section7main.py --seed 3 --out /tmp/section7
 
