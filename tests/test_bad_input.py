@@ -17,16 +17,25 @@ import phases
 from descents import Sampling
 from expected_loss import expected_loss
 from experiments import (
+    absolute_value,
+    adversarial,
+    adversarial_training,
+    alignment,
     boundary,
     collapse,
     demonstration,
+    dynamics,
     exact_optimum,
     introduction,
+    motif,
     pairs,
+    periodic_table,
     perturbed,
     phase_diagram,
     predicted,
+    privileged,
     sets,
+    stages,
     started,
     uniform,
 )
@@ -372,9 +381,11 @@ def test_descents(W, b, lines, kinds, steps, lr, hidden, runs):
 # Settings
 
 SETTINGS = [
-    boundary.Settings(), collapse.Settings(), demonstration.Settings(), demonstration.Settings().relu,
-    exact_optimum.Settings(), introduction.Settings(), pairs.Settings(), perturbed.Settings(),
-    phase_diagram.Settings(), predicted.Settings(), sets.Settings(), started.Settings(), uniform.Settings(), Sampling(),
+    absolute_value.Settings(), adversarial.Settings(), adversarial_training.Settings(), alignment.Settings(),
+    boundary.Settings(), collapse.Settings(), demonstration.Settings(), dynamics.Settings(), exact_optimum.Settings(),
+    introduction.Settings(), motif.Settings(), pairs.Settings(), periodic_table.Settings(), perturbed.Settings(),
+    phase_diagram.Settings(), predicted.Settings(), privileged.Settings(), sets.Settings(), stages.Settings(),
+    started.Settings(), uniform.Settings(), demonstration.Settings().relu, Sampling(),
 ]  # fmt: skip
 WRONG = {
     int: (-1, 1.5, NAN, "a", None, True, 10**30, [1]),
