@@ -3,6 +3,7 @@
     python scorecard.py                 # all sections, cached results where there are any
     python scorecard.py --quick         # from small settings: says that all runs, not that claims hold
     python scorecard.py --seeds 10      # each number as median [lowest, highest] over ten seeds
+    python scorecard.py --seeds 10 --markdown SCORECARD.md --json scorecard.json
 
 Takes the options of the sections; computes what is not finished.
 """
@@ -23,23 +24,21 @@ def sections():
 
 def main(argv=None):
     parser = sweeps.argument_parser(__file__, __doc__)
-    parser.add_argument(
-        "--json",
-        metavar="FILE",
-        type=sweeps.path,
-        help="write every claim with its numbers of each seed to a file, too",
-    )
+    for option, what in (("--json", "every claim with its numbers of each seed"), ("--markdown", "the table")):
+        parser.add_argument(option, metavar="FILE", type=sweeps.path, help=f"write {what} to a file, too")
     arguments = sweeps.parse_arguments(parser, argv)
-    if arguments.json is not None:
-        check_file(parser, arguments.json)
+    files = {"--json": (arguments.json, as_json), "--markdown": (arguments.markdown, as_markdown)}
+    files = {option: (file, written) for option, (file, written) in files.items() if file is not None}
+    for option, (file, _) in files.items():
+        check_file(parser, option, file)
     every_section = sections()
 
     def report():
         by_seed = sweeps.claims_by_seed(every_section, arguments)
         print(claims.table_of(by_seed))
-        if arguments.json is not None:
-            with claimed(arguments.json):
-                write(arguments.json, as_json(by_seed).encode())
+        for file, written in files.values():
+            with claimed(file):
+                write(file, written(by_seed).encode())
 
     return sweeps.run_and_report(every_section, arguments, report)
 
@@ -59,14 +58,26 @@ def as_json(by_seed):
     return json.dumps(entries, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def check_file(parser, file):
+def as_markdown(by_seed):
+    """The table of the claims under a heading that says what its columns are."""
+    return f"""# Scorecard
+
+Every claim of the paper, and those of our own, beside what we measured at full settings with {len(by_seed)} seeds.
+Numbers are medians [lowest, highest] over the seeds where there are several. *Holds* counts the seeds by the criterion
+that stands in the section's script, with what would refute it.
+
+{claims.table_of(by_seed, "github")}
+"""
+
+
+def check_file(parser, option, file):
     """Leave with status 2 where a file cannot be written."""
     try:
         with claimed(file):
             if file.is_dir():
                 raise IsADirectoryError("it is a folder")
     except OSError as error:
-        parser.error(f"argument --json: expected a file that can be written, got {str(file)!r} ({error})")
+        parser.error(f"argument {option}: expected a file that can be written, got {str(file)!r} ({error})")
 
 
 if __name__ == "__main__":

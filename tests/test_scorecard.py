@@ -31,7 +31,7 @@ def claims(results):
 @pytest.fixture
 def home(tmp_path, monkeypatch):
     """A repository of two sections."""
-    for number in (9, 8):
+    for number in (9, 1):
         (tmp_path / f"Section{number}main.py").write_text(SECTION.format(number=number))
         monkeypatch.delitem(sys.modules, f"Section{number}main", raising=False)
     monkeypatch.syspath_prepend(tmp_path)
@@ -46,19 +46,19 @@ def values(number, seed):
 def test_every_claim_of_every_section(home, capsys):
     assert scorecard.main(["--jobs", "1"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines if ".1 " in line] == ["8.1", "9.1"]
-    assert f"first: {values(8, 0)[0, 0].item():.4g}" in " ".join(lines)
+    assert [line.split()[0] for line in lines if ".1 " in line] == ["1.1", "9.1"]
+    assert f"first: {values(1, 0)[0, 0].item():.4g}" in " ".join(lines)
     assert lines[-1] == "2 of 2 claims hold"
     assert len(list((home / "results").iterdir())) == 2
 
 
 def test_cells_of_sections_and_scorecard_are_the_same(home, capsys):
-    import Section8main
+    import Section1main
 
     assert scorecard.main(["--jobs", "1"]) == 0
     before = {path: path.stat().st_mtime_ns for path in (home / "results").iterdir()}
-    Section8main.figures = lambda results: {}
-    assert sweeps.section_main(Section8main, ["--jobs", "1"]) == 0
+    Section1main.figures = lambda results: {}
+    assert sweeps.section_main(Section1main, ["--jobs", "1"]) == 0
     assert {path: path.stat().st_mtime_ns for path in (home / "results").iterdir()} == before
 
 
@@ -80,8 +80,17 @@ def test_json_has_every_number_of_every_seed(home, capsys):
             "holds": [True, True],
             "numbers": {"numbers": [number] * 2, "first": [values(number, seed)[0, 0].item() for seed in (3, 4)]},
         }
-        for number in (8, 9)
+        for number in (1, 9)
     ]
+
+
+def test_markdown_has_the_table_of_all_seeds(home, capsys):
+    file = home / "SCORECARD.md"
+    assert scorecard.main(["--seeds", "2", "--jobs", "1", "--markdown", str(file)]) == 0
+    text = file.read_text()
+    assert text.startswith("# Scorecard\n") and "with 2 seeds" in text
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    assert [row.split("|")[1].strip() for row in rows] == ["claim", "1.1", "9.1"] and "in 2 of 2" in rows[1]
 
 
 def test_a_number_that_a_seed_lacks_is_null():
@@ -90,16 +99,17 @@ def test_a_number_that_a_seed_lacks_is_null():
     assert entry["numbers"] == {"a": [1, None], "b": [None, 2.5]} and entry["holds"] == [True, False]
 
 
+@pytest.mark.parametrize("option", ["--json", "--markdown"])
 @pytest.mark.parametrize(
     "name",
-    ["", "/proc/nowhere/file", "{home}", "{home}/Section8main.py/file", "{home}", "{home}/\0", "{home}/" + 255 * "x"],
+    ["", "/proc/nowhere/file", "{home}", "{home}/Section1main.py/file", "{home}", "{home}/\0", "{home}/" + 255 * "x"],
 )
-def test_a_file_that_cannot_be_written_is_found_out_before_computing(home, capsys, name):
+def test_a_file_that_cannot_be_written_is_found_out_before_computing(home, capsys, name, option):
     with pytest.raises(SystemExit) as end:
-        scorecard.main(["--jobs", "1", "--json", name.format(home=home)])
+        scorecard.main(["--jobs", "1", option, name.format(home=home)])
     assert end.value.code == 2
     line = capsys.readouterr().err
-    assert line.startswith("scorecard.py: error: argument --json: expected") and line.count("\n") == 1
+    assert line.startswith(f"scorecard.py: error: argument {option}: expected") and line.count("\n") == 1
     assert not list((home / "results").iterdir()) if (home / "results").exists() else True
 
 
