@@ -8,8 +8,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from cells import cell_path, claimed, load, serialized, write
+from cells import cell_path, claimed, load, serialized
 from experiments import periodic_table
+from files import write
 from sweeps import HOME, cells_of, check_folder, sweep
 
 

@@ -22,9 +22,9 @@ from typing import Any, NamedTuple, get_type_hints
 import safetensors.torch
 import torch
 from filelock import FileLock, Timeout
-from safetensors import SafetensorError
 
 from code_digest import code_digest
+from files import one_line, read_tensors, write
 
 CODE = ("run", "shards", "joined", "Settings", "Result")  # of an experiment: what decides its results
 
@@ -80,15 +80,7 @@ def read(experiment, path, expected=None):
 
     Raises the errors of `load`.
     """
-    try:
-        content = path.read_bytes()  # not mapped into memory: a file that is cut off later would end the process
-        tensors = safetensors.torch.load(content)
-        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    except FileNotFoundError:
-        raise
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"not a whole safetensors file ({one_line(error)})") from error
-    metadata = header.get("__metadata__", {})
+    tensors, metadata = read_tensors(path)
     if expected is not None and metadata.get("configuration") != expected:
         raise ValueError("the result of another configuration")
     if metadata.get("checksum") != _checksum(tensors):
@@ -185,7 +177,7 @@ def _sound(cell, path):
         return False
 
 
-# Files, written at once or not at all
+# Who writes a file
 
 
 @contextlib.contextmanager
@@ -199,28 +191,8 @@ def claimed(path, timeout=-1):
             lock.unlink(missing_ok=True)
 
 
-def write(path, content):
-    """Bytes to a file that is claimed. An OSError names the file and leaves nothing half-written."""
-    temporary = Path(f"{path}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def clean(folder):
     """Take away what killed processes have left half-written in a folder; what is claimed is still being written."""
     for leftover in [*folder.glob("*.tmp"), *folder.glob("*.lock")]:
         with contextlib.suppress(Timeout), claimed(leftover.with_suffix(""), timeout=0):
             leftover.with_suffix(".tmp").unlink(missing_ok=True)
-
-
-def one_line(text):
-    """A text without line breaks and control characters."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in " ".join(str(text).split()))

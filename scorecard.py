@@ -14,7 +14,8 @@ import sys
 
 import claims
 import sweeps
-from cells import claimed, write
+from cells import claimed
+from files import write
 
 
 def sections():

@@ -24,7 +24,8 @@ from typing import Any, NamedTuple
 import torch
 
 import claims
-from cells import Cell, cell_path, claimed, clean, configuration, finished, load, one_line, run_cell, write
+from cells import Cell, cell_path, claimed, clean, configuration, finished, load, run_cell
+from files import one_line, write
 
 HOME = Path(__file__).resolve().parent
 MOST_SEEDS, MOST_JOBS = 1000, 1024

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from expected_loss import DescentGradient, expected_loss, in_range
 from features import RowMaker, as_real, check_count, check_distribution, check_positive, check_size, check_torch
-from models import ToyModel
+from models import ToyModel, check_inputs
 
 BLOCK_NUMBERS = 250_000  # numbers in a block's z on the CPU: with its gradient it stays in the cache
 TINY, MANY = 16, 64  # weights of a model up to which, and instances from which, products go term by term
@@ -403,8 +403,5 @@ def _matching(model, distribution):
     if not isinstance(model, ToyModel):
         raise ValueError(f"model: expected a ToyModel, got {type(model).__name__}")
     check_torch(dtype=model.b.dtype)
-    check_distribution(distribution)
-    ours, theirs = (model.instances, model.features), (distribution.instances, distribution.features)
-    if ours != theirs:
-        raise ValueError(f"distribution: expected (instances, features) = {ours} as the model has, got {theirs}")
+    check_inputs(model, distribution)
     return distribution.to(model.b.device)

@@ -1,11 +1,9 @@
 """Cells: their keys, and the files that keep their results."""
 
 import json
-import os
 import pickle
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import made_up
 import pytest
@@ -256,16 +254,3 @@ def test_whoever_claims_a_file_holds_off_others_until_it_is_killed(tmp_path):
     assert list(tmp_path.iterdir()) == []
     with claimed(path, timeout=0):
         pass
-
-
-def test_a_failed_write_leaves_the_file_as_it_was(tmp_path, monkeypatch):
-    path = tmp_path / "file"
-    path.write_text("before")
-
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(cells, "os", SimpleNamespace(fsync=full, replace=os.replace))
-    with pytest.raises(OSError, match=r"No space left on device: .*file'"), claimed(path):
-        cells.write(path, b"after")
-    assert path.read_text() == "before" and [file.name for file in tmp_path.iterdir()] == ["file"]
