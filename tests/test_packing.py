@@ -152,7 +152,7 @@ def test_windows_end_where_benefits_cross():
 
 def test_predicted_order_of_polytopes():
     """The paper's five, in the order of their dimensionality, between larger simplices and the icosahedron."""
-    inverse_density = torch.logspace(0.01, 1.3, 40, dtype=torch.float64)
+    inverse_density = torch.logspace(0.01, 1.3, 28, dtype=torch.float64)
     paper = ("4-simplex", "tetrahedron", "triangle", "digon", "pentagon", "square antiprism", "icosahedron", "hexagon")
     optima = packing.polytope_optima(1 / inverse_density, paper, progress=False)
     found = packing.windows(1 / inverse_density, {name: optimum.benefit for name, optimum in optima.items()})

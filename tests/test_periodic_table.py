@@ -182,13 +182,13 @@ def test_the_committed_table_has_the_losses_that_it_says(committed):
 
 @pytest.mark.parametrize("polytope", [*PAPER_POLYTOPES, "4-simplex", "hexagon", "cube", "icosahedron"])
 def test_the_committed_table_is_no_worse_than_polytopes_and_their_copies(committed, polytope):
-    density = 1 / committed.inverse_density
+    density = 1 / committed.inverse_density[::3]
     optimum = polytope_optimum(polytope, density)
     dimensions, features = POLYTOPES[polytope].vertices.shape
     for cell, (k, d) in enumerate(committed.size.tolist()):
         copies = min(k // features, d // dimensions)
         saved = copies * dimensions * optimum.benefit + 0 * density
-        assert (committed.benefit[cell] - saved / d).min() > -1e-6, (k, d)
+        assert (committed.benefit[cell, ::3] - saved / d).min() > -1e-6, (k, d)
 
 
 @pytest.mark.parametrize("polytope", PAPER_POLYTOPES)
