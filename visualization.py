@@ -89,7 +89,7 @@ def dimensionality_scatter(
     x = inverse_density[:, None].expand(shown.shape)
     spread = torch.linspace(-0.008, 0.008, shown.shape[1], dtype=x.dtype).exp()  # so that equal features stay visible
     ax.scatter(
-        (x * spread)[shown].numpy(), dimensionality(W)[shown].numpy(), s=8, alpha=0.35, color=DEDICATED, linewidths=0
+        (x * spread)[shown].numpy(), dimensionality(W)[shown].numpy(), s=16, alpha=0.4, color=DEDICATED, linewidths=0
     )
     lines = {name: POLYTOPES[name].dimensionality for name in ("dedicated dimension", *polytopes)}
     for name, value in lines.items():

@@ -21,7 +21,7 @@ from visualization import DEDICATED, FAINT, INK, SHARED, WEIGHTS, WIDTH
 
 SIZE = 10  # of a set, and the number of hidden dimensions
 SHOWN = (0.02, 0.2, 0.7)  # densities of the heat maps
-APART = 0.9  # |cos| of two features of different sets, below which they do not share one direction
+ALONG = 0.9  # |cos| from which on a feature lies along one of the other set, as in a digon
 
 
 @dataclass(frozen=True)
@@ -58,21 +58,25 @@ class Overlaps(NamedTuple):
 
     within: Float[Tensor, "densities runs"]  # mean |cos| of two features of the same set
     across: Float[Tensor, "densities runs"]  # and of different sets
-    closest: Float[Tensor, "densities runs"]  # largest |cos| of two features of different sets
+    along: Float[Tensor, "densities runs"]  # share of the features of a set that lie along one of the other
     represented: Int[Tensor, "densities runs"]  # number of features
 
 
 def overlaps(result) -> Overlaps:
     W, by_run = result.W.flatten(0, 1), result.W.shape[:2]
     within, across = (cosines.abs() for cosines in set_cosines(W, SIZE))
-    values = within.mean(dim=1), across.mean(dim=1), across.amax(dim=1), represented(W).sum(dim=1)
+    along = (across > ALONG).sum(dim=1) / SIZE
+    values = within.mean(dim=1), across.mean(dim=1), along, represented(W).sum(dim=1)
     return Overlaps(*(value.view(by_run) for value in values))
 
 
 def locally_orthogonal(result) -> Bool[Tensor, "densities runs"]:
-    """Which runs represent all features, orthogonal within their sets, in superposition but not alike across."""
-    within, across, closest, count = overlaps(result)
-    return (within < SAME_COSINE) & (across > 2 * within) & (closest < APART) & (count == 2 * SIZE)
+    """Which runs represent all features, orthogonal within their sets but not across, and no basis twice.
+
+    Some features may form digons with one of the other set, but less than half of them.
+    """
+    within, across, along, count = overlaps(result)
+    return (within < SAME_COSINE) & (across > 2 * within) & (along < 0.5) & (count == 2 * SIZE)
 
 
 def figure(result):

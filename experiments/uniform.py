@@ -248,8 +248,8 @@ def _staircase(windows, inverse_density, ax):
         label = "predicted" if k == 0 else None
         ax.plot((low, high), (value, value), color=SHARED, linewidth=7, alpha=0.5, solid_capstyle="butt", label=label)
         if name not in PAPER_POLYTOPES and low < last and high > first:  # the others have their line
-            at = max(low, first), value
-            ax.annotate(name, at, xytext=(2, 7), textcoords="offset points", fontsize=8.5, annotation_clip=True)
+            at, offset = (max(low, first), value), (2, -15 if k % 2 else 7)  # neighbours' names would overlap
+            ax.annotate(name, at, xytext=offset, textcoords="offset points", fontsize=8.5, annotation_clip=True)
     ax.legend(loc="lower left")
 
 

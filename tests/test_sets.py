@@ -50,6 +50,16 @@ def test_claim_refuses_broken_results(change):
     assert not section4.claim_sets(result._replace(W=change(result.W))).holds
 
 
+@pytest.mark.parametrize("shared, holds", [(4, True), (5, False)])
+def test_less_than_half_of_a_set_may_lie_along_the_other(shared, holds):
+    """Bases with some directions in common, the others mirrored so that none keeps its direction."""
+    turn = torch.eye(10 - shared) - 2 / (10 - shared)
+    W = torch.cat((torch.eye(10), -torch.block_diag(torch.eye(shared), turn)), dim=1)
+    result = ideal()._replace(W=W.expand(2, 3, 10, 20))
+    assert (sets.overlaps(result).along * 10).round().unique().tolist() == [shared]
+    assert section4.claim_sets(result).holds == holds
+
+
 def test_only_the_sparsest_density_counts():
     result = ideal()
     result.W[1] += 0.4
@@ -60,9 +70,9 @@ def test_run():
     result, again, other = (run(QUICK, seed=seed, progress=False) for seed in (0, 0, 1))
     assert result.W.shape == (2, 2, 10, 20) and result.density.tolist() == [0.05, 0.5]
     assert torch.equal(again.W, result.W) and not torch.equal(other.W, result.W)
-    within, across, closest, represented = sets.overlaps(result)
+    within, across, along, represented = sets.overlaps(result)
     assert within.shape == across.shape == represented.shape == (2, 2) and (represented <= 20).all()
-    assert ((across <= closest) & (closest <= 1 + 1e-6)).all()
+    assert ((along >= 0) & (along <= 1)).all()
     drawn(sets.figure, result)
 
 
