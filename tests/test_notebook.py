@@ -40,6 +40,6 @@ def test_notebook_executes(monkeypatch):
     NotebookClient(notebook, timeout=900, resources={"metadata": {"path": str(PATH.parent)}}).execute()
     assert not any(output.output_type == "error" or output.get("name") == "stderr" for output in outputs(notebook))
     shown = "".join(output.data["text/plain"] for output in outputs(notebook) if "text/html" in output.get("data", {}))
-    for claim in ("2.1", "2.5", "3.1", "3.5", "4.1", "4.6", "4.7", "4.12"):
+    for claim in ("2.1", "2.5", "3.1", "3.5", "4.1", "4.6", "4.7", "4.12", "5.1", "6.2", "7.1", "8.3"):
         assert f"\n{claim} " in shown
-    assert sum("image/png" in output.get("data", {}) for output in outputs(notebook)) == 14
+    assert sum("image/png" in output.get("data", {}) for output in outputs(notebook)) == 25
