@@ -3,7 +3,7 @@
     python scorecard.py                 # all sections, cached results where there are any
     python scorecard.py --quick         # from small settings: says that all runs, not that claims hold
     python scorecard.py --seeds 10      # each number as median [lowest, highest] over ten seeds
-    python scorecard.py --seeds 10 --markdown SCORECARD.md --json scorecard.json
+    python scorecard.py --sections 5 6 --seeds 10 --markdown SCORECARD.md --json scorecard.json
 
 Takes the options of the sections; computes what is not finished.
 """
@@ -19,29 +19,33 @@ from files import write
 
 
 def sections():
-    """The sections that exist, in the paper's order."""
-    return [importlib.import_module(path.stem) for path in sorted(sweeps.HOME.glob("Section[0-9]main.py"))]
+    """The sections that exist by their number, in the paper's order."""
+    paths = sorted(sweeps.HOME.glob("Section[0-9]main.py"))
+    return {int(path.stem[len("Section")]): importlib.import_module(path.stem) for path in paths}
 
 
 def main(argv=None):
     parser = sweeps.argument_parser(__file__, __doc__)
     for option, what in (("--json", "every claim with its numbers of each seed"), ("--markdown", "the table")):
         parser.add_argument(option, metavar="FILE", type=sweeps.path, help=f"write {what} to a file, too")
+    every = sections()
+    of = {"type": int, "choices": every, "metavar": "N", "default": [*every]}
+    parser.add_argument("--sections", nargs="+", help="of the paper (default: all)", **of)
     arguments = sweeps.parse_arguments(parser, argv)
     files = {"--json": (arguments.json, as_json), "--markdown": (arguments.markdown, as_markdown)}
     files = {option: (file, written) for option, (file, written) in files.items() if file is not None}
     for option, (file, _) in files.items():
         check_file(parser, option, file)
-    every_section = sections()
+    chosen = [every[number] for number in sorted(set(arguments.sections))]
 
     def report():
-        by_seed = sweeps.claims_by_seed(every_section, arguments)
+        by_seed = sweeps.claims_by_seed(chosen, arguments)
         print(claims.table_of(by_seed))
         for file, written in files.values():
             with claimed(file):
                 write(file, written(by_seed).encode())
 
-    return sweeps.run_and_report(every_section, arguments, report)
+    return sweeps.run_and_report(chosen, arguments, report)
 
 
 def as_json(by_seed):
@@ -61,11 +65,11 @@ def as_json(by_seed):
 
 def as_markdown(by_seed):
     """The table of the claims under a heading that says what its columns are."""
+    seeds = "one seed" if len(by_seed) == 1 else f"{len(by_seed)} seeds, as medians [lowest, highest]"
     return f"""# Scorecard
 
-Every claim of the paper, and those of our own, beside what we measured at full settings with {len(by_seed)} seeds.
-Numbers are medians [lowest, highest] over the seeds where there are several. *Holds* counts the seeds by the criterion
-that stands in the section's script, with what would refute it.
+Claims of the paper, and some of our own, beside what we measured at full settings with {seeds}.
+Whether a claim holds is decided by the criterion in its section's script, which says what would refute it.
 
 {claims.table_of(by_seed, "github")}
 """

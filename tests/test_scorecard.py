@@ -88,9 +88,18 @@ def test_markdown_has_the_table_of_all_seeds(home, capsys):
     file = home / "SCORECARD.md"
     assert scorecard.main(["--seeds", "2", "--jobs", "1", "--markdown", str(file)]) == 0
     text = file.read_text()
-    assert text.startswith("# Scorecard\n") and "with 2 seeds" in text
+    assert text.startswith("# Scorecard\n") and "with 2 seeds, as medians" in text
     rows = [line for line in text.splitlines() if line.startswith("| ")]
     assert [row.split("|")[1].strip() for row in rows] == ["claim", "1.1", "9.1"] and "in 2 of 2" in rows[1]
+
+
+def test_chosen_sections(home, capsys):
+    assert scorecard.main(["--sections", "9", "--jobs", "1"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines if ".1 " in line] == ["9.1"]
+    with pytest.raises(SystemExit) as end:
+        scorecard.main(["--sections", "2"])
+    assert end.value.code == 2 and "argument --sections" in capsys.readouterr().err
 
 
 def test_a_number_that_a_seed_lacks_is_null():
