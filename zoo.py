@@ -31,7 +31,8 @@ EXACT_FEATURES = 8  # up to which a model is trained and certified exactly
 NEWTON = 20  # steps to the minimum after an exact descent
 SAMPLES = 16  # seeds of `sampled_loss` that make a sampled loss and its standard error
 ROWS = 2**13  # of each
-SAME = 1e-6  # relative, and absolute for what is about zero: how well certificates must agree
+SAME = 1e-6  # relative, and absolute for slopes and curvatures: how well certificates must agree
+LEAST = 1e-12  # loss that is about zero
 STANDARD_ERRORS = 5  # and how well sampled losses must, of fresh samples
 
 
@@ -173,6 +174,8 @@ def disagreements(stored) -> list[str]:
             tolerance = STANDARD_ERRORS * math.hypot(measured["standard_error"], claimed["standard_error"])
         elif name == "standard_error" and claimed[name]:
             tolerance = claimed[name]
+        elif name == "loss":
+            tolerance = SAME * abs(value) + LEAST
         elif isinstance(value, float):
             tolerance = SAME * max(1.0, abs(value))
         same = abs(value - claimed[name]) <= tolerance if isinstance(value, float) else value == claimed[name]
