@@ -4,7 +4,7 @@
     python zoo.py --check    # measure every certificate in zoo/ anew
 
 A certificate says the loss and its standard error, 0 where the loss is exact; the gap, by how much it is above the best
-known optimum, relative; the norm of the exact gradient and the lowest eigenvalue of the exact Hessian but for
+of its restarts, relative; the norm of the exact gradient and the lowest eigenvalue of the exact Hessian but for
 rotations; how many features are represented; the tegum factors by their polytope. What cannot be had is null.
 """
 
@@ -50,6 +50,12 @@ class Entry:
     def distribution(self):
         return FeatureDistribution(**self.inputs)
 
+    @property
+    def described(self):
+        """The training, with what else decides where it ends."""
+        start = {"first_restart": f"the {self.polytope}'s vertices"} if self.polytope else {}
+        return self.training | start | ({"newton_steps": NEWTON} if "exact" in self.training else {})
+
 
 def _sampled(restarts, steps, lr=1e-2, batch_size=256):
     return {"restarts": restarts, "steps": steps, "lr": lr, "batch_size": batch_size}
@@ -92,7 +98,7 @@ ENTRIES = {
 
 
 def made(entry, seed=0):
-    """The best model of an entry's restarts, and its gap to the best known optimum: None where its loss is sampled.
+    """The best model of an entry's restarts, and its gap to the best of all: None where its loss is sampled.
 
     Raises RuntimeError where no restart has the entry's polytope.
     """
@@ -192,7 +198,7 @@ def build(names, folder=FOLDER, seed=0):
         entry = ENTRIES[name]
         model, gap = made(entry, seed)
         told = certificate(model, entry.distribution, gap)
-        model.save(folder / name, entry.distribution, seed=seed, training=entry.training, certificate=told)
+        model.save(folder / name, entry.distribution, seed=seed, training=entry.described, certificate=told)
         print(name, told)
 
 

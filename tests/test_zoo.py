@@ -28,7 +28,7 @@ def test_the_zoo_holds_what_its_entries_say(name):
     assert type(stored.model) is entry.kind and stored.model.hidden == entry.hidden and stored.model.instances == 1
     for field in ("density", "importance"):
         assert torch.equal(getattr(stored.distribution, field), getattr(entry.distribution, field))
-    assert stored.config["training"] == entry.training and stored.config["seed"] == 0
+    assert stored.config["training"] == entry.described and stored.config["seed"] == 0
     if entry.polytope:
         assert stored.config["certificate"]["factors"] == {entry.polytope: 1}
 
