@@ -16,3 +16,8 @@ def unchecked(monkeypatch):
 def one_thread():
     """Most tensors here are too small to share, and where cores are busy threads only wait for each other."""
     torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items):
+    """The notebook first: it takes longest, on one of the workers."""
+    items.sort(key=lambda item: item.path.name != "test_notebook.py")
