@@ -1,6 +1,6 @@
 """Section 4, the geometry of superposition: equally important features arrange themselves as polytopes.
 
-    python Section4main.py              # the paper's settings and the search for its polytopes, 6 minutes on 2 cores
+    python Section4main.py              # the paper's settings and the search for its polytopes, 9 minutes on 2 cores
     python Section4main.py --quick      # the same path, small, in seconds
     python Section4main.py --seed 3 --out /tmp/section4
 
@@ -31,7 +31,7 @@ EXPERIMENTS = {
     "sets": Experiment(sets, sets.Settings(), sets.QUICK),
     "collapse": Experiment(collapse, collapse.Settings(), collapse.QUICK),
 }
-LEAST_PEAK = 0.01  # share of the features that a peak has at least
+LEAST_PEAK = 0.02  # share of the features that a peak has at least
 IN_POLYTOPES = 0.9  # share of the features that are in polytopes where nearly all are
 OTHERS = 2  # polytopes other than digons that a product of polytopes has at least
 STICKY = 0.03  # D* is at a level where it is no further off than this, relative
@@ -110,7 +110,7 @@ def claim_sticky(*sweeps):
 
 
 def claim_clusters(*sweeps):
-    """Refuted by a level at which no sweep has a peak made of its polytope, of more than 1 % of the features.
+    """Refuted where every sweep lacks, at one level or more, a peak of its polytope of more than 2 % of the features.
 
     Searches do not count: their m/n fixes the level beforehand.
     """
@@ -120,7 +120,7 @@ def claim_clusters(*sweeps):
         numbers |= {name + level: share for level, share in zip(("3/4", "2/3", "1/2", "2/5", "3/8"), shares)}
     return Claim(
         "4.2", "dimensionalities cluster at 3/4, 2/3, 1/2, 2/5 and 3/8", "all five",
-        numbers, all(max(shares) > LEAST_PEAK for shares in zip(*peaks)),
+        numbers, any(min(shares) > LEAST_PEAK for shares in peaks),
     )  # fmt: skip
 
 
@@ -227,8 +227,8 @@ def claim_snap(result):
 def claim_pairs(id, case, result):
     """Refuted by a density at which the optimum or the best sampled model shows another arrangement."""
     best, other = pairs.best_with(result, case)
-    optimal, shares = pairs.optimum_shows(result, case), pairs.shown(result, case).double().mean(dim=1)
-    sampled, of_sampled = pairs.best_sampled_shows(result, case), pairs.shown(result.sampled, case).double().mean(dim=1)
+    optimal, sampled = (pairs.best_shows(runs, case) for runs in (result, result.sampled))
+    shares, of_sampled = (pairs.shown(runs, case).double().mean(dim=1) for runs in (result, result.sampled))
     numbers, angles = {}, pairs.angles(result)
     for k, density in enumerate(result.density.tolist()):
         of_density = {"runs that show it": shares[k], "the optimum shows it (1: yes)": optimal[k]}
@@ -258,6 +258,7 @@ def claim_sets(result):
 
 
 def claim_collapse(result):
+    """Refuted where a step is missing, is not where the losses of two solutions cross, or is elsewhere in the paper."""
     at, alike = result.crossing_density.tolist(), collapse.sampled_alike(result)
     stages, met = collapse.stages(result), collapse.meets_principal(result)
     numbers = {"collapsed pairs at the lowest density": stages[0], "densities at which it changes": len(stages) - 1}
@@ -267,7 +268,11 @@ def claim_collapse(result):
     if met is not None:
         numbers[f"loss within {collapse.PRINCIPAL:.0%} of the principal components' from density"] = met
     numbers["sampled models that collapsed alike"] = alike.double().mean().item()
-    near = len(at) == 3 and all(abs(x / of_paper - 1) <= NEAR_PAPER for x, of_paper in zip(at, PAPER_COLLAPSES))
+    near = (
+        len(at) == 3
+        and bool(result.crossing.met.all())
+        and all(abs(x / of_paper - 1) <= NEAR_PAPER for x, of_paper in zip(at, PAPER_COLLAPSES))
+    )
     return Claim(
         "4.12", "three correlated pairs in m=2 collapse one by one into their principal components as density grows",
         "one from 0.05, two from 0.15, all from 0.25, principal components above 0.5",

@@ -17,7 +17,7 @@ from expected_loss import expected_loss
 from features import check_count, check_distribution, check_settings
 from geometry import check_weights
 from models import ReLUOutputModel
-from training import train
+from training import best_restart, train
 
 SAME_LOSS = 1e-3  # losses closer than this, relative, are the same minimum
 INSIDE = 13  # points on which a gap between neighbours is searched for a crossing, ends included
@@ -102,9 +102,8 @@ def sampled_runs(distribution, hidden, sampling, *, seed=0, device="cpu", progre
 
 def best_run(runs) -> Solutions:
     """The run of lowest loss of each instance."""
-    best = runs.loss.argmin(dim=1)
-    every = torch.arange(len(best))
-    return Solutions(runs.W[every, best], runs.loss[every, best])
+    best = best_restart(runs.loss.flatten(), runs.loss.shape[1])
+    return Solutions(runs.W.flatten(0, 1)[best], runs.loss.flatten()[best])
 
 
 # The best solution of each kind

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from descents import Sampling, Solutions, best_run, ignored_loss, random_descents, sampled_runs
@@ -94,19 +94,9 @@ def shown(runs, case) -> Bool[Tensor, "densities runs"]:
     return case.shown(runs.W.flatten(0, 1)).view_as(runs.loss)
 
 
-def optimum(result) -> Int[Tensor, " densities"]:
-    """The run of lowest loss at each density."""
-    return result.loss.argmin(dim=1)
-
-
-def optimum_shows(result, case) -> Bool[Tensor, " densities"]:
-    """At which densities the optimum shows what the paper sees."""
-    return shown(result, case).gather(1, optimum(result)[:, None])[:, 0]
-
-
-def best_sampled_shows(result, case) -> Bool[Tensor, " densities"]:
-    """At which densities the best of the sampled models shows what the paper sees."""
-    return case.shown(best_run(result.sampled).W)
+def best_shows(runs, case) -> Bool[Tensor, " densities"]:
+    """At which densities the best of the runs, of a Result or of its sampled models, shows what the paper sees."""
+    return case.shown(best_run(runs).W)
 
 
 def best_with(result, case) -> tuple[Float[Tensor, " densities"], Float[Tensor, " densities"]]:
@@ -117,8 +107,7 @@ def best_with(result, case) -> tuple[Float[Tensor, " densities"], Float[Tensor, 
 
 def angles(result) -> Float[Tensor, "densities sets"]:
     """Degrees between the members of each set in the optimum, ascending."""
-    W = result.W[torch.arange(len(result.W)), optimum(result)]
-    return set_cosines(W, 2)[0].clamp(-1, 1).acos().rad2deg().sort(dim=1).values
+    return set_cosines(best_run(result).W, 2)[0].clamp(-1, 1).acos().rad2deg().sort(dim=1).values
 
 
 def figure(results, runs=3):

@@ -170,7 +170,7 @@ class Regions(NamedTuple):
 def regions(result, optimum) -> Regions:
     """How much of each region of the named diagram optimum and trained models give back; 0 of nothing."""
     region, _ = phases.best_named(result.W.shape[-1], result.density, result.ratio)
-    every = torch.arange(int(region.max()) + 1)[:, None]
+    every = torch.arange(len(phases.NAMED_SOLUTIONS[result.W.shape[-1]]))[:, None]
     of_region = region == every  # (solutions, grid)
     of_optimum, of_best = (phases.nearest_named(W) == every for W in (optimum.W, best_weights(result)))
     shown, exact, of_mean = (

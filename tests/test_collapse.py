@@ -78,6 +78,9 @@ BROKEN = {  # how results differ from ideal ones
     "a number of pairs left out": lambda result: result._replace(loss=result.loss + torch.tensor([0, 9, 0, 0])),
     "nothing collapses": lambda result: result._replace(loss=result.loss + torch.tensor([0, 9, 9, 9])),
     "a boundary that was not located": lambda result: without_crossing(result, 1),
+    "a step without a crossing": lambda result: result._replace(
+        crossing=result.crossing._replace(met=torch.tensor([True, False, True]))
+    ),
     "the last one not located": lambda result: without_crossing(result, 2),
 }
 

@@ -67,6 +67,16 @@ def test_claims_refuse_broken_sweeps(W, expected):
     assert failing(Results(W)) == expected  # what a search finds is no peak of a sweep
 
 
+def test_all_peaks_are_in_one_sweep():
+    """One sweep lacks tetrahedra, the others pentagons: no level is missing everywhere."""
+    results = Results()
+    results.uniform = results.settled = sweep([W for k, W in enumerate(SWEEP) if k != 3])
+    results.long = sweep([W for k, W in enumerate(SWEEP) if k not in (9, 11)])
+    assert not section4.claim_clusters(results.uniform, results.settled, results.long).holds
+    results.long = sweep(SWEEP)
+    assert section4.claim_clusters(results.uniform, results.settled, results.long).holds
+
+
 def test_the_prediction_fails_where_it_is_far_off():
     assert failing(Results(found=PAPER_POLYTOPES[1:])) == ["4.5"]
     results = Results()
