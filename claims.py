@@ -9,7 +9,7 @@ from tabulate import tabulate
 
 HEADERS = ("claim", "statement", "paper", "ours", "holds")
 WIDTHS = (None, 34, 14, 46, None)  # of the columns in the shell, in characters
-FORMATS = {"plain": "simple", "github": "github", "html": "html"}  # form -> tabulate's name for it
+FORMATS = {"plain": "simple", "html": "html"}  # form -> tabulate's name for it
 
 
 class Claim(NamedTuple):
@@ -40,13 +40,13 @@ class Shown:
 
 
 def table(claims, form="plain"):
-    """The claims of one seed as text: "plain" for the shell, 120 columns wide, "github" for Markdown, "html".
+    """The claims of one seed as text: "plain" for the shell, 120 columns wide, or "html".
 
     Raises FloatingPointError where a number is not finite, ValueError where it is none or the form is unknown.
     """
     rows = []
     for claim in map(checked, claims):
-        numbers = [f"{name}: {_written(value)}" for name, value in claim.numbers.items()]
+        numbers = [f"{name}: {written(value)}" for name, value in claim.numbers.items()]
         rows.append((claim.id, claim.statement, claim.paper, numbers, "yes" if claim.holds else "NO"))
     return _tabulated(rows, form, f"{sum(bool(c.holds) for c in claims)} of {len(claims)} claims hold")
 
@@ -97,11 +97,22 @@ def checked(claim):
 def _spread(values):
     """Median [lowest, highest], and of how many seeds where some have no such number."""
     found = [value for value in values if value is not None]
-    text = f"{_written(statistics.median(found))} [{_written(min(found))}, {_written(max(found))}]"
+    text = f"{written(statistics.median(found))} [{written(min(found))}, {written(max(found))}]"
     return text if len(found) == len(values) else f"{text} ({len(found)} of {len(values)} seeds)"
 
 
-def _written(value):
+def github_table(rows, headers):
+    """Rows of text as a table in Markdown."""
+    cells = [[escaped(cell) for cell in row] for row in rows]
+    return tabulate(cells, headers, tablefmt="github", disable_numparse=True)
+
+
+def escaped(text):
+    """Text in one line that Markdown shows as it is, but for links."""
+    return re.sub(r"([\\`*_|<])", r"\\\1", " ".join(text.split()))
+
+
+def written(value):
     """A number to four digits; in full where it is whole."""
     if 1e4 <= abs(value) < 1e9 or isinstance(value, int):
         return f"{value:,.0f}"
@@ -117,8 +128,6 @@ def _tabulated(rows, form, sentence):
     for *words, numbers, holds in rows:
         lines = [" ".join(text.split()) for text in (*words, *numbers)]
         cells.append([*lines[:3], separator.join(lines[3:]), holds])
-    if form == "github":
-        cells = [[re.sub(r"([\\`*_|<])", r"\\\1", cell) for cell in row] for row in cells]
     widths = {"maxcolwidths": list(WIDTHS)} if form == "plain" and rows else {}
     text = tabulate(cells, HEADERS, tablefmt=FORMATS[form], disable_numparse=True, **widths)
     return f"{text}\n<p>{sentence}</p>" if form == "html" else f"{text}\n\n{sentence}"

@@ -84,13 +84,35 @@ def test_json_has_every_number_of_every_seed(home, capsys):
     ]
 
 
-def test_markdown_has_the_table_of_all_seeds(home, capsys):
+def test_markdown_has_a_summary_and_every_number(home, capsys, monkeypatch):
     file = home / "SCORECARD.md"
+    monkeypatch.setattr(scorecard, "MINUTES", {1: 2, 9: 0.5})
+    monkeypatch.setattr(scorecard, "SEEN", {"1.1": "never shown, as it holds"})
     assert scorecard.main(["--seeds", "2", "--jobs", "1", "--markdown", str(file)]) == 0
-    text = file.read_text()
-    assert text.startswith("# Scorecard\n") and "with 2 seeds, as medians" in text
-    rows = [line for line in text.splitlines() if line.startswith("| ")]
-    assert [row.split("|")[1].strip() for row in rows] == ["claim", "1.1", "9.1"] and "in 2 of 2" in rows[1]
+    summary, *by_section = file.read_text().split("## Section ")
+    assert summary.startswith("# Scorecard\n") and "2 of 2 claims hold with each of 2 seeds." in summary
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in summary.splitlines() if "| " in line]
+    assert rows[1:] == [
+        [f"[{id}](#claim-{anchor})", "Values are drawn.", "many", "in 2 of 2"]
+        for id, anchor in (("1.1", "11"), ("9.1", "91"))
+    ]
+    assert "`python Section1main.py`, 2 minutes a seed" in by_section[0] and "### Claim 1.1\n" in by_section[0]
+    first = sorted(values(9, seed)[0, 0].item() for seed in (0, 1))
+    (row,) = [line for line in by_section[1].splitlines() if line.startswith("| first ")]
+    assert [float(cell) for cell in row.split("|")[2:-1]] == pytest.approx([sum(first) / 2, *first], rel=1e-3)
+
+
+def test_markdown_says_what_was_seen_instead(home, monkeypatch):
+    import Section1main
+
+    monkeypatch.setattr(scorecard, "MINUTES", {1: 2})
+    monkeypatch.setattr(scorecard, "SEEN", {"1.1": "none were drawn"})
+    claim = made_up.Claim("1.1", "Values | are drawn", "many", {"first": 0.5}, False)
+    text = scorecard.as_markdown([Section1main], [[claim]])
+    assert "Values \\| are drawn. The paper: many. Holds: NO. Seen instead: none were drawn.\n" in text
+    assert [line.split() for line in text.splitlines() if "first" in line] == [["|", "first", "|", "0.5", "|"]]
+    text = scorecard.as_markdown([Section1main], [[claim._replace(holds=True)], [claim]])
+    assert "Holds: in 1 of 2. Seen instead: none" in text and "0 of 1 claims hold with each of 2 seeds" in text
 
 
 def test_chosen_sections(home, capsys):
