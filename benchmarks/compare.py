@@ -2,7 +2,7 @@
 
     python benchmarks/compare.py                  # the whole table, about 20 minutes on 2 cores
     python benchmarks/compare.py --only steps     # one group: losses, steps, exact or instances
-    python benchmarks/compare.py --write          # put the table into the README, too
+    python benchmarks/compare.py --write          # keep the table as benchmarks/speed.md, too
 
 All contenders of a row run in turn, so that a busy machine slows them alike; figures are medians, ratios are of
 medians. The columns keep apart what is code and what is settings:
@@ -43,8 +43,7 @@ LOSSES = {  # features -> our settings of the rows to the losses
     80: {"restarts": 1, "steps": 2000, "batch_size": 256, "lr": 2e-2},
     400: {"restarts": 1, "steps": 2500, "batch_size": 256, "lr": 5e-3, "init_scale": 0.01},
 }
-README = Path(__file__).resolve().parent.parent / "README.md"
-MARKS = "<!-- table of benchmarks/compare.py -->\n", "<!-- end of the table -->\n"
+TABLE = Path(__file__).resolve().parent / "speed.md"
 
 
 def usual_step(model, x, importance, optimizer):
@@ -260,7 +259,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=GROUPS, help="one group of rows")
     parser.add_argument("--seeds", type=int, default=3, help="seeds of the rows to the losses (default 3)")
-    parser.add_argument("--write", action="store_true", help="put the table into the README")
+    parser.add_argument("--write", action="store_true", help="keep the table as benchmarks/speed.md")
     arguments = parser.parse_args()
     if arguments.write and arguments.only:
         parser.error("argument --write: expected the whole table, got --only")
@@ -276,8 +275,7 @@ def main():
             lines.append(row(*figures))
             print(lines[-1], flush=True)
     if arguments.write:
-        before, rest = README.read_text().split(MARKS[0])
-        README.write_text("".join((before, MARKS[0], "\n".join(lines), "\n", MARKS[1], rest.split(MARKS[1])[1])))
+        TABLE.write_text("\n".join(("# What `python benchmarks/compare.py` measured", "", *lines, "")))
 
 
 if __name__ == "__main__":
