@@ -16,8 +16,8 @@ from dataclasses import replace
 import torch
 
 from claims import Claim
-from experiments import boundary, exact_optimum, phase_diagram
-from experiments.phase_diagram import agreement, averaged, below, best, best_known, explained, named, phase_shares
+from experiments import averages, boundary, exact_optimum, phase_diagram
+from experiments.phase_diagram import agreement, averaged, below, best, best_known, named, phase_shares
 from phases import NAMED_SOLUTIONS, PHASES, last_feature, tricritical_densities
 from sweeps import Experiment, section_main
 
@@ -30,7 +30,7 @@ def _optima(points):
 
 
 def _study(settings, points):
-    return phase_diagram.study(replace(settings, points=points))
+    return averages.study(replace(settings, points=points))
 
 
 EXPERIMENTS = {
@@ -59,7 +59,7 @@ def figures(results):
         "section3-n2": phase_diagram.figure(*two),
         "section3-n3": phase_diagram.figure(*three),
         "section3-boundary": boundary.figure(results.boundary),
-        "section3-study": phase_diagram.study_figure(list(studies)),
+        "section3-study": averages.figure(list(studies)),
     }
 
 
@@ -151,8 +151,8 @@ def _claim_exact(diagrams):
     numbers, holds = {}, True
     for result, optimum in diagrams:
         lower, optimum = int(below(result, optimum).sum()), best_known(result, optimum)
-        reached, of_mean, of_best = phase_diagram.success(result, optimum)
-        differing = explained(result, optimum)
+        reached, of_mean, of_best = averages.success(result, optimum)
+        differing = averages.explained(result, optimum)
         n = f"n={result.W.shape[-1]}"
         numbers |= {
             f"{n}: points where a trained model settles below the optimum": lower,

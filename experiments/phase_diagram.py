@@ -4,7 +4,7 @@ Section 3 of the paper: it is not represented, in superposition, or has a dedica
 between the three phases. The paper's two diagrams are of n=2, m=1 and n=3, m=2: ten models are trained for each point,
 the one of highest loss is discarded, the rest averaged. `figure` draws that beside the best restart, the named
 solutions, the optimum (the result of `exact_optimum` on the same grid: for n=3 the best solution known) and the share
-of restarts that reach it; `study_figure` shows which settings of the training make the averages noisy.
+of restarts that reach it. Why the averages are noisy is a question of its own: averages.py.
 """
 
 import math
@@ -24,7 +24,7 @@ from expected_loss import expected_loss
 from features import check_count, check_settings
 from models import ReLUOutputModel
 from training import best_restart, train
-from visualization import BLANK, DEDICATED, FAINT, INK, SHARED, SUPERPOSITION, SUPERPOSITION_LABEL, WIDTH
+from visualization import BLANK, INK, SUPERPOSITION, SUPERPOSITION_LABEL, WIDTH
 
 
 @dataclass(frozen=True)
@@ -47,21 +47,6 @@ class Settings:
 THREE = Settings(features=3, lr=0.2)
 QUICK = Settings(points=6, steps=100)
 QUICK_THREE = replace(THREE, points=6, steps=100)
-
-STUDY = {  # what is changed, one at a time, in the training of the diagrams
-    "as in the diagrams": {},
-    "learning rate 0.01": {"lr": 0.01},
-    "learning rate 0.5": {"lr": 0.5},
-    "initial weights 0.03": {"init_scale": 0.03},
-    "initial weights 1": {"init_scale": 1.0},
-    "more noise: batch of 8": {"batch_size": 8},
-    "no noise: exact loss": {"exact": True},
-}
-
-
-def study(settings, changes=STUDY):
-    """Settings with each change of STUDY made to them, in order."""
-    return tuple(replace(settings, **STUDY[name]) for name in changes)
 
 
 class Result(NamedTuple):
@@ -189,43 +174,6 @@ def in_optimum(result, optimum) -> Bool[Tensor, "grid restarts"]:
     return result.settled <= optimum.loss[:, None] * (1 + SAME_LOSS)
 
 
-class Explained(NamedTuple):
-    """Of the points where the mean shows another phase than the optimum: what local minima explain."""
-
-    points: int
-    share: float  # where the mean of the restarts in the optimum alone agrees with it, or none is in it; 1 of nothing
-    chance: float  # the same where as many restarts are left out blindly
-
-
-def explained(result, optimum, *, draws=20) -> Explained:
-    """Whether leaving out the restarts in local minima mends the average, and leaving out others does not."""
-    exact = phases.phase(*phases.last_feature(optimum.W))
-    differs = phases.phase(*averaged(result)) != exact
-    reached, shown = in_optimum(result, optimum), phases.last_feature(result.W.flatten(0, 1))
-
-    def mended(kept):
-        means = ((v.view(kept.shape) * kept).sum(dim=1) / kept.sum(dim=1).clamp(min=1) for v in shown)
-        agrees = (phases.phase(*means) == exact) | ~reached.any(dim=1)
-        return agrees[differs].double().mean().item() if differs.any() else 1.0
-
-    generator = torch.Generator().manual_seed(0)
-    order = torch.rand(draws, *reached.shape, generator=generator).argsort(dim=2)
-    by_chance = [mended(reached.gather(1, blindly)) for blindly in order]
-    return Explained(int(differs.sum()), mended(reached), sum(by_chance) / draws)
-
-
-def success(result, optimum):
-    """Share of restarts in the optimum; agreement of the mean and of the best restart with it."""
-    exact = phases.last_feature(optimum.W)
-    reached = in_optimum(result, optimum).double().mean().item()
-    return reached, agreement(averaged(result), exact), agreement(best(result), exact)
-
-
-STUDY_MEASURES = {  # the three that `success` returns, and their colours
-    "restarts in the optimum": FAINT,
-    "points where the mean agrees with the optimum": DEDICATED,
-    "points where the best restart agrees": SHARED,
-}
 OPTIMUM = {2: "global optimum", 3: "best solution known"}  # what the optimum is, by features
 
 
@@ -287,21 +235,3 @@ def _over_grid(result, image, ax, **colours):
     ax.set(xscale="log", yscale="log", xlim=(x.max(), x.min()), ylim=(y.min(), y.max()))
     ax.set(xlabel="density $1-S$ (log scale)", ylabel="relative importance $r$ (log scale)")
     return mesh
-
-
-def study_figure(panels, changes=STUDY):
-    """What training settings do to the diagrams; panels: the results of `study` and their one optimum, for each n."""
-    drawn, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 3.6), layout="constrained", sharey=True)
-    rows = np.arange(len(changes))
-    for ax, (results, optimum) in zip(axes, panels):
-        measured = [success(result, optimum) for result in results]
-        for (label, colour), column, shift in zip(STUDY_MEASURES.items(), zip(*measured), (-0.25, 0, 0.25)):
-            ax.barh(rows + shift, column, height=0.23, color=colour, label=label)
-        ax.axvline(0.95, color=INK, linewidth=0.8, linestyle=":")
-        hidden, features = optimum.W.shape[1:]
-        ax.set(title=f"$n={features}$, $m={hidden}$", xlim=(0, 1), xlabel="share (dotted line: 0.95)")
-        ax.set(yticks=rows, yticklabels=changes)
-    axes[0].set_ylabel("change in the training")
-    axes[0].invert_yaxis()
-    drawn.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
-    return drawn

@@ -14,8 +14,8 @@ import phases
 import Section3main as section3
 import visualization
 from expected_loss import expected_loss
-from experiments import boundary, exact_optimum, phase_diagram
-from experiments.phase_diagram import QUICK, QUICK_THREE, STUDY, THREE, Result, Settings, run
+from experiments import averages, boundary, exact_optimum, phase_diagram
+from experiments.phase_diagram import QUICK, QUICK_THREE, THREE, Result, Settings, run
 
 matplotlib.use("Agg")
 
@@ -37,7 +37,7 @@ def numbers(*values):
 def quick():
     """The section's results, with a study of one change and one point."""
     optima = [exact_optimum.run(settings, progress=False) for settings in section3.EXPERIMENTS["optima"].quick]
-    studied = [phase_diagram.study(replace(settings, points=2, steps=10)) for settings in (QUICK, QUICK_THREE)]
+    studied = [averages.study(replace(settings, points=2, steps=10)) for settings in (QUICK, QUICK_THREE)]
     return SimpleNamespace(
         optima=optima,
         diagrams=[run(settings, progress=False) for settings in (QUICK, QUICK_THREE)],
@@ -52,7 +52,7 @@ def test_run(quick):
     runs = [(6, result, optimum) for result, optimum in zip(quick.diagrams, quick.optima)]
     for of_case, optimum in zip((quick.study_two, quick.study_three), quick.study_optima):
         runs += [(2, result, optimum) for result in of_case]
-    assert len(runs) == 2 + 2 * len(STUDY)
+    assert len(runs) == 2 + 2 * len(averages.STUDY)
     for points, result, optimum in runs:
         hidden, features = optimum.W.shape[1:]
         assert result.W.shape == (points**2, 10, hidden, features)
@@ -71,12 +71,6 @@ def test_run_is_a_function_of_the_seed():
     first, again, other = (run(Settings(points=2, steps=5), seed=seed, progress=False) for seed in (3, 3, 4))
     assert all(torch.equal(ours, theirs) for ours, theirs in zip(first, again))
     assert not torch.equal(first.W, other.W)
-
-
-def test_each_change_of_the_study_is_one_of_the_diagrams_settings():
-    studied = phase_diagram.study(THREE)
-    assert studied[0] == THREE and len(set(studied)) == len(STUDY)
-    assert phase_diagram.study(THREE, ["initial weights 1"]) == (replace(THREE, init_scale=1.0),)
 
 
 @pytest.mark.usefixtures("unchecked")
@@ -101,7 +95,7 @@ def test_section_studies_the_diagrams_settings_on_one_grid():
     experiments = section3.EXPERIMENTS
     for name, settings, n in (("study_two", Settings(), 2), ("study_three", THREE, 3)):
         studied, optima = experiments[name].settings, experiments["study_optima"].settings
-        assert studied == phase_diagram.study(replace(settings, points=12))
+        assert studied == averages.study(replace(settings, points=12))
         assert exact_optimum.Settings(n, 12) in optima
     for settings, optimum in zip(experiments["diagrams"].settings, experiments["optima"].settings):
         assert (settings.features, settings.points) == (optimum.features, optimum.points)
@@ -263,19 +257,6 @@ def test_models_below_the_optimum_take_its_place():
     assert not phase_diagram.below(hardly, optimum).any()
 
 
-def test_explained_by_hand():
-    """Without restarts in local minima the mean is right; blindly it is right where the good one stays."""
-    result, optimum = ideal_diagram(2, points=6)
-    assert phase_diagram.explained(result, optimum) == (0, 1, 1)
-    minima = phase_diagram.explained(spoil(result, [0, 1]), optimum, draws=200)
-    represented = int((phases.phase(*phases.last_feature(optimum.W)) != 0).sum())
-    assert minima.points == represented and minima.share == 1
-    assert minima.chance == pytest.approx(1 / 3, abs=0.05)  # which of the three is kept
-    assert phase_diagram.explained(noisy(result), optimum) == (represented, 0, 0)
-    everywhere = phase_diagram.explained(spoil(result, [0, 1, 2]), optimum)
-    assert everywhere == (represented, 1, 1)  # then chance says as much, and nothing is shown
-
-
 def test_averaged_discards_the_worst_restart():
     """Norms of the last feature 1, 0.6 and 0; the restart of highest loss does not count, wherever it stands."""
     W = numbers([[0.0, 1.0]], [[0.8, 0.6]], [[1.0, 0.0]]).expand(3, 3, 1, 2)
@@ -305,13 +286,6 @@ def test_in_the_basin_of_the_optimum():
     result = result._replace(settled=optimum.loss[:, None] * numbers([1, 1.0005, 2], *[[1, 1, 1]] * 3))
     reached = phase_diagram.in_optimum(result, optimum)
     assert reached.tolist() == [[True, True, False], *[[True] * 3] * 3]
-
-
-def test_success_by_hand():
-    result, optimum = ideal_diagram(2, points=4)
-    assert phase_diagram.success(result, optimum) == (1, 1, 1)
-    reached, mean, best = phase_diagram.success(spoil(result, [0, 1]), optimum)
-    assert reached == pytest.approx(1 / 3) and mean < best == 1
 
 
 # Figures
@@ -378,16 +352,3 @@ def test_phase_key_is_over_superposition_and_norm():
     for (row, column), colour in corners.items():
         assert image[row][column] == pytest.approx(to_rgb(getattr(visualization, colour)))
     assert "superposition" in ax.get_xlabel() and "norm" in ax.get_ylabel()
-
-
-def test_study_figure_shows_each_measure():
-    cases = [ideal_diagram(features, points=4) for features in (2, 3)]
-    panels = [([result, spoil(result, [0]), spoil(result, [0, 1])], optimum) for result, optimum in cases]
-    changes = list(STUDY)[:3]
-    figure = drawn(phase_diagram.study_figure, panels, changes)
-    for ax, (results, optimum) in zip(figure.axes, panels):
-        shown = torch.tensor([bar.get_width() for bar in ax.patches]).view(3, 3).T
-        expected = torch.tensor([phase_diagram.success(result, optimum) for result in results])
-        torch.testing.assert_close(shown, expected, check_dtype=False)
-    assert [ax.get_title() for ax in figure.axes] == ["$n=2$, $m=1$", "$n=3$, $m=2$"]
-    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == changes
