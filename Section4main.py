@@ -13,7 +13,18 @@ import sys
 
 from claims import Claim
 from descents import SAME_LOSS, precision
-from experiments import collapse, pairs, periodic_table, perturbed, predicted, sets, started, uniform
+from experiments import (
+    collapse,
+    longer,
+    pairs,
+    periodic_table,
+    perturbed,
+    polytope_map,
+    predicted,
+    sets,
+    started,
+    uniform,
+)
 from polytopes import PAPER_POLYTOPES
 from sweeps import Experiment, section_main
 
@@ -22,8 +33,8 @@ EXPERIMENTS = {
     "settled": Experiment(uniform, uniform.SETTLED, uniform.QUICK_SETTLED),
     "long": Experiment(uniform, uniform.LONG, uniform.QUICK_LONG),
     "searches": Experiment(uniform, uniform.SEARCHES, uniform.QUICK_SEARCHES),
-    "study": Experiment(uniform, uniform.STUDY, uniform.QUICK_STUDY),
-    "map": Experiment(uniform, uniform.MAP, uniform.QUICK_MAP),
+    "study": Experiment(uniform, longer.SETTINGS, longer.QUICK),
+    "map": Experiment(uniform, polytope_map.SETTINGS, polytope_map.QUICK),
     "predicted": Experiment(predicted, predicted.Settings(), predicted.QUICK),
     "started": Experiment(started, started.Settings(), started.QUICK),
     "perturbed": Experiment(perturbed, perturbed.Settings(), perturbed.QUICK),
@@ -44,14 +55,13 @@ PAPER_COLLAPSES = (0.05, 0.15, 0.25)  # densities from which one, two and all th
 def figures(results):
     """All figures of the section by name."""
     windows, curve = predicted.windows(results.predicted), predicted.staircase(results.predicted)
-    shares = [uniform.shares(result) for result in results.map]
     return {
         "section4-long": uniform.figure(results.long, windows, curve),
         "section4-uniform": uniform.figure(results.uniform, windows, curve),
         "section4-predicted": predicted.figure(results.predicted, (results.long, results.uniform), results.started),
         "section4-table": periodic_table.figure(results.predicted.table),
-        "section4-map": predicted.map_figure(results.predicted, results.map, shares),
-        "section4-study": uniform.study_figure(results.study),
+        "section4-map": polytope_map.figure(results.predicted, results.map),
+        "section4-study": longer.figure(results.study),
         "section4-perturbed": perturbed.figure(results.perturbed),
         "section4-pairs": pairs.figure(results.pairs),
         "section4-sets": sets.figure(results.sets),

@@ -2,10 +2,9 @@
 
 The source is the periodic table (periodic_table.py), which presupposes no polytope; beside it what each of the paper's
 polytopes saves (packing.py). The staircase of the prediction is drawn over the paper's scatter of dimensionalities in
-uniform.py; here the benefit, the staircase, and which polytope holds most features for each n/m.
+uniform.py; here the benefit and the staircase.
 """
 
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -13,28 +12,17 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from jaxtyping import Float
-from matplotlib.colors import to_rgb
 from torch import Tensor
 
 import packing
 from experiments import periodic_table
-from experiments.periodic_table import MARGIN, mixtures, name, weights
+from experiments.periodic_table import MARGIN, name, weights
 from geometry import dimensions_per_feature
 from packing import mean_field_benefit, polytope_optima
 from polytopes import PAPER_POLYTOPES, tegum_factors
-from visualization import (
-    BLANK,
-    FAINT,
-    INK,
-    WIDTH,
-    in_palette,
-    over_inverse_density,
-    polytope_colour,
-    polytope_legend,
-)
+from visualization import FAINT, INK, WIDTH, over_inverse_density, polytope_colour
 
 SEEDED = False  # there is no chance in it
-FEATURES_PER_DIMENSION_TICKS = (1.33, 1.5, 2, 3, 5, 10)
 
 
 @dataclass(frozen=True)
@@ -128,26 +116,7 @@ def staircase(result) -> tuple[Float[Tensor, " densities"], Float[Tensor, " dens
     return table.inverse_density, table.size[best, 1] / squared
 
 
-def shares(result, features_per_dimension) -> list[dict[str, Float[Tensor, " densities"]]]:
-    """For each n/m the predicted share of the features in each polytope, in the best mixture."""
-    return [_shares(result.table, ratio) for ratio in features_per_dimension]
-
-
-def _shares(table, features_per_dimension):
-    shares, of_features = mixtures(table, features_per_dimension).shares, {}
-    for k in range(len(table.inverse_density)):
-        here = Counter({"dedicated dimension": shares[0, k].item()})
-        for cell in (shares[1:, k] > MARGIN).nonzero()[:, 0].tolist():
-            copies = (shares[1 + cell, k] / table.size[cell, 1]).item()
-            for factor in tegum_factors(weights(table, cell, k)[0]):
-                here[factor.polytope] += copies * len(factor.features)
-        for polytope, count in here.items():
-            share = of_features.setdefault(polytope, torch.zeros_like(table.inverse_density))
-            share[k] = count / here.total()
-    return of_features
-
-
-# Figures
+# Figure
 
 
 def figure(result, sweeps, started):
@@ -217,47 +186,3 @@ def _dots(ax, inverse_density, values, colour, label, low, high, marker="o"):
     near = (inverse_density >= low) & (inverse_density <= high)
     x, y = inverse_density[near].numpy(), values[near].numpy()
     ax.plot(x, y, marker, color=colour, markersize=4.5, mec=INK, mew=0.6, linestyle="none", label=label)
-
-
-def map_figure(result, results, shares_of_results):
-    """Which polytope holds most of the represented features over 1/(1-S) and n/m: predicted and trained.
-
-    results: a uniform.Result for each n/m, ascending, at the same m and densities; shares_of_results: their shares
-    """
-    drawing, axes = plt.subplots(1, 2, figsize=(WIDTH, 4.8), layout="constrained", sharey=True)
-    fine = torch.logspace(0.03, 1.05, 120, dtype=torch.float64)
-    hidden = results[0].W.shape[2]
-    ratio = torch.tensor([of_ratio.W.shape[3] / hidden for of_ratio in results], dtype=torch.float64)
-    predicted = shares(result, fine.tolist())
-    edges = [
-        _polytope_map(axes[0], result.table.inverse_density, fine, predicted, "predicted"),
-        _polytope_map(axes[1], results[0].inverse_density, ratio, shares_of_results, f"trained, $m={hidden}$"),
-    ]
-    across, up = zip(*edges)
-    axes[0].set_xlim(max(x.min() for x in across), min(x.max() for x in across))  # where both are known
-    axes[0].set_ylim(max(y.min() for y in up), min(y.max() for y in up))
-    axes[1].set_xlim(axes[0].get_xlim())
-    axes[0].set_ylabel("features per dimension $n/m$ (log scale)")
-    polytope_legend(drawing, "polytope of most represented features")
-    return drawing
-
-
-def _polytope_map(ax, inverse_density, ratio, rows, title):
-    """One map: rows {polytope: share (columns,)} at each n/m; -> edges of its columns and of its rows."""
-    rows = [in_palette(shares) for shares in rows]
-    most = torch.stack([torch.stack(list(shares.values())) for shares in rows]).max(dim=1)  # (rows, columns)
-    image = np.array([to_rgb(polytope_colour(name)) for name in rows[0]])[most.indices.numpy()]
-    image = np.where(most.values.numpy()[..., None] > 0, image, to_rgb(BLANK))
-    edges = _log_edges(inverse_density), _log_edges(ratio)
-    ax.pcolormesh(*edges, image, rasterized=True)
-    ax.set(yscale="log", title=title, xlabel="$1/(1-S)$ (log scale)")
-    ax.set_yticks(FEATURES_PER_DIMENSION_TICKS, labels=[f"{tick:g}" for tick in FEATURES_PER_DIMENSION_TICKS])
-    ax.set_yticks([], minor=True)
-    over_inverse_density(ax)
-    return edges
-
-
-def _log_edges(values):
-    """Edges of cells around ascending or descending values, half-way on a logarithmic scale: one more than values."""
-    middles = (values[1:] * values[:-1]).sqrt()
-    return torch.cat((values[:1] ** 2 / middles[:1], middles, values[-1:] ** 2 / middles[-1:])).numpy()

@@ -3,7 +3,7 @@
 The paper's first question in Section 4: n=400, m=30, over 1/(1-S). Its two figures show dimensions per feature
 D* = m / ||W||_F^2, sticky at 1 and 1/2, and the dimensionality of every feature, which clusters where polytopes are.
 SETTLED trains the same for ten times as long. Fewer features, trained for longer, show all five polytopes in one sweep
-(LONG); SEARCHES are where each is found best, STUDY what more steps do to dense features, MAP how n/m decides.
+(LONG); SEARCHES are where each is found best.
 """
 
 from collections import Counter
@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import matplotlib.pyplot as plt
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -29,9 +28,7 @@ from visualization import (
     WIDTH,
     dimensionality_scatter,
     geometry_graph,
-    in_palette,
     polytope_areas,
-    polytope_colour,
     polytope_legend,
 )
 
@@ -74,21 +71,10 @@ SEARCHES = (  # one of each of PAPER_POLYTOPES
     replace(LONG, features=200, hidden=20, inverse_density=(4.4,), restarts=10, steps=6000, lr=5e-3),
     replace(CROWDED, features=24, hidden=9, inverse_density=(5.6,), steps=10_000, lr=2e-2),
 )
-STUDY = tuple(
-    replace(LONG, inverse_density=(1.5,), restarts=10, steps=steps, lr=3e-3)
-    for steps in (2500, 5000, 10_000, 20_000, 40_000)
-)
-MAP_DENSITIES = (1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.75, 2.0, 2.5, 3.0, 3.5, 4.0, 4.4, 4.8, 5.4, 6.0)
-MAP = tuple(
-    replace(LONG, features=features, hidden=12, inverse_density=MAP_DENSITIES, steps=10_000)
-    for features in (16, 18, 24, 36, 60, 120)
-)
 QUICK = Settings(60, 10, logarithmic(1, 20, 8), steps=400, batch_size=128, lr=1e-2)
 QUICK_SETTLED = replace(QUICK, inverse_density=(1.0, 2.0, 3.0), steps=800)
 QUICK_LONG = Settings(24, 9, logarithmic(1, 8, 6), steps=400, batch_size=128, lr=2e-2, init_scale=0.1)
 QUICK_SEARCHES = (replace(QUICK_LONG, inverse_density=(3.0,), restarts=2, steps=200),) * len(PAPER_POLYTOPES)
-QUICK_STUDY = tuple(replace(QUICK_LONG, inverse_density=(1.5,), restarts=2, steps=steps) for steps in (50, 100))
-QUICK_MAP = tuple(replace(QUICK_LONG, features=n, inverse_density=(1.5, 3.0), steps=200) for n in (12, 24))
 
 
 class Result(NamedTuple):
@@ -207,7 +193,7 @@ def longest_range(inverse_density: Float[Tensor, " points"], chosen: Bool[Tensor
     return max(runs, key=lambda run: run[1] / run[0], default=None)
 
 
-# Figures
+# Figure
 
 
 def figure(result, windows, predicted):
@@ -251,18 +237,3 @@ def _staircase(windows, inverse_density, ax):
             at, offset = (max(low, first), value), (2, -15 if k % 2 else 7)  # neighbours' names would overlap
             ax.annotate(name, at, xytext=offset, textcoords="offset points", fontsize=8.5, annotation_clip=True)
     ax.legend(loc="lower left")
-
-
-def study_figure(results):
-    """The share of features in each polytope as dense features are trained for longer."""
-    _, ax = plt.subplots(figsize=(WIDTH, 3.8), layout="constrained")
-    bottoms = np.zeros(len(results))
-    labels = [f"{result.steps:,}" for result in results]
-    columns = [in_palette(shares(result)) for result in results]
-    for name in columns[0]:
-        heights = np.array([column[name].item() for column in columns])
-        ax.bar(labels, heights, bottom=bottoms, width=0.7, color=polytope_colour(name), label=name)
-        bottoms += heights
-    ax.set(ylim=(0, 1), xlabel="training steps", ylabel="share of the represented features")
-    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
-    return ax.figure

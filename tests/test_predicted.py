@@ -5,16 +5,14 @@ import pytest
 import torch
 from drawing import drawn
 from matplotlib import pyplot as plt
-from matplotlib.colors import to_rgb
 from test_periodic_table import made_up as table_of
 from test_periodic_table import numbers
 from test_periodic_table import polytopes as table_of_polytopes
 from test_started import ideal as ideal_starts
-from test_uniform import SWEEP, product, sweep
+from test_uniform import SWEEP, sweep
 
 from experiments import periodic_table, predicted
 from experiments.predicted import Result, Settings, run
-from experiments.uniform import shares
 from packing import polytope_optimum
 from polytopes import PAPER_POLYTOPES, POLYTOPES
 from visualization import POLYTOPE_COLOURS
@@ -91,11 +89,6 @@ def test_what_is_best_where():
     inverse_density, per_feature = predicted.staircase(result)
     assert torch.equal(inverse_density, result.table.inverse_density)
     assert per_feature.tolist() == pytest.approx([2 / 3, 2 / 3, 1 / 2])
-    few, enough = predicted.shares(
-        made_up(numbers(1, 2, 4), {"digon": [1.0, 1.1, 1.5], "triangle": [1.1, 1.2, 1.3]}), [4 / 3, 2.0]
-    )
-    assert enough["digon"].tolist() == [0, 0, 1] and enough["triangle"].tolist() == [1, 1, 0]
-    assert few["dedicated dimension"][:2].tolist() == pytest.approx([1 / 4] * 2)  # beside a triangle
 
 
 def test_a_window_begins_where_an_arrangement_goes_on_to():
@@ -132,20 +125,3 @@ def test_figure_shows_the_prediction_and_trained_models(quick):
     assert {text.get_text() for ax in benefits for text in ax.texts} == {w.name for w in predicted.windows(quick)}
     best = staircases[1].lines[0]
     assert best.get_ydata().tolist() == predicted.staircase(quick)[1].tolist()
-
-
-def test_map_shows_the_polytope_of_most_features():
-    few = sweep([W[:, :12] for W in (product(*["dedicated dimension"] * 6), product(*["digon"] * 6))])
-    many = sweep([product("square antiprism", "digon"), 0 * product("digon")])
-    figure = drawn(predicted.map_figure, ideal(), [few, many], [shares(few), shares(many)])
-    of_prediction, trained = (ax.collections[0].get_array() for ax in figure.axes)
-    expected = [["dedicated dimension", "digon"], ["square antiprism", None]]
-    expected = [[to_rgb(POLYTOPE_COLOURS.get(name, "#f3f1ec")) for name in row] for row in expected]
-    torch.testing.assert_close(torch.tensor(trained.tolist()), torch.tensor(expected))
-    # with many features per dimension whatever saves most by prediction
-    windows, at = predicted.windows(ideal()), ideal().table.inverse_density[[0, 3, 6, 11]].tolist()
-    most = [POLYTOPE_COLOURS[predicted.best_at(windows, x)] for x in at]
-    torch.testing.assert_close(
-        torch.tensor(of_prediction[-1].tolist())[[0, 3, 6, 11]], torch.tensor([to_rgb(colour) for colour in most])
-    )
-    assert figure.axes[1].get_title() == "trained, $m=6$"

@@ -237,14 +237,10 @@ def test_bad_settings_are_refused(bad, message):
 
 def test_settings_of_the_section():
     assert len(uniform.SEARCHES) == len(uniform.QUICK_SEARCHES) == len(PAPER_POLYTOPES)
-    assert {settings.restarts for settings in (*uniform.SEARCHES, *uniform.STUDY)} == {10}
-    ratios = [settings.features / settings.hidden for settings in uniform.MAP]
-    assert ratios == sorted(ratios) and {settings.inverse_density for settings in uniform.MAP} == {
-        uniform.MAP_DENSITIES
-    }
+    assert {settings.restarts for settings in uniform.SEARCHES} == {10}
 
 
-# The figures
+# The figure
 
 WINDOWS = [("tetrahedron", 1.0, 1.5, 3 / 4), ("4-simplex", 1.5, 3.0, 4 / 5), ("digon", 3.0, 30.0, 1 / 2)]
 
@@ -271,17 +267,3 @@ def test_figure_shows_dimensions_per_feature_and_names_factors():
 
 def test_figure_of_a_run(quick):
     drawn(uniform.figure, quick, WINDOWS, (quick.inverse_density, 1 / quick.inverse_density))
-
-
-def test_study_figure_puts_other_polytopes_together():
-    digon_and_cube = torch.stack([product("digon", "digon", "digon", "digon"), product("cube")])[None]
-    results = [
-        Result(torch.ones(1), torch.tensor(steps), W, torch.ones(1, len(W[0])))
-        for steps, W in ((1000, digon_and_cube), (2000, product("triangle")[None, None]))
-    ]
-    (ax,) = drawn(uniform.study_figure, results).axes
-    shown = {container.get_label(): [bar.get_height() for bar in container] for container in ax.containers}
-    assert {name: heights for name, heights in shown.items() if any(heights)} == {
-        "triangle": [0, 1], "digon": [0.5, 0], "another polytope": [0.5, 0]
-    }  # fmt: skip
-    assert [label.get_text() for label in ax.get_xticklabels()] == ["1,000", "2,000"]

@@ -1,0 +1,42 @@
+"""Longer training of dense features: its settings, and the shares that the figure shows."""
+
+from dataclasses import replace
+
+import matplotlib
+import pytest
+import torch
+from drawing import drawn
+from matplotlib import pyplot as plt
+from test_uniform import product
+
+from experiments import longer
+from experiments.uniform import Result
+
+matplotlib.use("Agg")
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
+
+
+def test_only_the_steps_differ():
+    assert {settings.restarts for settings in longer.SETTINGS} == {10}
+    assert len({replace(settings, steps=1) for settings in longer.SETTINGS}) == 1
+    steps = [settings.steps for settings in longer.SETTINGS]
+    assert steps == sorted(set(steps))
+
+
+def test_figure_puts_other_polytopes_together():
+    digon_and_cube = torch.stack([product("digon", "digon", "digon", "digon"), product("cube")])[None]
+    results = [
+        Result(torch.ones(1), torch.tensor(steps), W, torch.ones(1, len(W[0])))
+        for steps, W in ((1000, digon_and_cube), (2000, product("triangle")[None, None]))
+    ]
+    (ax,) = drawn(longer.figure, results).axes
+    shown = {container.get_label(): [bar.get_height() for bar in container] for container in ax.containers}
+    assert {name: heights for name, heights in shown.items() if any(heights)} == {
+        "triangle": [0, 1], "digon": [0.5, 0], "another polytope": [0.5, 0]
+    }  # fmt: skip
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["1,000", "2,000"]
