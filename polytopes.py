@@ -295,3 +295,50 @@ def _cosines_by_size():
 
 
 _COSINES = _cosines_by_size()
+
+
+# Arrangements that are no polytope of POLYTOPES, or several
+
+
+def arrangement_name(W: Float[Tensor, "dimensions features"]) -> str:
+    """The arrangement by the names of its tegum factors; a factor without a name by its size: "9 in 3".
+
+    A pyramid over polytopes is an apex, and groups that all lean away from it and would be these polytopes, orthogonal
+    to each other, if they did not: a triangle is one over a digon, a tetrahedron one over a triangle.
+    """
+    factors = tegum_factors(W)
+    names = [_pyramid(W, factor) if factor.polytope == "irregular" else factor.polytope for factor in factors]
+    return _sum_of(names)
+
+
+def _sum_of(names):
+    counts = Counter(sorted(names, key="dedicated dimension".__eq__))  # dedicated ones last
+    text = " + ".join(f"{count} × {kind}" if count > 1 else kind for kind, count in counts.items())
+    return text.replace("dedicated dimension", "dedicated")
+
+
+def _pyramid(W, factor):
+    """A pyramid's name, or the factor's size."""
+    directions = W[:, list(factor.features)] / W[:, list(factor.features)].norm(dim=0)
+    for k, apex in enumerate(directions.T):
+        others = torch.cat((directions[:, :k], directions[:, k + 1 :]), dim=1)
+        leaning = apex @ others
+        if leaning.max() < -SAME_COSINE:
+            bases = tegum_factors(others - apex[:, None] * leaning)
+            names = [base.polytope for base in bases]
+            if "irregular" not in names and sum(len(base.features) for base in bases) == others.shape[1]:
+                return f"pyramid over {_sum_of(names)}"
+    prism = tricapped_prism()
+    if directions.shape == prism.shape:
+        cosines = [(of.mT @ of).flatten().sort().values for of in (directions, prism)]
+        if (cosines[0] - cosines[1]).abs().max() < SAME_COSINE:
+            return "tricapped trigonal prism"
+    return f"{len(factor.features)} in {factor.rank}"
+
+
+def tricapped_prism() -> Float64[Tensor, "3 9"]:
+    """Nine directions furthest apart: two triangles at heights of 0.7, a third between them, its corners turned."""
+    corners = [(turn, height) for height in (0.7, -0.7) for turn in (0, 120, 240)] + [(t, 0.0) for t in (60, 180, 300)]
+    turns, heights = torch.tensor(corners, dtype=torch.float64).T
+    radius = (1 - heights**2).sqrt()
+    return torch.stack((radius * turns.deg2rad().cos(), radius * turns.deg2rad().sin(), heights))

@@ -11,7 +11,6 @@ import json
 import math
 import sys
 import textwrap
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -26,9 +25,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 import cells
-from geometry import SAME_COSINE
 from packing import SAME_BENEFIT, Mixture, assembled, best_arrangement, best_mixture, check_inverse_density
-from polytopes import tegum_factors
+from polytopes import arrangement_name, tegum_factors
 from visualization import BLANK, INK, SHARED, WIDTH
 
 SEEDED = False  # its random starts are always the same
@@ -175,50 +173,6 @@ def whole():
 # What it says
 
 
-def name(W: Float[Tensor, "dimensions features"]):
-    """The arrangement by the names of its tegum factors; a factor without a name by its size: "9 in 3".
-
-    A pyramid over polytopes is an apex, and groups that all lean away from it and would be these polytopes, orthogonal
-    to each other, if they did not: a triangle is one over a digon, a tetrahedron one over a triangle.
-    """
-    factors = tegum_factors(W)
-    names = [_pyramid(W, factor) if factor.polytope == "irregular" else factor.polytope for factor in factors]
-    return _sum_of(names)
-
-
-def _sum_of(names):
-    counts = Counter(sorted(names, key="dedicated dimension".__eq__))  # dedicated ones last
-    text = " + ".join(f"{count} × {kind}" if count > 1 else kind for kind, count in counts.items())
-    return text.replace("dedicated dimension", "dedicated")
-
-
-def _pyramid(W, factor):
-    """A pyramid's name, or the factor's size."""
-    directions = W[:, list(factor.features)] / W[:, list(factor.features)].norm(dim=0)
-    for k, apex in enumerate(directions.T):
-        others = torch.cat((directions[:, :k], directions[:, k + 1 :]), dim=1)
-        leaning = apex @ others
-        if leaning.max() < -SAME_COSINE:
-            bases = tegum_factors(others - apex[:, None] * leaning)
-            names = [base.polytope for base in bases]
-            if "irregular" not in names and sum(len(base.features) for base in bases) == others.shape[1]:
-                return f"pyramid over {_sum_of(names)}"
-    prism = _tricapped_prism()
-    if directions.shape == prism.shape:
-        cosines = [(of.mT @ of).flatten().sort().values for of in (directions, prism)]
-        if (cosines[0] - cosines[1]).abs().max() < SAME_COSINE:
-            return "tricapped trigonal prism"
-    return f"{len(factor.features)} in {factor.rank}"
-
-
-def _tricapped_prism():
-    """Nine directions furthest apart: two triangles at heights of 0.7, a third between them, its corners turned."""
-    corners = [(turn, height) for height in (0.7, -0.7) for turn in (0, 120, 240)] + [(t, 0.0) for t in (60, 180, 300)]
-    turns, heights = torch.tensor(corners, dtype=torch.float64).T
-    radius = (1 - heights**2).sqrt()
-    return torch.stack((radius * turns.deg2rad().cos(), radius * turns.deg2rad().sin(), heights))
-
-
 def elementary(result, cell, point):
     """Whether an arrangement is better than any product of smaller ones, and `tegum_factors` cannot split it."""
     factors = tegum_factors(weights(result, cell, point)[0])
@@ -265,7 +219,8 @@ def _table_at(result, point, framed, ax):
         x, y, whole = features.index(k), dimensions.index(d), elementary(result, cell, point)
         edge = {"edgecolor": INK, "linewidth": 2.5, "zorder": 2} if framed[cell] else {"edgecolor": "white"}
         ax.add_patch(Rectangle((x - 0.46, y - 0.44), 0.92, 0.88, facecolor=BENEFIT(colours(value)), **edge))
-        label = "\n".join(textwrap.wrap(name(weights(result, cell, point)[0]), 13, break_long_words=False))
+        arrangement = arrangement_name(weights(result, cell, point)[0])
+        label = "\n".join(textwrap.wrap(arrangement, 13, break_long_words=False))
         weight = "bold" if whole else "normal"
         ax.text(x, y - 0.2, f"{value:.4f}", ha="center", va="center", fontsize=9.5, color=INK, weight=weight)
         ax.text(x, y + 0.15, label, ha="center", va="center", fontsize=7.5, color=INK, weight=weight, linespacing=0.95)

@@ -16,10 +16,10 @@ from torch import Tensor
 
 import packing
 from experiments import periodic_table
-from experiments.periodic_table import MARGIN, name, weights
+from experiments.periodic_table import MARGIN, weights
 from geometry import dimensions_per_feature
 from packing import mean_field_benefit, polytope_optima
-from polytopes import PAPER_POLYTOPES, tegum_factors
+from polytopes import PAPER_POLYTOPES, arrangement_name, tegum_factors
 from visualization import FAINT, INK, WIDTH, over_inverse_density, polytope_colour
 
 SEEDED = False  # there is no chance in it
@@ -65,7 +65,7 @@ def windows(result) -> list[Window]:
     """Where each arrangement is the best, in features without end, densest first."""
     table = result.table
     led = [(cell, k) for k, cell in enumerate(_leads(table))]
-    at = {name(weights(table, *place)[0]): place for place in led[::-1]}  # where each leads first
+    at = {arrangement_name(weights(table, *place)[0]): place for place in led[::-1]}  # where each leads first
     curves = {label: _followed(table, label, cell) for label, (cell, _) in at.items()}
     found = packing.windows(1 / table.inverse_density, curves)
     return [Window(*window, _dimensionality(weights(table, *at[window[0]])[0])) for window in found]
@@ -86,7 +86,7 @@ def _dimensionality(W):
 def _followed(table, label, cell):
     """The benefit of an arrangement where its cell has it, and at the next densities as it goes on; elsewhere none."""
     x, of_cell = table.inverse_density.log(), table.benefit[cell]
-    there = [k for k in range(len(x)) if name(weights(table, cell, k)[0]) == label]
+    there = [k for k in range(len(x)) if arrangement_name(weights(table, cell, k)[0]) == label]
     benefit = torch.zeros_like(of_cell)
     benefit[there] = of_cell[there]
     for end, step in ((k, step) for k in there for step in (-1, 1) if 0 <= k + step < len(x) and k + step not in there):

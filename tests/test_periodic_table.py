@@ -16,7 +16,7 @@ from experiments import periodic_table
 from experiments.periodic_table import QUICK, Result, Settings, run
 from features import FeatureDistribution
 from packing import polytope_optimum
-from polytopes import PAPER_POLYTOPES, POLYTOPES
+from polytopes import PAPER_POLYTOPES, POLYTOPES, arrangement_name
 
 matplotlib.use("Agg")
 
@@ -82,22 +82,6 @@ def test_a_product_may_have_dedicated_dimensions_and_features_without_weights():
     assert (W != 0).sum(dim=1).tolist() == [1, 2, 2] and (b == 0).sum() == 5
     two = made_up(numbers(4), {"digon": parts["digon"], "own": (torch.zeros(1, 3), [1.0])})
     assert periodic_table.weights(two, 1, 0)[1].tolist() == [0, 0, 1 / 8]
-
-
-def test_names():
-    digon, triangle = (POLYTOPES[name].vertices for name in ("digon", "triangle"))
-    cases = {
-        "triangle + 2 × digon": torch.block_diag(triangle, digon, digon),
-        "digon + 2 × dedicated": torch.block_diag(digon, torch.eye(2)),
-        "pentagon": POLYTOPES["pentagon"].vertices,
-        "dedicated": numbers(1, -0.4)[None],
-        "pyramid over 2 × digon": numbers(1, -1, 0, 0, 0, 0, 0, 1, -1, 0, -0.5, -0.5, -0.5, -0.5, 1).view(3, 5),
-        "tricapped trigonal prism": periodic_table._tricapped_prism(),
-        "9 in 3": torch.nn.functional.normalize(torch.randn(3, 9, generator=torch.manual_seed(0)), dim=0),
-        "4 in 2": numbers(1, 0.8, -1, 0.1, 0, 0.6, 0.2, -1).view(2, 4),
-    }
-    for expected, W in cases.items():
-        assert periodic_table.name(W.double()) == expected
 
 
 def test_elementary_is_better_than_products_and_in_one_piece():
@@ -196,8 +180,7 @@ def test_the_committed_table_has_the_polytopes_where_they_are_best(committed, po
     dimensions, features = POLYTOPES[polytope].vertices.shape
     cell = committed.size.tolist().index([features, dimensions])
     names = [
-        periodic_table.name(periodic_table.weights(committed, cell, k)[0])
-        for k in range(len(committed.inverse_density))
+        arrangement_name(periodic_table.weights(committed, cell, k)[0]) for k in range(len(committed.inverse_density))
     ]
     there = torch.tensor([name == polytope for name in names])
     assert there.sum() >= 3

@@ -8,7 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geometry import SAME_COSINE, dimensionality
-from polytopes import POLYTOPES, Factor, peaks, polytope_shares, square_antiprism, tegum_factors
+from polytopes import (
+    POLYTOPES,
+    Factor,
+    arrangement_name,
+    peaks,
+    polytope_shares,
+    square_antiprism,
+    tegum_factors,
+    tricapped_prism,
+)
 
 DIMENSIONALITIES = {
     "dedicated dimension": 1,
@@ -274,3 +283,19 @@ def test_features_in_one_direction_stay_together():
         same = line / line.norm() * lengths
         assert tegum_factors(same) == [Factor(tuple(range(6)), 1, "irregular")]
         assert tegum_factors(same * torch.tensor([1, 1, 1, -1, -1, -1])) == [Factor(tuple(range(6)), 1, "irregular")]
+
+
+def test_names_of_arrangements():
+    digon, triangle = (POLYTOPES[name].vertices for name in ("digon", "triangle"))
+    cases = {
+        "triangle + 2 × digon": torch.block_diag(triangle, digon, digon),
+        "digon + 2 × dedicated": torch.block_diag(digon, torch.eye(2)),
+        "pentagon": POLYTOPES["pentagon"].vertices,
+        "dedicated": torch.tensor([[1, -0.4]]),
+        "pyramid over 2 × digon": torch.tensor([[1, -1, 0, 0, 0], [0, 0, 1, -1, 0], [-0.5, -0.5, -0.5, -0.5, 1]]),
+        "tricapped trigonal prism": tricapped_prism(),
+        "9 in 3": torch.nn.functional.normalize(torch.randn(3, 9, generator=torch.manual_seed(0)), dim=0),
+        "4 in 2": torch.tensor([[1, 0.8, -1, 0.1], [0, 0.6, 0.2, -1]]),
+    }
+    for expected, W in cases.items():
+        assert arrangement_name(W.double()) == expected
