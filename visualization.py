@@ -39,6 +39,7 @@ POLYTOPE_COLOURS = {
 OTHERS, OTHER_POLYTOPE = "another polytope", "#7b4a2d"
 PIECE_WITH_EDGE = 0.015  # of a stack plot: pieces higher than this share of the highest stack have a white edge
 WIDTH = 11  # inches: the width of a full figure
+DENSITY_TICKS = (1, 0.5, 0.2, 0.1, 0.05, 0.02)
 INVERSE_DENSITY_TICKS = (1, 1.2, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20)
 
 
@@ -48,7 +49,7 @@ def polytope_areas(inverse_density: Float[Tensor, " points"], shares: dict[str, 
     stacked = in_palette(shares)
     colours = [polytope_colour(name) for name in stacked]
     ax.stackplot(inverse_density.numpy(), *[s.numpy() for s in stacked.values()], colors=colours, linewidth=0)
-    ax.set(ylim=(0, 1), xlabel="$1/(1-S)$ (log scale)", ylabel="share of the\nrepresented features")
+    ax.set(ylim=(0, 1), ylabel="share of the\nrepresented features")
     return over_inverse_density(ax)
 
 
@@ -73,11 +74,28 @@ def in_palette(shares: dict[str, Float[Tensor, " points"]]) -> dict[str, Float[T
     return known | {OTHERS: others, "irregular": irregular}
 
 
-def over_inverse_density(ax):
-    ax.set(xscale="log")
-    ax.set_xticks(INVERSE_DENSITY_TICKS, labels=map(str, INVERSE_DENSITY_TICKS))
-    ax.set_xticks([], minor=True)
+def over_inverse_density(ax, ticks=INVERSE_DENSITY_TICKS):
+    """1/(1-S) on a log axis."""
+    ax.set(xscale="log", xlabel="$1/(1-S)$ (log scale)")
+    plain_ticks(ax.xaxis, ticks)
     return ax
+
+
+def over_density(ax, ticks=DENSITY_TICKS):
+    """Density on a log axis."""
+    ax.set(xscale="log", xlabel="density $1-S$ (log scale)")
+    plain_ticks(ax.xaxis, ticks)
+
+
+def plain_ticks(axis, ticks):
+    """Ticks of a log axis at some numbers, written as they are, and nowhere else."""
+    axis.set_ticks([], minor=True)
+    axis.set_ticks(ticks, labels=[f"{tick:g}" for tick in ticks])
+
+
+def nearest(values: Float[Tensor, " points"], wanted) -> Int[Tensor, " wanted"]:
+    """Index of the point nearest to each of some numbers, on a log axis."""
+    return (values[:, None].log() - torch.tensor(wanted, dtype=values.dtype).log()).abs().argmin(dim=0)
 
 
 def dimensionality_scatter(
@@ -105,7 +123,7 @@ def dimensionality_scatter(
             color=INK,
             fontsize=8.5,
         )
-    ax.set(xlabel="$1/(1-S)$ (log scale)", ylabel=r"feature dimensionality $D_i$", ylim=(0, 1.05))
+    ax.set(ylabel=r"feature dimensionality $D_i$", ylim=(0, 1.05))
     return over_inverse_density(ax)
 
 

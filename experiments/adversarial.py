@@ -29,7 +29,7 @@ from geometry import dimensions_per_feature, represented
 from models import ReLUOutputModel
 from packing import check_inverse_density, logarithmic
 from training import train
-from visualization import DEDICATED, FAINT, INK, SHARED, WIDTH, over_inverse_density
+from visualization import DEDICATED, FAINT, INK, SHARED, WIDTH, over_inverse_density, plain_ticks
 
 ATTACK_STREAM = 0x61616161  # the same seed gives weights, samples and attacked rows of their own
 WORST = "worst feature"  # the definition of vulnerability that counts; the others are shown beside it
@@ -222,8 +222,7 @@ def figure(results):
     against.set_title("one against the other")
     against.legend(loc="lower right", fontsize=8.5, title="filled: as superposition forms", title_fontsize=8.5)
     panels[0].set(ylabel="relative vulnerability (log scale)", yscale="log")
-    panels[0].set_yticks([], minor=True)
-    panels[0].set_yticks((0.2, 0.5, *RATIOS), labels=map(str, (0.2, 0.5, *RATIOS)))
+    plain_ticks(panels[0].yaxis, (0.2, 0.5, *RATIOS))
     below.suptitle("other definitions of relative vulnerability")
     below.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=9)
     return drawing
@@ -243,7 +242,7 @@ def _draw_curves(result, ax):
         ax.axvspan(x[chosen][-1], x[-1], color=FAINT, alpha=0.25, linewidth=0, label="nearly all represented")
     ax.set(ylabel="relative to no superposition", ylim=(0, None))
     ax.set_title(f"{_importance(result)}, $n={result.W.shape[2]}$, $m={result.W.shape[1]}$")
-    _over_few(ax)
+    over_inverse_density(ax, RATIOS)
     ax.legend(loc="upper left", fontsize=8.5)
 
 
@@ -259,10 +258,4 @@ def _draw_definitions(result, ax):
     for (name, values), style, colour in zip(definitions(result).items(), STYLES, COLOURS):
         ax.plot(result.inverse_density.numpy(), values.numpy(), style, color=colour, markersize=4, label=name)
     ax.set_title(_importance(result))
-    _over_few(ax)
-
-
-def _over_few(ax):
-    over_inverse_density(ax)
-    ax.set_xticks(RATIOS, labels=map(str, RATIOS))
-    ax.set_xlabel("$1/(1-S)$ (log scale)")
+    over_inverse_density(ax, RATIOS)

@@ -17,9 +17,8 @@ from features import FeatureDistribution, check_settings
 from geometry import feature_norms, represented
 from models import ReLUHiddenModel, ReLUOutputModel
 from training import train_best
-from visualization import DEDICATED, FAINT, INK, SHARED, WEIGHTS, WIDTH
+from visualization import DEDICATED, FAINT, INK, SHARED, WEIGHTS, WIDTH, nearest, over_density
 
-DENSITY_TICKS = (1, 0.5, 0.2, 0.1, 0.05, 0.02)
 ROTATIONS = 1000
 NAMES = {"W_hidden": "with a hidden ReLU", "W_output": "without"}  # of a Result's weights
 COLOURS = {"W_hidden": DEDICATED, "W_output": SHARED}
@@ -93,7 +92,7 @@ def aligned(W: Float[Tensor, "instances hidden features"]) -> Bool[Tensor, " ins
 
 def figure(result, shown_density=0.35):
     """W of both models at one density; over all densities, how far features are spread, beside random rotations."""
-    shown = (result.density.log() - torch.tensor(shown_density).log()).abs().argmin()
+    shown = nearest(result.density, (shown_density,)).item()
     drawing = plt.figure(figsize=(WIDTH, 3.8), layout="constrained")
     left, right = drawing.subfigures(1, 2, width_ratios=(1, 1.35))
     axes = left.subplots(2, 1, sharex=True)
@@ -121,8 +120,6 @@ def _draw_spreads(result, ax):
     ax.annotate(
         "each feature on a neuron of its own", (x.min(), 1), xytext=(0, 3), textcoords="offset points", color=INK
     )
-    ax.set(xscale="log", xlabel="density $1-S$ (log scale)", ylim=(0.8, result.W_hidden.shape[1] + 1))
-    ax.set_xticks(DENSITY_TICKS, labels=map(str, DENSITY_TICKS))
-    ax.set_xticks([], minor=True)
-    ax.set(ylabel="hidden dimensions that\na feature is spread over")
+    over_density(ax)
+    ax.set(ylim=(0.8, result.W_hidden.shape[1] + 1), ylabel="hidden dimensions that\na feature is spread over")
     ax.legend(fontsize=8.5, ncols=2, loc="upper right")

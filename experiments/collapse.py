@@ -16,7 +16,7 @@ import descents
 from descents import Crossings, Sampling, Solutions, best_of_kinds, best_run, sampled_runs, small_weights
 from features import FeatureDistribution, check_count, check_settings
 from geometry import collapsed_pairs, oriented
-from visualization import DEDICATED, FAINT, INK, SHARED, WIDTH, set_arrows
+from visualization import DEDICATED, FAINT, INK, SHARED, WIDTH, nearest, set_arrows
 
 PAIRS = 3
 PRINCIPAL = 0.01  # a loss no further below the principal components', relative, has met it
@@ -136,12 +136,11 @@ def meets_principal(result):
 def figure(result):
     """The optimum at some densities; how many pairs have collapsed, and the loss, over all densities."""
     density, best = result.density, collapsed(result)
-    wanted = torch.tensor(SHOWN, dtype=density.dtype)
-    nearest = (density[:, None].log() - wanted.log()).abs().argmin(dim=0).unique()
+    shown = nearest(density, SHOWN).unique()
     drawing = plt.figure(figsize=(WIDTH, 6.6), layout="constrained")
     above, below = drawing.subfigures(2, 1, height_ratios=(1, 1.5))
-    W = oriented(result.W[nearest, best[nearest]])
-    titles = [f"density {at:.2g}" for at in density[nearest].tolist()]
+    W = oriented(result.W[shown, best[shown]])
+    titles = [f"density {at:.2g}" for at in density[shown].tolist()]
     set_arrows({"exact optimum": (W, titles)}, axes=above.subplots(1, len(W), squeeze=False))
     steps, loss = below.subplots(1, 2)
     _draw_steps(result, steps)

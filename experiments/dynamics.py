@@ -19,7 +19,7 @@ from geometry import dimensionality, represented
 from models import ReLUOutputModel
 from polytopes import tegum_factors
 from training import sampled_loss, train
-from visualization import DEDICATED, FAINT, INK, SHARED, WIDTH, over_steps
+from visualization import DEDICATED, FAINT, INK, SHARED, WIDTH, over_steps, plain_ticks
 
 LEVELS = (0.0, 0.5, 1.0)  # dimensionalities: not represented or shared by all, of a digon, and dedicated
 AT_LEVEL = 0.05  # a feature no further from a level is at it: a move is the 10 to 90 % rise between 0 and 1/2
@@ -213,5 +213,5 @@ def _draw_loss(result, ax):
     over_steps(result.steps, result.loss[:, :1] / result.loss[0, 0], ax, color=INK, linewidth=1.3)
     for first, last in stretches(dropping(result)[:, 0]):
         ax.axvspan(result.steps[first].clamp(min=1).item(), result.steps[last].item(), color=SHARED, alpha=0.3, lw=0)
-    ax.set(yscale="log", yticks=(0.5, 0.6, 0.8, 1.0), yticklabels=("0.5", "0.6", "0.8", "1"))
-    ax.set_yticks([], minor=True)
+    ax.set(yscale="log")
+    plain_ticks(ax.yaxis, (0.5, 0.6, 0.8, 1))

@@ -17,7 +17,7 @@ from torch import Tensor
 from features import FeatureDistribution, check_count, check_settings
 from models import AbsoluteValueModel
 from training import sampled_loss, train
-from visualization import DEDICATED, FAINT, INK, POLYTOPE_COLOURS, SHARED, WEIGHTS, WIDTH
+from visualization import DEDICATED, DENSITY_TICKS, FAINT, INK, POLYTOPE_COLOURS, SHARED, WEIGHTS, WIDTH, over_density
 
 # The rule. On a feature's side (its positive or its negative values, alone) every output is linear, so slopes say all.
 HELD = 0.5  # a neuron holds a feature where it gives at least so much of the feature's value to its output
@@ -26,7 +26,6 @@ COMPUTED = 0.25  # of both features, on the neuron's side, the output's slope is
 UNEQUAL = 2  # how many times the in-weights differ, at least, and the out-weights the other way round
 INHIBITED = 0.5  # the inhibiting neuron takes away at least this share of the interference that the first one causes
 LEFT = 0.1  # and over all neurons no more than this slope is left
-DENSITY_TICKS = (0.02, 0.05, 0.1, 0.2, 0.5)
 STAGES = ("a neuron holds two features", "with unequal in-weights", "and reciprocal out-weights", "and is inhibited")
 
 
@@ -217,10 +216,9 @@ def figure(results):
             axes[0].plot(
                 result.density.numpy(), share.numpy(), line, marker="o", markersize=3, color=colour, label=label
             )
-    axes[0].set(xscale="log", ylim=(0, 1.5), yticks=(0, 0.25, 0.5, 0.75, 1), xlabel="density $1-S$ (log scale)")
-    axes[0].set_xticks(DENSITY_TICKS, labels=map(str, DENSITY_TICKS))
-    axes[0].set_xticks([], minor=True)
-    axes[0].set(ylabel="share of the runs", title="solid: $I_i$ falls, dashed: $I_i=1$")
+    over_density(axes[0], DENSITY_TICKS[1:])
+    axes[0].set(ylim=(0, 1.5), yticks=(0, 0.25, 0.5, 0.75, 1), ylabel="share of the runs")
+    axes[0].set(title="solid: $I_i$ falls, dashed: $I_i=1$")
     axes[0].legend(loc="upper center", fontsize=8)
     result = results[0]
     at = int(shares(result)[:, -1].argmax())

@@ -8,7 +8,6 @@ committed: `python PeriodicTable.py` computes it anew and writes FILE, from whic
 
 import hashlib
 import json
-import math
 import sys
 import textwrap
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from torch.nn.functional import pad
 import cells
 from packing import SAME_BENEFIT, Mixture, assembled, best_arrangement, best_mixture, check_inverse_density
 from polytopes import arrangement_name, tegum_factors
-from visualization import BLANK, INK, SHARED, WIDTH
+from visualization import BLANK, INK, SHARED, WIDTH, nearest
 
 SEEDED = False  # its random starts are always the same
 FILE = Path(__file__).with_suffix(".safetensors")
@@ -200,7 +199,7 @@ def members(result) -> Bool[Tensor, "cells densities"]:
 
 def figure(result, shown=SHOWN):
     """Features across, dimensions down, at some 1/(1-S): benefit and name of each cell's arrangement."""
-    points = [(result.inverse_density.log() - math.log(at)).abs().argmin().item() for at in shown]
+    points = nearest(result.inverse_density, shown).tolist()
     drawing, axes = plt.subplots(len(points), 1, figsize=(WIDTH, 4.3 * len(points) + 0.4), layout="constrained")
     of_mixtures = members(result)
     for ax, point in zip(np.atleast_1d(axes), points):

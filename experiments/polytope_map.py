@@ -17,7 +17,7 @@ from experiments.periodic_table import MARGIN, mixtures, weights
 from experiments.uniform import LONG, QUICK_LONG
 from experiments.uniform import shares as trained_shares
 from polytopes import tegum_factors
-from visualization import BLANK, WIDTH, in_palette, over_inverse_density, polytope_colour, polytope_legend
+from visualization import BLANK, WIDTH, in_palette, over_inverse_density, plain_ticks, polytope_colour, polytope_legend
 
 DENSITIES = (1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.75, 2.0, 2.5, 3.0, 3.5, 4.0, 4.4, 4.8, 5.4, 6.0)
 SETTINGS = tuple(  # of uniform.py
@@ -81,9 +81,8 @@ def _draw_map(ax, inverse_density, ratio, rows, title):
     image = np.where(most.values.numpy()[..., None] > 0, image, to_rgb(BLANK))
     edges = _log_edges(inverse_density), _log_edges(ratio)
     ax.pcolormesh(*edges, image, rasterized=True)
-    ax.set(yscale="log", title=title, xlabel="$1/(1-S)$ (log scale)")
-    ax.set_yticks(FEATURES_PER_DIMENSION_TICKS, labels=[f"{tick:g}" for tick in FEATURES_PER_DIMENSION_TICKS])
-    ax.set_yticks([], minor=True)
+    ax.set(yscale="log", title=title)
+    plain_ticks(ax.yaxis, FEATURES_PER_DIMENSION_TICKS)
     over_inverse_density(ax)
     return edges
 

@@ -129,9 +129,8 @@ def figure(result, sweeps, started):
     for column, low, high in zip(axes.T, (1.04, 1.6), (1.65, highest)):
         _benefits(result, sweeps, started, column[0], low, high)
         _staircases(result, sweeps, column[1], low, high)
-        for ax in column:
-            over_inverse_density(ax)
-            ax.set(xlim=(low, high))
+        over_inverse_density(column[1])  # both share it
+        column[1].set(xlim=(low, high))
         column[0].set_ylabel("benefit per dimension (a dedicated one: 1)")
         column[1].set_ylabel(r"dimensions per feature $D^*=m/\|W\|_F^2$")
     handles = {label: line for ax in axes[0] for line, label in zip(*ax.get_legend_handles_labels())}
@@ -179,7 +178,7 @@ def _staircases(result, sweeps, ax, low, high):
         _dots(ax, trained.inverse_density, dimensions_per_feature(trained.W[:, 0]), INK, None, low, high, marker)
     for level in (2 / 3, 1 / 2, 2 / 5, 3 / 8):
         ax.axhline(level, color=FAINT, linewidth=0.8, zorder=0)
-    ax.set(xlabel="$1/(1-S)$ (log scale)", ylim=(0.15, 1.1))
+    ax.set(ylim=(0.15, 1.1))
 
 
 def _dots(ax, inverse_density, values, colour, label, low, high, marker="o"):

@@ -21,12 +21,11 @@ from features import FeatureDistribution, check_settings
 from geometry import interference, neuron_pattern, ordered_neurons
 from models import ReLUHiddenModel
 from training import best_restart, sampled_loss, train
-from visualization import DEDICATED, FAINT, INK, SHARED, SUPERPOSITION, WEIGHTS, WIDTH, neuron_stacks
+from visualization import DEDICATED, FAINT, INK, SHARED, SUPERPOSITION, WEIGHTS, WIDTH, neuron_stacks, over_density
 
 FEATURES, NEURONS = 10, 5
 IMPORTANCE = 0.75 ** torch.arange(FEATURES, dtype=torch.float64)
 DENSITIES = (1.0, 0.75, 0.5, 0.35, 0.2, 0.15, 0.12, 0.1, 0.08, 0.06, 0.05, 0.04, 0.02)
-DENSITY_TICKS = (1, 0.5, 0.2, 0.1, 0.05, 0.02)
 REACHED = 0.01  # a run of a loss no further above the lowest, relative, has reached it
 SAME = 1e-3  # parts whose lowest losses are no further above the lowest of all agree
 
@@ -244,8 +243,6 @@ def steps_figure(result, of_paper):
     sure.plot(x, gained(result).numpy(), "^:", color=INK, label="loss of the best fresh run above the best")
     sure.set(ylabel="share, or relative loss", ylim=(-0.05, 1.05))
     for ax in (steps, sure):
-        ax.set(xscale="log", xlabel="density $1-S$ (log scale)")
-        ax.set_xticks(DENSITY_TICKS, labels=map(str, DENSITY_TICKS))
-        ax.set_xticks([], minor=True)
+        over_density(ax)
         ax.legend(fontsize=9)
     return drawing

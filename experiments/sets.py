@@ -17,7 +17,7 @@ from features import FeatureDistribution, check_settings
 from geometry import SAME_COSINE, represented, set_cosines
 from models import ReLUOutputModel
 from training import train
-from visualization import DEDICATED, FAINT, INK, SHARED, WEIGHTS, WIDTH
+from visualization import DEDICATED, FAINT, INK, SHARED, WEIGHTS, WIDTH, nearest
 
 SIZE = 10  # of a set, and the number of hidden dimensions
 SHOWN = (0.02, 0.2, 0.7)  # densities of the heat maps
@@ -84,10 +84,9 @@ def figure(result):
     density, of_runs = result.density, overlaps(result)
     drawing = plt.figure(figsize=(WIDTH, 7), layout="constrained")
     above, below = drawing.subfigures(2, 1, height_ratios=(1.25, 1))
-    wanted = torch.tensor(SHOWN, dtype=density.dtype)
-    nearest = (density[:, None].log() - wanted.log()).abs().argmin(dim=0).unique()
-    axes = above.subplots(1, len(nearest), squeeze=False)[0]
-    for ax, k in zip(axes, nearest.tolist()):
+    shown = nearest(density, SHOWN).unique().tolist()
+    axes = above.subplots(1, len(shown), squeeze=False)[0]
+    for ax, k in zip(axes, shown):
         W = result.W[k, 0]
         image = ax.imshow((W.T @ W).numpy(), cmap=WEIGHTS, vmin=-1, vmax=1)
         ax.axhline(SIZE - 0.5, color=INK, linewidth=0.8)

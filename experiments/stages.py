@@ -22,14 +22,14 @@ from models import ReLUOutputModel
 from polytopes import tegum_factors
 from stationary import curvatures, distance, exact_gradient, nearest_stationary
 from training import train
-from visualization import DEDICATED, FAINT, INK, OTHER_POLYTOPE, POLYTOPE_COLOURS, SHARED, WIDTH, over_steps, space
+from visualization import FAINT, INK, OTHERS, SHARED, WIDTH, over_steps, plain_ticks, polytope_colour, space
 
 SIZE, SETS, HIDDEN = 3, 2, 3
 FLAT = 0.5  # in a stage the loss falls slower than with the inverse root of the step
 LASTING = 1.2  # and steps grow by this factor at least
 NEGATIVE = 0.01  # a direction leads down where its curvature is negative, by this share of the most negative anywhere
 FRAMES, PAUSE = 40, 6  # of the animation: frames of training, and how often the last one is shown again
-STAGE_COLOURS = (OTHER_POLYTOPE, POLYTOPE_COLOURS["tetrahedron"], DEDICATED, POLYTOPE_COLOURS["pentagon"], SHARED)
+STAGE_COLOURS = [*map(polytope_colour, (OTHERS, "tetrahedron", "dedicated dimension", "pentagon", "digon"))]
 
 
 @dataclass(frozen=True)
@@ -215,8 +215,7 @@ def animation(result):
     over_steps(course.steps, course.loss[:, k : k + 1], loss, color=INK, linewidth=1.5)
     loss.set(yscale="log", ylabel="exact loss")
     for axis, ticks in ((loss.xaxis, (1, 10, 100, 1000)), (loss.yaxis, (0.003, 0.01, 0.03, 0.1))):
-        axis.set_ticks([], minor=True)
-        axis.set_ticks(ticks, labels=map(str, ticks))  # plain text: mathematics takes long to set in every frame
+        plain_ticks(axis, ticks)  # plain text: mathematics takes long to set in every frame
     (now,) = loss.plot([], [], "o", color=SHARED, markersize=9)
 
     def draw(record):

@@ -28,6 +28,7 @@ from visualization import (
     WIDTH,
     dimensionality_scatter,
     geometry_graph,
+    nearest,
     polytope_areas,
     polytope_legend,
 )
@@ -216,8 +217,7 @@ def figure(result, windows, predicted):
     scatter.set(xlabel="")
     polytope_areas(inverse_density, shares(result), ax=areas)
     areas.set_xlim(inverse_density.min().item(), inverse_density.max().item())
-    nearest = (inverse_density[:, None].log() - torch.tensor(SHOWN).log()).abs().argmin(dim=0)
-    for ax, k in zip(nets.subplots(1, len(SHOWN)), nearest.tolist()):
+    for ax, k in zip(nets.subplots(1, len(SHOWN)), nearest(inverse_density, SHOWN).tolist()):
         geometry_graph(W[k], ax=ax)
         names = Counter(factor.polytope for factor in tegum_factors(W[k])).most_common(4)
         named = [f"{count} × {name}" for name, count in names]
