@@ -1,8 +1,11 @@
 import jaxtyping
+import matplotlib
 import pytest
 import signatures
 import torch
+from matplotlib import pyplot as plt
 
+matplotlib.use("Agg")
 signatures.import_checked(*signatures.TYPED)  # before any test imports them
 
 
@@ -16,6 +19,12 @@ def unchecked(monkeypatch):
 def one_thread():
     """Most tensors here are too small to share, and where cores are busy threads only wait for each other."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
 
 
 def pytest_collection_modifyitems(items):

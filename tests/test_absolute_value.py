@@ -2,24 +2,14 @@
 
 from dataclasses import replace
 
-import matplotlib
 import pytest
 import torch
 from drawing import drawn
-from matplotlib import pyplot as plt
 
 import Section8main as section8
 from experiments import absolute_value, motif
 from experiments.absolute_value import Result, importance_order, neurons, one_neuron_a_side, over_monosemantic
 from experiments.motif import motifs, strongest, without_inhibition
-
-matplotlib.use("Agg")
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
 
 
 def noise(*shape, seed=0):

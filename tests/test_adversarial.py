@@ -2,13 +2,11 @@
 
 from types import SimpleNamespace
 
-import matplotlib
 import pytest
 import torch
 from drawing import drawn
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from matplotlib import pyplot as plt
 
 import Section6main as section6
 from experiments import adversarial, adversarial_training
@@ -26,15 +24,6 @@ from experiments.adversarial import (
 )
 from experiments.adversarial_training import left, removing, smallest_from
 from features import FeatureDistribution
-
-matplotlib.use("Agg")
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
-
 
 # Attacks with a known effect
 

@@ -2,24 +2,15 @@
 
 from dataclasses import replace
 
-import matplotlib
 import pytest
 import torch
 from drawing import drawn
-from matplotlib import pyplot as plt
 
 import Section7main as section7
 from experiments import alignment
 from experiments.alignment import QUICK, Result, run
 
-matplotlib.use("Agg")
 PAIRS = torch.tensor([[1.0, 1, 0, 0], [1, 0, 1, 0], [0, 1, 0, 1], [0, 0, 1, 1]]) / 2**0.5
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
 
 
 def rotation(seed, size=5):

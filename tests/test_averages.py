@@ -2,25 +2,15 @@
 
 from dataclasses import replace
 
-import matplotlib
 import pytest
 import torch
 from drawing import drawn
-from matplotlib import pyplot as plt
 from test_phase_diagram import ideal_diagram, noisy, spoil
 
 import phases
 from experiments import averages
 from experiments.averages import STUDY
 from experiments.phase_diagram import THREE
-
-matplotlib.use("Agg")
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
 
 
 def test_each_change_of_the_study_is_one_of_the_diagrams_settings():

@@ -1,10 +1,8 @@
 """The boundary of the phase change: what a short run returns, its figure, and its claim on results made by hand."""
 
-import matplotlib
 import pytest
 import torch
 from drawing import drawn
-from matplotlib import pyplot as plt
 
 from descents import ignored_loss
 from experiments import boundary
@@ -12,20 +10,12 @@ from experiments.boundary import QUICK, SMALL, Result, Settings, figure, run
 from phases import NORMS, landau, named_boundary, tricritical_densities
 from Section3main import _claim_first_order as claim
 
-matplotlib.use("Agg")
-
 LINE = torch.tensor([1.0, 0.3, 0.01], dtype=torch.float64)
 JUMP = 0.7 + 0.1 * LINE
 ABOVE = NORMS**2 + landau(LINE).onset[:, None]  # where it pays ever later: smooth
 IDEAL = Result(
     LINE, LINE / 2, JUMP, LINE / 3, 0 * LINE, JUMP, 0.5 + 0 * LINE, torch.ones(3, 2, dtype=torch.float64), ABOVE
 )
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
 
 
 def test_run():

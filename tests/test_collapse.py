@@ -1,12 +1,10 @@
 """Three pairs that collapse: what a short run returns, and an ideal Result and broken ones."""
 
-import matplotlib
 import pytest
 import torch
 from drawing import drawn
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from matplotlib import pyplot as plt
 
 import Section4main as section4
 from descents import Crossings, Solutions
@@ -17,14 +15,7 @@ from features import CORRELATIONS, FeatureDistribution
 from geometry import collapsed_pairs
 from polytopes import POLYTOPES
 
-matplotlib.use("Agg")
 HEXAGON = POLYTOPES["hexagon"].vertices
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
 
 
 def pairs_in_the_plane(collapsed):

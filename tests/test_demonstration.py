@@ -3,7 +3,6 @@
 from dataclasses import replace
 from types import SimpleNamespace
 
-import matplotlib
 import pytest
 import torch
 from drawing import drawn
@@ -16,15 +15,7 @@ from experiments.demonstration import LARGE, QUICK, QUICK_LARGE, Models, Result,
 from geometry import feature_norms, interference
 from polytopes import POLYTOPES
 
-matplotlib.use("Agg")
-
 SIZES = [(Settings().hidden, Settings().features), (LARGE.hidden, LARGE.features)]
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
 
 
 # What a quick run returns

@@ -1,25 +1,16 @@
 """Jumps of dimensionality: the rules on made-up courses, an ideal Result and broken ones, and a short run."""
 
-import matplotlib
 import pytest
 import torch
 from drawing import drawn
-from matplotlib import pyplot as plt
 
 import Section5main as section5
 from experiments import dynamics
 from experiments.dynamics import QUICK, Result, Settings, level, run
 from polytopes import POLYTOPES
 
-matplotlib.use("Agg")
 STEPS = torch.tensor([0, *(2.0 ** (torch.arange(0, 49) / 4)).round().long().unique().tolist()])  # four to an octave
 DIGON = POLYTOPES["digon"].vertices.float()
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
 
 
 def risen(start, factor):

@@ -2,22 +2,12 @@
 
 from dataclasses import replace
 
-import matplotlib
 import pytest
 import torch
 from drawing import drawn
-from matplotlib import pyplot as plt
 
 from experiments import introduction
 from experiments.introduction import QUICK, Result, figure, run
-
-matplotlib.use("Agg")
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
 
 
 @pytest.fixture(scope="module")

@@ -2,23 +2,12 @@
 
 from dataclasses import replace
 
-import matplotlib
-import pytest
 import torch
 from drawing import drawn
-from matplotlib import pyplot as plt
 from test_uniform import product
 
 from experiments import longer
 from experiments.uniform import Result
-
-matplotlib.use("Agg")
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
 
 
 def test_only_the_steps_differ():

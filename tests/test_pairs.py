@@ -1,10 +1,8 @@
 """Pairs in the plane: what short runs return, and ideal Results and broken ones for each arrangement."""
 
-import matplotlib
 import pytest
 import torch
 from drawing import drawn
-from matplotlib import pyplot as plt
 
 import Section4main as section4
 from descents import Solutions
@@ -15,7 +13,6 @@ from features import FeatureDistribution
 from polytopes import POLYTOPES
 from visualization import SET_COLOURS
 
-matplotlib.use("Agg")
 HEXAGON = POLYTOPES["hexagon"].vertices
 SQUARE = torch.tensor([[1, 0, -1, 0], [0, 1, 0, -1]], dtype=torch.float64)
 ARRANGED = (  # of each case features as the paper has them, and otherwise
@@ -25,12 +22,6 @@ ARRANGED = (  # of each case features as the paper has them, and otherwise
 )
 IDS = ("4.8", "4.9", "4.10")
 each_case = pytest.mark.parametrize("k", range(3), ids=[case.name for case in CASES])
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
 
 
 def ideal(k):

@@ -2,11 +2,9 @@
 
 import shutil
 
-import matplotlib
 import pytest
 import torch
 from drawing import drawn
-from matplotlib import pyplot as plt
 
 import cells
 import PeriodicTable
@@ -17,14 +15,6 @@ from experiments.periodic_table import QUICK, Result, Settings, run
 from features import FeatureDistribution
 from packing import polytope_optimum
 from polytopes import PAPER_POLYTOPES, POLYTOPES, arrangement_name
-
-matplotlib.use("Agg")
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
 
 
 def made_up(inverse_density, arrangements):

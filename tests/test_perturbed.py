@@ -1,10 +1,8 @@
 """One feature gets sparser: what a short run returns, and an ideal Result and broken ones."""
 
-import matplotlib
 import pytest
 import torch
 from drawing import drawn
-from matplotlib import pyplot as plt
 
 import Section4main as section4
 from descents import Crossings, Sampling, Solutions
@@ -12,14 +10,7 @@ from experiments import perturbed
 from experiments.perturbed import DROPPED, KEPT, QUICK, Result, Settings, geometry_of, run
 from polytopes import POLYTOPES
 
-matplotlib.use("Agg")
 PENTAGON = POLYTOPES["pentagon"].vertices
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
 
 
 def ideal():

@@ -3,7 +3,6 @@
 from dataclasses import replace
 from types import SimpleNamespace
 
-import matplotlib
 import pytest
 import torch
 from drawing import drawn
@@ -16,14 +15,6 @@ import visualization
 from expected_loss import expected_loss
 from experiments import averages, boundary, exact_optimum, phase_diagram
 from experiments.phase_diagram import QUICK, QUICK_THREE, THREE, Result, Settings, run
-
-matplotlib.use("Agg")
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
 
 
 def numbers(*values):

@@ -1,10 +1,8 @@
 """The map of polytopes: what is predicted for few and many features per dimension, and the colours of both maps."""
 
-import matplotlib
 import pytest
 import torch
 from drawing import drawn
-from matplotlib import pyplot as plt
 from matplotlib.colors import to_rgb
 from test_periodic_table import numbers
 from test_predicted import ideal, made_up
@@ -12,14 +10,6 @@ from test_uniform import product, sweep
 
 from experiments import polytope_map, predicted
 from visualization import POLYTOPE_COLOURS
-
-matplotlib.use("Agg")
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
 
 
 def test_settings_differ_in_the_features_alone():

@@ -1,10 +1,8 @@
 """Predictions made up and computed: what they say at a density, and what the figures show of them."""
 
-import matplotlib
 import pytest
 import torch
 from drawing import drawn
-from matplotlib import pyplot as plt
 from test_periodic_table import made_up as table_of
 from test_periodic_table import numbers
 from test_periodic_table import polytopes as table_of_polytopes
@@ -16,14 +14,6 @@ from experiments.predicted import Result, Settings, run
 from packing import polytope_optimum
 from polytopes import PAPER_POLYTOPES, POLYTOPES
 from visualization import POLYTOPE_COLOURS
-
-matplotlib.use("Agg")
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
 
 
 def made_up(inverse_density, benefits):

@@ -3,11 +3,9 @@
 from dataclasses import replace
 from itertools import combinations
 
-import matplotlib
 import pytest
 import torch
 from drawing import drawn
-from matplotlib import pyplot as plt
 
 import geometry
 import Section7main as section7
@@ -15,7 +13,6 @@ from experiments import privileged
 from experiments.privileged import DENSITIES, QUICK, Result, Settings, run
 from models import ReLUHiddenModel
 
-matplotlib.use("Agg")
 FEW = replace(QUICK, densities=(0.5, 0.05), steps=20, runs=3, more_steps=5, rows=256, more_rows=256)
 ALONE = ("0", "1", "2", "3", "4")
 CODES = {  # neurons of each feature: the paper's steps
@@ -32,12 +29,6 @@ PAPER = (
     *("monosemantic", "monosemantic", "3 in 2", "3 in 2", "3 in 2", "5 in 3", "6 in 4"),
     *("6 in 4", "8 in 5", "8 in 5", "8 in 5", "pairs", "pairs"),
 )
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
 
 
 def code(name):

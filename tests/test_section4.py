@@ -1,10 +1,8 @@
 """Section 4: all claims on ideal Results, those that need several experiments on broken ones, and all figures."""
 
-import matplotlib
 import pytest
 import torch
 from drawing import drawn
-from matplotlib import pyplot as plt
 from test_collapse import ideal as ideal_collapse
 from test_pairs import ideal as ideal_pairs
 from test_perturbed import ideal as ideal_perturbed
@@ -16,14 +14,7 @@ from test_uniform import DIGONS, SWEEP, product, random_weights, searches, sweep
 import Section4main as section4
 from polytopes import PAPER_POLYTOPES
 
-matplotlib.use("Agg")
 IDS = [f"4.{k}" for k in range(1, 13)]
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
 
 
 class Results:

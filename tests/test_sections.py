@@ -6,7 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import matplotlib
 import pytest
 from matplotlib import pyplot as plt
 
@@ -18,8 +17,6 @@ import Section5main as section5
 import Section6main as section6
 import Section7main as section7
 import Section8main as section8
-
-matplotlib.use("Agg")
 
 HOME = Path(scorecard.__file__).parent
 CLAIMS = {  # section -> its claims
@@ -41,12 +38,6 @@ FIGURES = {
     section8: "motif neurons sides",
 }
 each_section = pytest.mark.parametrize("section", CLAIMS, ids=lambda section: section.__name__)
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
 
 
 @pytest.fixture(scope="module")

@@ -1,22 +1,12 @@
 """Two sets of ten: what a short run returns, and an ideal Result and broken ones."""
 
-import matplotlib
 import pytest
 import torch
 from drawing import drawn
-from matplotlib import pyplot as plt
 
 import Section4main as section4
 from experiments import sets
 from experiments.sets import QUICK, Result, run
-
-matplotlib.use("Agg")
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
 
 
 def ideal():

@@ -1,27 +1,18 @@
 """Stages of learning: the rules on made-up courses, an ideal Result and broken ones, and a short run."""
 
-import matplotlib
 import pytest
 import torch
 from drawing import drawn
-from matplotlib import pyplot as plt
 
 import Section5main as section5
 from experiments import stages
 from experiments.stages import QUICK, Course, Result, Settings, Stationary, run
 from sweeps import save_figure
 
-matplotlib.use("Agg")
 OCTAHEDRON = torch.cat((torch.eye(3), -torch.eye(3)[:, [1, 2, 0]]), dim=1).double()
 COLLAPSED = torch.tensor([[1.0] * 3 + [0.0] * 3, [0.0] * 3 + [1.0] * 3, [0.0] * 6]).double() / 3**0.5
 NOTHING = torch.zeros(3, 6).double()
 STEPS = torch.tensor([0, *(2.0 ** (torch.arange(8, 45) / 4)).round().long().tolist()])  # 4 to 2048
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
 
 
 def ideal(runs=10):

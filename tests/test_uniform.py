@@ -2,25 +2,15 @@
 
 from dataclasses import replace
 
-import matplotlib
 import pytest
 import torch
 from drawing import drawn
-from matplotlib import pyplot as plt
 
 import Section4main as section4
 from experiments import uniform
 from experiments.uniform import Result, longest_range, run
 from geometry import dimensions_per_feature
 from polytopes import PAPER_POLYTOPES, POLYTOPES
-
-matplotlib.use("Agg")
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
 
 
 def product(*names, features=18):

@@ -1,6 +1,5 @@
 """Figures from small data made by hand: they draw, name their axes, show the data and change none of it."""
 
-import matplotlib
 import pytest
 import torch
 from drawing import tensors, unnamed
@@ -12,8 +11,6 @@ from matplotlib.figure import Figure
 import visualization as v
 from geometry import dimensionality, feature_norms
 from polytopes import POLYTOPES
-
-matplotlib.use("Agg")
 
 
 def product(*names, features=9):
@@ -53,12 +50,6 @@ ON_AXES = [
 ]
 
 each_figure = pytest.mark.parametrize("name", FIGURES)
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
 
 
 def draw(name, **options):
