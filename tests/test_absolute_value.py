@@ -295,10 +295,6 @@ def test_figures():
 
 
 @pytest.mark.usefixtures("unchecked")
-def test_bad_settings_are_refused():
-    with pytest.raises(ValueError, match=r"^restarts: expected a whole number of at least 1, got 0"):
-        absolute_value.Settings(restarts=0)
-    with pytest.raises(ValueError, match=r"^densities: expected finite numbers above 0"):
-        absolute_value.Settings(densities=(0.0,))
+def test_a_motif_of_one_feature_is_refused():
     with pytest.raises(ValueError, match=r"^features - 1: expected a whole number of at least 1, got 0"):
         motif.Settings(features=1)

@@ -92,21 +92,6 @@ def test_the_best_sampled_run_is_nearly_the_best_descent():
     assert (sampled_runs(PAIRS, 2, Sampling(restarts=1, steps=20)).loss[:, 0] > sampled.loss).all()
 
 
-@pytest.mark.usefixtures("unchecked")
-@pytest.mark.parametrize(
-    "bad, message",
-    [
-        ({"restarts": 0}, "restarts: expected a whole number of at least 1, got 0"),
-        ({"steps": 1.5}, "steps: expected a whole number of at least 1, got 1.5"),
-        ({"batch_size": -1}, "batch_size: expected a whole number of at least 1, got -1"),
-        ({"lr": float("nan")}, "lr: expected a finite number above 0, got nan"),
-    ],
-)
-def test_sampling_refuses_bad_settings(bad, message):
-    with pytest.raises(ValueError, match=message):
-        Sampling(**bad)
-
-
 # The best solution of each kind, on n=2, m=1 at the relative importance whose boundary lies at density 0.3
 
 RATIO = 0.2045  # from the optimum on a grid of 400 ratios

@@ -6,7 +6,6 @@ import pytest
 import torch
 from drawing import drawn
 
-from experiments import introduction
 from experiments.introduction import QUICK, Result, figure, run
 
 
@@ -25,11 +24,6 @@ def test_run_is_a_function_of_the_seed():
     first, again, other = (run(replace(QUICK, steps=5), seed=seed, progress=False) for seed in (3, 3, 4))
     assert torch.equal(first.W, again.W) and torch.equal(first.b, again.b)
     assert not torch.equal(first.W, other.W)
-
-
-def test_a_misspelt_setting_is_refused():
-    with pytest.raises(TypeError, match="density"):
-        introduction.Settings(density=(0.1,))
 
 
 def test_arrows_end_at_the_weights(quick):

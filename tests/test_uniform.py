@@ -205,26 +205,6 @@ def test_a_sweep_in_parts_is_the_sweep(monkeypatch, restarts):
     assert uniform.shards(parts[1]) == [parts[1]]
 
 
-@pytest.mark.usefixtures("unchecked")
-@pytest.mark.parametrize(
-    "bad, message",
-    [
-        ({"inverse_density": (0.5,)}, r"inverse_density: expected numbers of at least 1"),
-        ({"inverse_density": ()}, "inverse_density: expected numbers in one dimension"),
-        ({"features": 0}, "features: expected"),
-        ({"hidden": 2.5}, "hidden: expected"),
-        ({"restarts": 0}, "restarts: expected"),
-        ({"steps": 0}, "steps: expected"),
-        ({"batch_size": 0}, "batch_size: expected"),
-        ({"lr": -1.0}, "lr: expected"),
-        ({"init_scale": float("nan")}, "init_scale: expected"),
-    ],
-)
-def test_bad_settings_are_refused(bad, message):
-    with pytest.raises(ValueError, match=message):
-        run(replace(uniform.QUICK, **bad), progress=False)
-
-
 def test_settings_of_the_section():
     assert len(uniform.SEARCHES) == len(uniform.QUICK_SEARCHES) == len(PAPER_POLYTOPES)
     assert {settings.restarts for settings in uniform.SEARCHES} == {10}
