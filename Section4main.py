@@ -13,19 +13,8 @@ import sys
 
 from claims import Claim
 from descents import SAME_LOSS, precision
-from experiments import (
-    collapse,
-    longer,
-    pairs,
-    periodic_table,
-    perturbed,
-    polytope_map,
-    predicted,
-    sets,
-    started,
-    uniform,
-)
-from polytopes import PAPER_POLYTOPES
+from experiments import collapse, crowding, longer, pairs, periodic_table, perturbed, predicted, sets, started, uniform
+from polytopes import PAPER_POLYTOPES, peaks
 from sweeps import Experiment, section_main
 
 EXPERIMENTS = {
@@ -34,7 +23,7 @@ EXPERIMENTS = {
     "long": Experiment(uniform, uniform.LONG, uniform.QUICK_LONG),
     "searches": Experiment(uniform, uniform.SEARCHES, uniform.QUICK_SEARCHES),
     "study": Experiment(uniform, longer.SETTINGS, longer.QUICK),
-    "map": Experiment(uniform, polytope_map.SETTINGS, polytope_map.QUICK),
+    "map": Experiment(uniform, crowding.SETTINGS, crowding.QUICK),
     "predicted": Experiment(predicted, predicted.Settings(), predicted.QUICK),
     "started": Experiment(started, started.Settings(), started.QUICK),
     "perturbed": Experiment(perturbed, perturbed.Settings(), perturbed.QUICK),
@@ -60,7 +49,7 @@ def figures(results):
         "section4-uniform": uniform.figure(results.uniform, windows, curve),
         "section4-predicted": predicted.figure(results.predicted, (results.long, results.uniform), results.started),
         "section4-table": periodic_table.figure(results.predicted.table),
-        "section4-map": polytope_map.figure(results.predicted, results.map),
+        "section4-map": crowding.figure(results.predicted, results.map),
         "section4-study": longer.figure(results.study),
         "section4-perturbed": perturbed.figure(results.perturbed),
         "section4-pairs": pairs.figure(results.pairs),
@@ -124,13 +113,13 @@ def claim_clusters(*sweeps):
 
     Searches do not count: their m/n fixes the level beforehand.
     """
-    numbers, peaks = {}, [list(uniform.peaks(result).values()) for result in sweeps]
-    for result, shares in zip(sweeps, peaks):
+    numbers, found = {}, [list(peaks(result.W.flatten(0, 1)).values()) for result in sweeps]
+    for result, shares in zip(sweeps, found):
         name = "n={}, m={}".format(*result.W.shape[:1:-1]) + f", {result.steps:,} steps: share in the peak at "
         numbers |= {name + level: share for level, share in zip(("3/4", "2/3", "1/2", "2/5", "3/8"), shares)}
     return Claim(
         "4.2", "dimensionalities cluster at 3/4, 2/3, 1/2, 2/5 and 3/8", "all five",
-        numbers, any(min(shares) > LEAST_PEAK for shares in peaks),
+        numbers, any(min(shares) > LEAST_PEAK for shares in found),
     )  # fmt: skip
 
 

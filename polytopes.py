@@ -190,7 +190,7 @@ def tegum_factors(W: Float[Tensor, "hidden features"], min_norm=REPRESENTED_NORM
 
 
 def polytope_shares(factors):
-    """The fraction of represented features in each kind of polytope, {name: share}, of one instance's factors."""
+    """The share of the features in each kind of polytope, {name: share}, of the factors of one or more instances."""
     features = Counter()
     for factor in factors:
         features[factor.polytope] += len(factor.features)

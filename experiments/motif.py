@@ -26,7 +26,12 @@ COMPUTED = 0.25  # of both features, on the neuron's side, the output's slope is
 UNEQUAL = 2  # how many times the in-weights differ, at least, and the out-weights the other way round
 INHIBITED = 0.5  # the inhibiting neuron takes away at least this share of the interference that the first one causes
 LEFT = 0.1  # and over all neurons no more than this slope is left
-STAGES = ("a neuron holds two features", "with unequal in-weights", "and reciprocal out-weights", "and is inhibited")
+STAGES = {  # of the rule, and their colours
+    "a neuron holds two features": FAINT,
+    "with unequal in-weights": DEDICATED,
+    "and reciprocal out-weights": POLYTOPE_COLOURS["triangle"],
+    "and is inhibited": SHARED,
+}
 
 
 @dataclass(frozen=True)
@@ -209,13 +214,9 @@ def figure(results):
     """
     drawing, axes = plt.subplots(1, 4, figsize=(WIDTH, 4.2), layout="constrained", width_ratios=(1.5, 1, 1, 1.3))
     for result, line in zip(results, ("-", "--", ":")):
-        for share, name, colour in zip(
-            shares(result).T, STAGES, (FAINT, DEDICATED, POLYTOPE_COLOURS["triangle"], SHARED)
-        ):
-            label = name if line == "-" else None
-            axes[0].plot(
-                result.density.numpy(), share.numpy(), line, marker="o", markersize=3, color=colour, label=label
-            )
+        for share, (name, colour) in zip(shares(result).T, STAGES.items()):
+            style = {"marker": "o", "markersize": 3, "color": colour, "label": name if line == "-" else None}
+            axes[0].plot(result.density.numpy(), share.numpy(), line, **style)
     over_density(axes[0], DENSITY_TICKS[1:])
     axes[0].set(ylim=(0, 1.5), yticks=(0, 0.25, 0.5, 0.75, 1), ylabel="share of the runs")
     axes[0].set(title="solid: $I_i$ falls, dashed: $I_i=1$")
@@ -245,12 +246,11 @@ def best_with_motif(result, at):
 
 def _draw_weights(W1, W2, place, axes, drawing):
     scale = W1.abs().amax(dim=1, keepdim=True)
-    weights = (W1 / scale, W2.T * scale)
-    marked = ([(place.neuron, place.a), (place.neuron, place.b), (place.inhibitor, place.a)],)
-    marked += ([(place.neuron, place.a), (place.neuron, place.b), (place.inhibitor, place.b)],)
-    for ax, values, name, places in zip(axes, weights, ("in-weights $W_1$", "out-weights $W_2^T$"), marked):
+    panels = (W1 / scale, "in-weights $W_1$", place.a), (W2.T * scale, "out-weights $W_2^T$", place.b)
+    for ax, (values, name, inhibiting) in zip(axes, panels):
         image = ax.imshow(values.numpy(), cmap=WEIGHTS, vmin=-3, vmax=3, aspect="auto")
-        for row, column in places if place.found else ():
+        marked = (place.neuron, place.a), (place.neuron, place.b), (place.inhibitor, inhibiting)
+        for row, column in marked if place.found else ():
             ax.add_patch(plt.Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=INK, linewidth=1.5))
             colour = "white" if values[row, column].abs() > 2 else INK
             ax.text(column, row, f"{values[row, column]:.2g}", ha="center", va="center", fontsize=8, color=colour)

@@ -15,12 +15,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-import polytopes
 from features import FeatureDistribution, check_settings
 from geometry import dimensionality, dimensions_per_feature, represented
 from models import ReLUOutputModel
 from packing import check_inverse_density, logarithmic, sampled_benefit
-from polytopes import PAPER_POLYTOPES, POLYTOPES, tegum_factors
+from polytopes import PAPER_POLYTOPES, POLYTOPES, polytope_shares, tegum_factors
 from training import train
 from visualization import (
     INK,
@@ -122,14 +121,11 @@ def joined(results):
 
 def shares(result) -> dict[str, Float[Tensor, " points"]]:
     """The share of the represented features in each polytope, of all restarts."""
-    counted = [
-        Counter(factor.polytope for W in models for factor in tegum_factors(W) for _ in factor.features)
-        for models in result.W
-    ]
+    found = [polytope_shares([factor for W in models for factor in tegum_factors(W)]) for models in result.W]
     return {
-        polytope: torch.tensor([of[polytope] / max(of.total(), 1) for of in counted], dtype=torch.float64)
+        polytope: torch.tensor([of_point.get(polytope, 0.0) for of_point in found], dtype=torch.float64)
         for polytope in (*POLYTOPES, "irregular")
-        if any(polytope in of for of in counted)
+        if any(polytope in of_point for of_point in found)
     }
 
 
@@ -151,11 +147,6 @@ def models_with(result, polytope):
     """Share of the models in which a polytope is found."""
     models = result.W.flatten(0, 1)
     return sum(any(factor.polytope == polytope for factor in tegum_factors(W)) for W in models) / len(models)
-
-
-def peaks(result):
-    """The share of all represented features in a peak at the level of each of PAPER_POLYTOPES; see polytopes.py."""
-    return polytopes.peaks(result.W.flatten(0, 1))
 
 
 def most_held(result, ends):

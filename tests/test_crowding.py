@@ -1,4 +1,4 @@
-"""The map of polytopes: what is predicted for few and many features per dimension, and the colours of both maps."""
+"""Crowding: what is predicted for few and many features per dimension, and the colours of both maps."""
 
 import pytest
 import torch
@@ -8,18 +8,18 @@ from test_periodic_table import numbers
 from test_predicted import ideal, made_up
 from test_uniform import product, sweep
 
-from experiments import polytope_map, predicted
+from experiments import crowding, predicted
 from visualization import POLYTOPE_COLOURS
 
 
 def test_settings_differ_in_the_features_alone():
-    ratios = [settings.features / settings.hidden for settings in polytope_map.SETTINGS]
+    ratios = [settings.features / settings.hidden for settings in crowding.SETTINGS]
     assert ratios == sorted(ratios)
-    assert {settings.inverse_density for settings in polytope_map.SETTINGS} == {polytope_map.DENSITIES}
+    assert {settings.inverse_density for settings in crowding.SETTINGS} == {crowding.DENSITIES}
 
 
 def test_shares_of_the_best_mixture():
-    few, enough = polytope_map.shares(
+    few, enough = crowding.shares(
         made_up(numbers(1, 2, 4), {"digon": [1.0, 1.1, 1.5], "triangle": [1.1, 1.2, 1.3]}), [4 / 3, 2.0]
     )
     assert enough["digon"].tolist() == [0, 0, 1] and enough["triangle"].tolist() == [1, 1, 0]
@@ -29,7 +29,7 @@ def test_shares_of_the_best_mixture():
 def test_map_shows_the_polytope_of_most_features():
     few = sweep([W[:, :12] for W in (product(*["dedicated dimension"] * 6), product(*["digon"] * 6))])
     many = sweep([product("square antiprism", "digon"), 0 * product("digon")])
-    figure = drawn(polytope_map.figure, ideal(), [few, many])
+    figure = drawn(crowding.figure, ideal(), [few, many])
     of_prediction, trained = (ax.collections[0].get_array() for ax in figure.axes)
     expected = [["dedicated dimension", "digon"], ["square antiprism", None]]
     expected = [[to_rgb(POLYTOPE_COLOURS.get(name, "#f3f1ec")) for name in row] for row in expected]

@@ -1,4 +1,4 @@
-"""Which polytope holds most of the features, as density and features per dimension change (ours)?
+"""Which polytope holds most of the features, as they crowd into fewer dimensions and become sparse (ours)?
 
 uniform.py at one n/m after another, beside what the periodic table predicts: the best mixture of its arrangements.
 """
