@@ -12,7 +12,7 @@ features come in correlated or anticorrelated sets. Saves the figures under figu
 import sys
 
 from claims import Claim
-from descents import SAME_LOSS, precision
+from descents import SAME_LOSS
 from experiments import collapse, crowding, longer, pairs, periodic_table, perturbed, predicted, sets, started, uniform
 from polytopes import PAPER_POLYTOPES, peaks
 from sweeps import Experiment, section_main
@@ -38,6 +38,7 @@ STICKY = 0.03  # D* is at a level where it is no further off than this, relative
 NEAR_PAPER = 0.25  # a number read off a figure of the paper may be this far from ours, relative
 MOST_BEHIND = 0.01  # a trained polytope saves no less than the predicted best, up to this share
 PAPER_SNAP = 2.5  # times sparser than the others, at the first density
+SMOOTH = 0.1  # the pentagon moves by less from one ratio to the next, where it deforms smoothly
 PAPER_COLLAPSES = (0.05, 0.15, 0.25)  # densities from which one, two and all three pairs have collapsed
 
 
@@ -194,32 +195,13 @@ def claim_predicted(results):
     )  # fmt: skip
 
 
-def _excess(above):
-    """How far the sampled models' losses are above the exact optima."""
-    return {
-        "best sampled model over the optimum, median": above.median().item(),
-        "best sampled model over the optimum, highest": above.max().item(),
-    }
-
-
 def claim_snap(result):
-    sparser = {f"{d:g}": 1 / at for d, at in zip(result.density.tolist(), perturbed.snap(result).tolist()) if at == at}
-    first, step = f"{result.density[0]:g}", perturbed.largest_step(result)
-    of_pentagon, of_digons = (perturbed.lasts(result, k)[0].tolist() for k in (perturbed.PENTAGON, perturbed.WITHOUT))
-    numbers = {"densities at which the losses cross": len(sparser)}
-    numbers |= {f"density {density}: losses cross, times sparser": x for density, x in sparser.items()}
-    numbers["crossings known to"] = precision(result.ratio[0])
-    if step is not None:
-        numbers["the pentagon moves from one ratio to the next, at most"] = step
-    if of_pentagon[0] <= of_pentagon[1]:
-        numbers["the pentagon is a local minimum until, times sparser"] = 1 / of_pentagon[0]
-    if of_digons[0] <= of_digons[1]:
-        numbers["digons without the feature are up to a relative density of"] = of_digons[1]
-    numbers["random descents that end in another geometry"] = perturbed.elsewhere(result)
+    """Refuted where the first density has no snap near the paper's, or the pentagon jumps before it."""
+    sparser, step = 1 / perturbed.snap(result)[0].item(), perturbed.largest_step(result)  # NaN without a snap
     return Claim(
         "4.7", "n=5, m=2: a pentagon deforms smoothly as one feature gets sparser, then snaps to digons without it",
-        "at density 0.05 where it is about 2.5 times sparser", numbers | _excess(perturbed.sampled_excess(result)),
-        first in sparser and abs(sparser[first] / PAPER_SNAP - 1) <= NEAR_PAPER and step is not None and step < 0.1,
+        "at density 0.05 where it is about 2.5 times sparser", perturbed.numbers(result),
+        abs(sparser / PAPER_SNAP - 1) <= NEAR_PAPER and step is not None and step < SMOOTH,
     )  # fmt: skip
 
 
@@ -227,46 +209,25 @@ def claim_pairs(id, case, result):
     """Refuted by a density at which the optimum or the best sampled model shows another arrangement."""
     best, other = pairs.best_with(result, case)
     optimal, sampled = (pairs.best_shows(runs, case) for runs in (result, result.sampled))
-    shares, of_sampled = (pairs.shown(runs, case).double().mean(dim=1) for runs in (result, result.sampled))
-    numbers, angles = {}, pairs.angles(result)
-    for k, density in enumerate(result.density.tolist()):
-        of_density = {"runs that show it": shares[k], "the optimum shows it (1: yes)": optimal[k]}
-        of_density |= {f"degrees apart in the optimum, set {j + 1}": angle for j, angle in enumerate(angles[k])}
-        losses = {"optimum": result.loss[k].min(), f"best that is not {case.name}": other[k]}
-        of_density |= {f"loss of the {x}, in ignored features": y / result.ignored[k] for x, y in losses.items()}
-        of_density |= {"the best sampled model shows it (1: yes)": sampled[k], "sampled models that do": of_sampled[k]}
-        numbers |= {f"density {density:g}: {name}": x.double().item() for name, x in of_density.items() if x.isfinite()}
     settings = case.settings
     return Claim(
         id, f"m=2, {settings.features // 2} sets of two {settings.correlation} features: members of a set are "
-        f"{case.name}", "yes", numbers, bool((optimal & sampled & (other > best * (1 + SAME_LOSS))).all()),
+        f"{case.name}", "yes", pairs.numbers(result, case),
+        bool((optimal & sampled & (other > best * (1 + SAME_LOSS))).all()),
     )  # fmt: skip
 
 
 def claim_sets(result):
-    numbers, of_runs, shown = {}, sets.overlaps(result), sets.locally_orthogonal(result)[0]
-    for density, within, across in zip(result.density.tolist(), *of_runs[:2]):
-        numbers[f"density {density:g}: mean |cos| within a set"] = within.mean().item()
-        numbers[f"density {density:g}: across sets"] = across.mean().item()
-    numbers[f"density {result.density[0]:g}: runs that show it"] = shown.double().mean().item()
-    numbers["features represented there, of 20"] = of_runs.represented[0].double().mean().item()
+    """Refuted by a run at the lowest density that does not show it."""
     return Claim(
         "4.11", "two sets of ten correlated features, m=10: nearly orthogonal within a set, all in superposition",
-        "yes", numbers, bool(shown.all()),
+        "yes", sets.numbers(result), bool(sets.locally_orthogonal(result)[0].all()),
     )  # fmt: skip
 
 
 def claim_collapse(result):
     """Refuted where a step is missing, is not where the losses of two solutions cross, or is elsewhere in the paper."""
-    at, alike = result.crossing_density.tolist(), collapse.sampled_alike(result)
-    stages, met = collapse.stages(result), collapse.meets_principal(result)
-    numbers = {"collapsed pairs at the lowest density": stages[0], "densities at which it changes": len(stages) - 1}
-    numbers |= {"of these, located": len(at), "of these, where losses cross": int(result.crossing.met.sum())}
-    numbers |= {f"{count} collapsed from density": x for count, x in zip(result.crossing.above.tolist(), at)}
-    numbers["densities known to"] = precision(result.density)
-    if met is not None:
-        numbers[f"loss within {collapse.PRINCIPAL:.0%} of the principal components' from density"] = met
-    numbers["sampled models that collapsed alike"] = alike.double().mean().item()
+    at = result.crossing_density.tolist()
     near = (
         len(at) == 3
         and bool(result.crossing.met.all())
@@ -275,7 +236,7 @@ def claim_collapse(result):
     return Claim(
         "4.12", "three correlated pairs in m=2 collapse one by one into their principal components as density grows",
         "one from 0.05, two from 0.15, all from 0.25, principal components above 0.5",
-        numbers | _excess(collapse.sampled_excess(result)), stages == [0, 1, 2, 3] and near,
+        collapse.numbers(result), collapse.stages(result) == [0, 1, 2, 3] and near,
     )  # fmt: skip
 
 

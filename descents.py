@@ -247,6 +247,15 @@ def values_at(
     return low * (high / low) ** (position - below[:, 0])
 
 
+def excess(sampled: Float[Tensor, " points"], optimum: Float[Tensor, " points"]) -> dict[str, float]:
+    """How far the losses of sampled models are above those of exact optima, relative, by name."""
+    above = sampled / optimum - 1
+    return {
+        "best sampled model over the optimum, median": above.median().item(),
+        "best sampled model over the optimum, highest": above.max().item(),
+    }
+
+
 def precision(line: Float[Tensor, " points"]):
     """To what share the place of a crossing along a logarithmic line is known."""
     return ((line[1] / line[0]) ** (1 / (INSIDE - 1)) - 1).item()

@@ -91,11 +91,6 @@ def sampled_alike(result) -> Bool[Tensor, " checked"]:
     return collapsed_pairs(result.sampled.W) == collapsed(result)[result.checked]
 
 
-def sampled_excess(result) -> Float[Tensor, " checked"]:
-    """How far the sampled models' losses are above the optimum, relative."""
-    return result.sampled.loss / result.loss[result.checked].amin(dim=1) - 1
-
-
 def principal_components_loss(distribution, hidden) -> Float[Tensor, " instances"]:
     """Least loss of a linear model with bias: the variance outside of the first m principal components.
 
@@ -128,6 +123,23 @@ def meets_principal(result):
         return None
     share = gap[last] / (gap[last] - gap[last + 1])  # the gap is interpolated
     return (density[last] * (density[last + 1] / density[last]) ** share).item()
+
+
+def numbers(result):
+    """All that is measured, by name; what there is none of is left out."""
+    changes, met = stages(result), meets_principal(result)
+    at = zip(result.crossing.above.tolist(), result.crossing_density.tolist())
+    found = {"collapsed pairs at the lowest density": changes[0], "densities at which it changes": len(changes) - 1}
+    found |= {
+        "of these, located": len(result.crossing.met),
+        "of these, where losses cross": int(result.crossing.met.sum()),
+    }
+    found |= {f"{count} collapsed from density": density for count, density in at}
+    found["densities known to"] = descents.precision(result.density)
+    if met is not None:
+        found[f"loss within {PRINCIPAL:.0%} of the principal components' from density"] = met
+    found["sampled models that collapsed alike"] = sampled_alike(result).double().mean().item()
+    return found | descents.excess(result.sampled.loss, result.loss[result.checked].amin(dim=1))
 
 
 # The figure

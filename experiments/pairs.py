@@ -110,6 +110,21 @@ def angles(result) -> Float[Tensor, "densities sets"]:
     return set_cosines(best_run(result).W, 2)[0].clamp(-1, 1).acos().rad2deg().sort(dim=1).values
 
 
+def numbers(result, case):
+    """All that is measured at each density, by name; what there is none of is left out."""
+    (_, other), of_sets, found = best_with(result, case), angles(result), {}
+    optimal, sampled = (best_shows(runs, case) for runs in (result, result.sampled))
+    shares, of_sampled = (shown(runs, case).double().mean(dim=1) for runs in (result, result.sampled))
+    for k, density in enumerate(result.density.tolist()):
+        of_density = {"runs that show it": shares[k], "the optimum shows it (1: yes)": optimal[k]}
+        of_density |= {f"degrees apart in the optimum, set {j + 1}": angle for j, angle in enumerate(of_sets[k])}
+        losses = {"optimum": result.loss[k].min(), f"best that is not {case.name}": other[k]}
+        of_density |= {f"loss of the {x}, in ignored features": y / result.ignored[k] for x, y in losses.items()}
+        of_density |= {"the best sampled model shows it (1: yes)": sampled[k], "sampled models that do": of_sampled[k]}
+        found |= {f"density {density:g}: {name}": x.double().item() for name, x in of_density.items() if x.isfinite()}
+    return found
+
+
 def figure(results, runs=3):
     """The optimum and the first runs of each of CASES at each density, oriented alike, with their losses."""
     rows = {}

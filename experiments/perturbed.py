@@ -156,9 +156,22 @@ def elsewhere(result):
     return (geometry != result.loss[0, result.checked].argmin(dim=1, keepdim=True)).double().mean().item()
 
 
-def sampled_excess(result) -> Float[Tensor, " checked"]:
-    """How far the sampled models' losses are above the optimum, relative."""
-    return result.sampled.loss / result.loss[0, result.checked].amin(dim=1) - 1
+def numbers(result):
+    """All that is measured, by name; what there is none of is left out."""
+    snaps = zip(result.density.tolist(), snap(result).tolist())
+    sparser = {f"density {d:g}: losses cross, times sparser": 1 / at for d, at in snaps if at == at}
+    found = {"densities at which the losses cross": len(sparser), **sparser}
+    found["crossings known to"] = descents.precision(result.ratio[0])
+    step = largest_step(result)
+    if step is not None:
+        found["the pentagon moves from one ratio to the next, at most"] = step
+    of_pentagon, of_digons = (lasts(result, geometry)[0].tolist() for geometry in (PENTAGON, WITHOUT))
+    if of_pentagon[0] <= of_pentagon[1]:
+        found["the pentagon is a local minimum until, times sparser"] = 1 / of_pentagon[0]
+    if of_digons[0] <= of_digons[1]:
+        found["digons without the feature are up to a relative density of"] = of_digons[1]
+    found["random descents that end in another geometry"] = elsewhere(result)
+    return found | descents.excess(result.sampled.loss, result.loss[0, result.checked].amin(dim=1))
 
 
 # The figure

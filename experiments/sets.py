@@ -79,6 +79,17 @@ def locally_orthogonal(result) -> Bool[Tensor, "densities runs"]:
     return (within < SAME_COSINE) & (across > 2 * within) & (along < 0.5) & (count == 2 * SIZE)
 
 
+def numbers(result):
+    """All that is measured, by name."""
+    found, of_runs = {}, overlaps(result)
+    for density, within, across in zip(result.density.tolist(), of_runs.within, of_runs.across):
+        found[f"density {density:g}: mean |cos| within a set"] = within.mean().item()
+        found[f"density {density:g}: across sets"] = across.mean().item()
+    found[f"density {result.density[0]:g}: runs that show it"] = locally_orthogonal(result)[0].double().mean().item()
+    found["features represented there, of 20"] = of_runs.represented[0].double().mean().item()
+    return found
+
+
 def figure(result):
     """W^T W at some densities, and how the cosines within and across sets change with density."""
     density, of_runs = result.density, overlaps(result)
