@@ -28,6 +28,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import phases
 import training
 from expected_loss import expected_loss
 from features import FeatureDistribution
@@ -173,17 +174,7 @@ def steps(rounds=9):
 def exact(rounds=5):
     """Microseconds a model and step of exact descents, as the phase diagrams use them."""
     for name, features, hidden, points, count in (("n=2, m=1", 2, 1, 40, 200), ("n=3, m=2", 3, 2, 20, 100)):
-        density, ratio = (
-            axis.flatten()
-            for axis in torch.meshgrid(
-                torch.logspace(0, -2, points, dtype=torch.float64),
-                torch.logspace(-1, 1, points, dtype=torch.float64),
-                indexing="ij",
-            )
-        )
-        importance = torch.ones(len(ratio), features, dtype=torch.float64)
-        importance[:, -1] = ratio
-        distribution = FeatureDistribution(density[:, None], importance).with_restarts(10)
+        distribution = phases.grid_distribution(features, *phases.grid(points)).with_restarts(10)
         start = ReLUOutputModel(distribution.instances, features, hidden, dtype=torch.float64, init_scale=0.3)
         train(start, distribution, exact=True, steps=100, lr=0.05, progress=False)  # part of the way, as in a descent
 
@@ -211,10 +202,7 @@ def exact(rounds=5):
 
 def million_models():
     """The largest diagram published: 256 x 256 points, 16 restarts."""
-    density = torch.logspace(0, -2, 256, dtype=torch.float64).repeat_interleave(256)
-    ratio = torch.logspace(-1, 1, 256, dtype=torch.float64).repeat(256)
-    importance = torch.stack((torch.ones_like(ratio), ratio), dim=1)
-    distribution = FeatureDistribution(density[:, None], importance)
+    distribution = phases.grid_distribution(2, *phases.grid(256))
     settings = {"restarts": 16, "exact": True, "steps": 300, "lr": 0.05, "init_scale": 0.3, "progress": False}
     return train_best(ReLUOutputModel, distribution, 1, **settings)
 
@@ -233,12 +221,8 @@ def instances(rounds=5):
                 for _ in range(rounds)
             ]
             figures.append(f"{count:,}: {median(times) / (count_of_steps + 1) / count * 1e6:.2f}")
-        yield (
-            f"a step of one instance, n={features}, m={hidden}, batch {batch_size}",
-            "µs",
-            [None] * 4,
-            "; ".join(figures),
-        )
+        name = f"a step of one instance, n={features}, m={hidden}, batch {batch_size}"
+        yield name, "µs", [None] * 4, "; ".join(figures)
 
 
 GROUPS = {"losses": losses, "steps": steps, "exact": exact, "instances": instances}

@@ -96,14 +96,12 @@ def main():
             f"{descent:.2f}; ratio of medians {plain / ours:.1f} and {plain / descent:.1f}"
         )
     for name, points, solve in (
-        ("n=2, m=1", 100, lambda density, ratio: phases.scanned_optimum(density, ratio)),
-        ("n=3, m=2", 40, lambda density, ratio: phases.descended_optimum(3, 2, density, ratio, random_starts=8)),
+        ("n=2, m=1", 100, phases.scanned_optimum),
+        ("n=3, m=2", 40, lambda density, ratio: phases.descended_optimum(3, 2, density, ratio)),
     ):
-        axes = [torch.logspace(*ends, points, dtype=torch.float64) for ends in ((0, -2), (-1, 1))]
-        density, ratio = (axis.flatten() for axis in torch.meshgrid(*axes, indexing="ij"))
-        start = time.perf_counter()
-        solve(density, ratio)
-        print(f"exact diagram of {name}, {points} x {points} points: {time.perf_counter() - start:.0f} s")
+        grid = phases.grid(points)
+        took = seconds(lambda solve=solve, grid=grid: solve(*grid))
+        print(f"exact diagram of {name}, {points} x {points} points: {took:.0f} s")
 
 
 if __name__ == "__main__":
