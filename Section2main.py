@@ -20,9 +20,7 @@ from sweeps import Experiment, section_main
 EXPERIMENTS = {
     "introduction": Experiment(introduction, introduction.Settings(), introduction.QUICK),
     "demonstration": Experiment(
-        demonstration,
-        (demonstration.Settings(), demonstration.LARGE),
-        (demonstration.QUICK, demonstration.QUICK_LARGE),
+        demonstration, (demonstration.Settings(), demonstration.LARGE), (demonstration.QUICK, demonstration.QUICK_LARGE)
     ),
 }
 

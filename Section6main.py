@@ -17,9 +17,7 @@ from sweeps import Experiment, section_main
 
 EXPERIMENTS = {
     "adversarial": Experiment(
-        adversarial,
-        (adversarial.Settings(), adversarial.FALLING),
-        (adversarial.QUICK, adversarial.QUICK_FALLING),
+        adversarial, (adversarial.Settings(), adversarial.FALLING), (adversarial.QUICK, adversarial.QUICK_FALLING)
     ),
     "training": Experiment(adversarial_training, adversarial_training.Settings(), adversarial_training.QUICK),
 }

@@ -22,9 +22,7 @@ from torch import Tensor
 from features import check_positive
 from geometry import REPRESENTED_NORM, SAME_COSINE, check_weights, dimensionality, feature_norms
 
-NEAR = (
-    0.006  # half the width of a bar of the histogram of dimensionalities: three bars at 2/5 keep clear of those at 3/8
-)
+NEAR = 0.006  # half a bar of the histogram of dimensionalities: three bars at 2/5 keep clear of those at 3/8
 PEAK = 2  # times as many features as in the bars on either side make a peak
 STRAY = 0.04  # share of a feature's squared cosines that may fall on features of other factors
 SPANNED = 0.5  # a direction is spanned where the features' squared cosines with it sum to more than this

@@ -43,9 +43,8 @@ DENSITY_TICKS = (1, 0.5, 0.2, 0.1, 0.05, 0.02)
 INVERSE_DENSITY_TICKS = (1, 1.2, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20)
 
 
-def polytope_areas(inverse_density: Float[Tensor, " points"], shares: dict[str, Float[Tensor, " points"]], ax=None):
+def polytope_areas(inverse_density: Float[Tensor, " points"], shares: dict[str, Float[Tensor, " points"]], ax):
     """Which share of the represented features is in which polytope, stacked."""
-    ax = ax or plt.subplots(layout="constrained")[1]
     stacked = in_palette(shares)
     colours = [polytope_colour(name) for name in stacked]
     ax.stackplot(inverse_density.numpy(), *[s.numpy() for s in stacked.values()], colors=colours, linewidth=0)
@@ -99,10 +98,9 @@ def nearest(values: Float[Tensor, " points"], wanted) -> Int[Tensor, " wanted"]:
 
 
 def dimensionality_scatter(
-    inverse_density: Float[Tensor, " points"], W: Float[Tensor, "points hidden features"], polytopes, ax=None
+    inverse_density: Float[Tensor, " points"], W: Float[Tensor, "points hidden features"], polytopes, ax
 ):
     """The dimensionality of every represented feature over 1/(1-S), with a line for each polytope."""
-    ax = ax or plt.subplots(layout="constrained")[1]
     shown = represented(W)
     x = inverse_density[:, None].expand(shown.shape)
     spread = torch.linspace(-0.008, 0.008, shown.shape[1], dtype=x.dtype).exp()  # so that equal features stay visible
@@ -127,16 +125,15 @@ def dimensionality_scatter(
     return over_inverse_density(ax)
 
 
-def geometry_graph(W: Float[Tensor, "hidden features"], ax=None, threshold=0.2):
-    """Represented features of one instance as nodes, |W_i . W_j| as edges, wider where larger.
+def geometry_graph(W: Float[Tensor, "hidden features"], ax):
+    """Represented features of one instance as nodes, |W_i . W_j| above 0.2 as edges, wider where larger.
 
     Each connected component is laid out by itself, the components in rows, largest first.
     """
-    ax = ax or plt.subplots(layout="constrained")[1]
     polytope = {feature: factor.polytope for factor in tegum_factors(W) for feature in factor.features}
     shown = sorted(polytope)
     overlap = (W[:, shown].T @ W[:, shown]).abs().fill_diagonal_(0)
-    graph = nx.from_numpy_array(torch.where(overlap > threshold, overlap, 0).numpy())
+    graph = nx.from_numpy_array(torch.where(overlap > 0.2, overlap, 0).numpy())
     position = _packed_layout(graph)
     widths = [2.5 * graph.edges[edge]["weight"] for edge in graph.edges]
     faint = 0.12 if len(graph.edges) > 400 else 0.5
@@ -193,9 +190,8 @@ def set_arrows(rows: dict[str, tuple[Float[Tensor, "_ 2 _"], list[str]]], note="
     return axes[0, 0].figure
 
 
-def plane(W: Float[Tensor, "2 features"], ax=None):
+def plane(W: Float[Tensor, "2 features"], ax):
     """The features of one instance as lines from the origin to the dot and the ring of each set."""
-    ax = ax or plt.subplots(layout="constrained")[1]
     ax.add_patch(plt.Circle((0, 0), 1, fill=False, color=FAINT, linewidth=0.6, linestyle=":"))
     for feature, (x, y) in enumerate(W.T.tolist()):
         colour, second = SET_COLOURS[feature // 2 % len(SET_COLOURS)], feature % 2
@@ -208,18 +204,16 @@ def plane(W: Float[Tensor, "2 features"], ax=None):
 # Learning dynamics (Section 5)
 
 
-def over_steps(steps: Int[Tensor, " records"], values: Float[Tensor, "records curves"], ax=None, **style):
+def over_steps(steps: Int[Tensor, " records"], values: Float[Tensor, "records curves"], ax, **style):
     """Curves over the steps of training, on a log axis, which step 0 is not on."""
-    ax = ax or plt.subplots(layout="constrained")[1]
     shown = steps > 0
     ax.plot(steps[shown].numpy(), values[shown].numpy(), **style)
     ax.set(xscale="log", xlabel="training step (log scale)")
     return ax
 
 
-def space(W: Float[Tensor, "3 features"], set_size, ax=None):
+def space(W: Float[Tensor, "3 features"], set_size, ax):
     """The features of one instance as lines from the origin to dots in space, members of a set in one colour."""
-    ax = ax or plt.subplots(subplot_kw={"projection": "3d"}, layout="constrained")[1]
     for feature, (x, y, z) in enumerate(W.T.tolist()):
         colour = SET_COLOURS[feature // set_size % len(SET_COLOURS)]
         ax.plot((0, x), (0, y), (0, z), color=colour, linewidth=1.5)
@@ -235,13 +229,12 @@ def space(W: Float[Tensor, "3 features"], set_size, ax=None):
 # Neurons (Sections 7 and 8)
 
 
-def neuron_stacks(W: Float[Tensor, "neurons features"], values: Float[Tensor, "#neurons #features"], ax=None):
+def neuron_stacks(W: Float[Tensor, "neurons features"], values: Float[Tensor, "#neurons #features"], ax):
     """The paper's stack plot: a bar for each neuron, made of the absolute values of its weights, the largest lowest.
 
     values: superposition of every feature (1, features), of every neuron (neurons, 1) or of every weight, as colour:
             1 or more is orange
     """
-    ax = ax or plt.subplots(layout="constrained")[1]
     heights, order = W.abs().sort(dim=1, descending=True)
     tops = heights.cumsum(dim=1)
     left = torch.arange(len(W), dtype=W.dtype)[:, None].expand_as(tops) - 0.42

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 import descents
@@ -86,11 +86,6 @@ def stages(result):
     return torch.unique_consecutive(collapsed(result)).tolist()
 
 
-def sampled_alike(result) -> Bool[Tensor, " checked"]:
-    """Which sampled models have collapsed as the optimum has."""
-    return collapsed_pairs(result.sampled.W) == collapsed(result)[result.checked]
-
-
 def principal_components_loss(distribution, hidden) -> Float[Tensor, " instances"]:
     """Least loss of a linear model with bias: the variance outside of the first m principal components.
 
@@ -138,7 +133,8 @@ def numbers(result):
     found["densities known to"] = descents.precision(result.density)
     if met is not None:
         found[f"loss within {PRINCIPAL:.0%} of the principal components' from density"] = met
-    found["sampled models that collapsed alike"] = sampled_alike(result).double().mean().item()
+    alike = collapsed_pairs(result.sampled.W) == collapsed(result)[result.checked]
+    found["sampled models that collapsed alike"] = alike.double().mean().item()
     return found | descents.excess(result.sampled.loss, result.loss[result.checked].amin(dim=1))
 
 

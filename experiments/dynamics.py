@@ -106,12 +106,8 @@ def moves(result) -> Moves:
 
 def sudden(result, first: Int[Tensor, " spans"], last: Int[Tensor, " spans"]) -> Bool[Tensor, " spans"]:
     """Which spans of records take no longer than all steps before them."""
-    return factor(result, first, last) <= SUDDEN
-
-
-def factor(result, first: Int[Tensor, " spans"], last: Int[Tensor, " spans"]) -> Float[Tensor, " spans"]:
-    """By which factor the number of steps grows over a span of records."""
-    return (log_steps(result.steps)[last] - log_steps(result.steps)[first]).exp()
+    time = log_steps(result.steps)
+    return (time[last] - time[first]).exp() <= SUDDEN
 
 
 def dropping(result) -> Bool[Tensor, "records runs"]:
@@ -186,9 +182,7 @@ def figure(results):
     axes[0, 0].set_ylabel("feature dimensionality $D_i$")
     axes[1, 0].set_ylabel("loss / loss at the start")
     drawing.supxlabel(
-        "one run of each size; orange: sudden moves between levels, and where the loss drops",
-        fontsize=10,
-        color=INK,
+        "one run of each size; orange: sudden moves between levels, and where the loss drops", fontsize=10, color=INK
     )
     return drawing
 

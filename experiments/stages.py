@@ -194,12 +194,7 @@ def figure(result):
         for below_ax in (loss, gradient):
             below_ax.axvspan(*span, color=colour, alpha=0.2, linewidth=0)
         over_steps(course.steps, distances[:, stage, None], away, color=colour, linewidth=1.8)
-    loss.set(
-        yscale="log",
-        ylabel="exact loss",
-        xlabel="",
-        title="black: one run, grey: all; in colour: its stages",
-    )
+    loss.set(yscale="log", ylabel="exact loss", xlabel="", title="black: one run, grey: all; in colour: its stages")
     gradient.set(yscale="log", ylabel="norm of the\nexact gradient", xlabel="")
     away.set(ylabel="distance from the\nstationary points", ylim=(0, 1.05))
     return drawing

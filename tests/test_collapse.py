@@ -123,9 +123,9 @@ def test_meets_principal_is_interpolated():
 def test_numbers_of_collapsed_pairs():
     result = ideal()
     assert collapse.stages(result) == [0, 1, 2, 3] and len(collapse.collapsed(result)) == 28
-    assert collapse.sampled_alike(result).all()
+    assert collapse.numbers(result)["sampled models that collapsed alike"] == 1
     result.sampled.W[0] = pairs_in_the_plane(3)
-    assert collapse.sampled_alike(result).tolist() == [False] + [True] * 6
+    assert collapse.numbers(result)["sampled models that collapsed alike"] == 6 / 7
 
 
 # The run

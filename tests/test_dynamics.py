@@ -106,7 +106,7 @@ def test_moves(values, expected):
 def test_sudden_is_up_to_a_doubling_of_steps():
     result = of_series([0.0, 0.0, 0.5, 0.5])  # steps 1, 2, 4, 8
     spans = torch.tensor([0, 1, 1]), torch.tensor([1, 2, 3])
-    assert dynamics.factor(result, *spans).tolist() == pytest.approx([2, 2, 4])
+    assert dynamics.sudden(result, *spans).tolist() == [True, True, False]
     result = result._replace(steps=torch.tensor([10, 100, 199, 202]))
     assert dynamics.sudden(result, *spans).tolist() == [False, True, False]
 
