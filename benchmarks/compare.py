@@ -177,27 +177,28 @@ def exact(rounds=5):
         distribution = phases.grid_distribution(features, *phases.grid(points)).with_restarts(10)
         start = ReLUOutputModel(distribution.instances, features, hidden, dtype=torch.float64, init_scale=0.3)
         train(start, distribution, exact=True, steps=100, lr=0.05, progress=False)  # part of the way, as in a descent
-
-        def ours(start=start, distribution=distribution, count=count):
-            model = start.select(slice(None))
-            train(model, distribution, exact=True, steps=count, lr=1e-3, progress=False)
-
-        def accurate(start=start, distribution=distribution, count=count):
-            """The same descent on the loss and gradient that are good to 1e-9 at every step."""
-            model = start.select(slice(None))
-            optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
-            for _ in range(count):
-                optimizer.zero_grad()
-                expected_loss(model.W, model.b, distribution).sum().backward()
-                optimizer.step()
-
-        times = [[seconds(run)[0] for run in (accurate, ours)] for _ in range(rounds + 1)][1:]
+        works = accurate_descent, exact_descent
+        times = [[seconds(work, start, distribution, count)[0] for work in works] for _ in range(rounds + 1)][1:]
         accurate_time, our_time = (median(c) / count / distribution.instances * 1e6 for c in zip(*times))
         note = "first column: with loss and gradient to 1e-9 at each step"
         yield f"exact descent, {name}: a model and step", "µs", [accurate_time, None, our_time, None], note
     took, _ = seconds(million_models)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     yield "1,048,576 models n=2, m=1, exact, 300 steps", "s", [None, None, took, None], f"peak memory {memory:.2f} GB"
+
+
+def exact_descent(start, distribution, steps):
+    train(start.select(slice(None)), distribution, exact=True, steps=steps, lr=1e-3, progress=False)
+
+
+def accurate_descent(start, distribution, steps):
+    """The same on the loss and gradient that are good to 1e-9 at every step."""
+    model = start.select(slice(None))
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        expected_loss(model.W, model.b, distribution).sum().backward()
+        optimizer.step()
 
 
 def million_models():
