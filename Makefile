@@ -26,7 +26,7 @@ open("$(NOTEBOOK)", "w").write(json.dumps(notebook, indent=1, ensure_ascii=False
 endef
 export SHRINK_IMAGES
 
-.PHONY: demo scorecard test notebook
+.PHONY: demo scorecard test notebook interop
 
 # The notebook, executed from top to bottom, and its claims.
 demo: .venv/installed
@@ -48,7 +48,16 @@ notebook: .venv/installed
 	$(EXECUTE) --inplace
 	$(BIN)/python -c "$$SHRINK_IMAGES"
 
+# Exported models in the real SAELens, in an environment of its own.
+interop: .venv-interop/installed
+	.venv-interop/bin/python interop_check.py
+
 .venv/installed: requirements.txt requirements-dask.txt requirements-dev.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@
+
+.venv-interop/installed: requirements.txt requirements-interop.txt
+	$(PYTHON) -m venv .venv-interop
+	.venv-interop/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-interop.txt
 	touch $@

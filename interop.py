@@ -4,8 +4,10 @@
     python interop.py zoo/pentagon --to saelens DIR   # DIR/synthetic_model.safetensors, DIR/synthetic_model_config.json
     python interop.py zoo/pentagon --to arena DIR     # DIR/arena.safetensors
 
-Read for this: goodfire-ai/spd, spd/experiments/tms/models.py at commit 07b6603 and configs.py at 03899a1; SAELens,
-sae_lens/synthetic/synthetic_model.py of decoderesearch/SAELens at commit 1642039. What a format cannot say is said on
+Read for this: goodfire-ai/spd, spd/experiments/tms/, models.py at commit 07b6603, train_tms.py at 3144e5e and
+configs.py at 03899a1; SAELens 6.54.12, which was also run: `make interop` loads every exported model with it; ARENA
+3.0, a copy of its toy models of superposition, part4_superposition_and_saes/solutions.py of connor-henderson/ARENA_3.0
+at commit 1fcea5f, in whose later versions names and order of axes are the same. What a format cannot say is said on
 stderr; `Activations` then samples exactly.
 """
 
@@ -27,7 +29,8 @@ from models import LinearModel, ReLUHiddenModel, ReLUOutputModel, read
 class Activations:
     """The hidden activations of a stored model of one instance, drawn from its own distribution.
 
-    SAELens's training loop calls `sample(batch_size)` -> (batch, hidden); `sample_with_features` adds the features.
+    `sample` and `sample_with_features` are as of SAELens's SyntheticModel, `features` as of its ActivationGenerator:
+    `train_toy_sae(sae, model.feature_dict, Activations(stored).features)` trains on exact inputs.
     Raises ValueError for a model of several instances, or one of which no distribution is known.
     """
 
@@ -43,8 +46,14 @@ class Activations:
 
     @torch.no_grad()
     def sample_with_features(self, batch_size) -> tuple[Float[Tensor, "batch hidden"], Float[Tensor, "batch features"]]:
-        x = self.distribution.sample(batch_size, self.generator, dtype=self.model.b.dtype)
+        x = self._drawn(batch_size)
         return self.model.encode(x)[0].float(), x[0].float()
+
+    def features(self, batch_size) -> Float[Tensor, "batch features"]:
+        return self._drawn(batch_size)[0].float()
+
+    def _drawn(self, batch_size):
+        return self.distribution.sample(batch_size, self.generator, dtype=self.model.b.dtype)
 
 
 def spd(stored):
@@ -123,7 +132,10 @@ def saelens(stored):
         "std_firing_magnitudes": (1 / 12) ** 0.5, "mean_firing_magnitudes": 0.5, "bias": False, "dtype": "float32",
         "seed": stored.config["seed"],
     }  # fmt: skip
-    lost = ["uniform magnitudes cannot be said: normal ones of the same mean and variance, cut off at 0, are written"]
+    lost = [
+        "uniform magnitudes cannot be said: normal ones of the same mean and variance are written, which are cut off "
+        "at 0, so that 4 % of the active features are 0"
+    ]
     if inputs.correlation != "independent":
         lost.append(f"{inputs.correlation} sets cannot be said: features are written as independent")
     files = {"synthetic_model.safetensors": safetensors.torch.save(tensors)}
