@@ -70,7 +70,10 @@ def test_arena_has_our_layout(pentagon):
     files, _ = interop.arena(pentagon)
     tensors = load(files["arena.safetensors"])
     assert tensors["W"].shape == (1, 2, 5) and tensors["b_final"].shape == (1, 5)
-    torch.testing.assert_close(tensors["W"], pentagon.model.W.detach().float())
+    x = torch.rand(7, 1, 5)  # their features: batch, inst, feats
+    h = torch.einsum("bif,ihf->bih", x, tensors["W"])
+    output = (torch.einsum("bih,ihf->bif", h, tensors["W"]) + tensors["b_final"]).relu()
+    torch.testing.assert_close(output.transpose(0, 1), pentagon.model(x.transpose(0, 1).double()).detach().float())
 
 
 def test_activations_are_of_the_models_own_inputs():
@@ -78,6 +81,8 @@ def test_activations_are_of_the_models_own_inputs():
     given = interop.Activations(read(zoo.FOLDER / "octahedron"), seed=1)
     h, x = given.sample_with_features(20_000)
     assert given.sample(4).shape == (4, 3) and x.dtype == h.dtype == torch.float32
+    again = interop.Activations(read(zoo.FOLDER / "octahedron"), seed=1).features(20_000)
+    assert torch.equal(again, x)
     active = (x > 0).view(-1, 2, 3)
     assert torch.equal(active.all(dim=2), active.any(dim=2))
     assert abs(active[:, :, 0].double().mean() - 0.05) < 5 * (0.05 / 40_000) ** 0.5
