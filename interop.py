@@ -4,10 +4,10 @@
     python interop.py zoo/pentagon --to saelens DIR   # DIR/synthetic_model.safetensors, DIR/synthetic_model_config.json
     python interop.py zoo/pentagon --to arena DIR     # DIR/arena.safetensors
 
-Read for this: goodfire-ai/spd, spd/experiments/tms/, models.py at commit 07b6603, train_tms.py at 3144e5e and
-configs.py at 03899a1; SAELens 6.54.12, which was also run: `make interop` loads every exported model with it; ARENA
-3.0, a copy of its toy models of superposition, part4_superposition_and_saes/solutions.py of connor-henderson/ARENA_3.0
-at commit 1fcea5f, in whose later versions names and order of axes are the same. What a format cannot say is said on
+Read for this: goodfire-ai/spd, models.py of spd/experiments/tms at commit 07b6603, its train_tms.py at 3144e5e and
+configs.py at 03899a1, spd/utils/data_utils.py at 34cbd7a; SAELens 6.54.12, which was also run: `make interop` loads
+every exported model with it; ARENA 3.0, a copy of its toy models of superposition, solutions.py of chapter 1's
+part4_superposition_and_saes in connor-henderson/ARENA_3.0 at commit 1fcea5f. What a format cannot say is said on
 stderr; `Activations` then samples exactly.
 """
 
@@ -76,20 +76,20 @@ def spd(stored):
 def _spd_config(stored):
     """Their TMSTrainConfig as YAML, and what of the inputs it cannot say."""
     model, inputs, training = stored.model, stored.distribution, stored.config["training"] or {}
-    lost = []
+    lost, synced, density = [], "null", 0.0 if inputs is None else inputs.density.mean().item()
     if inputs is None:
         lost.append("feature_probability: unknown, 0 is written")
     elif (inputs.density != inputs.density[0, 0]).any():
         lost.append("feature_probability: one for all features, the mean density is written")
     if inputs is not None and inputs.correlation == "anticorrelated":
         lost.append("anticorrelated sets cannot be said: features are written as independent")
+        density /= inputs.set_size
     if inputs is not None and (inputs.importance != 1).any():
         lost.append("importance cannot be said: all count alike")
-    synced = "null"
     if inputs is not None and inputs.correlation == "correlated":
         size = inputs.set_size
+        density = 1 - (1 - density) ** (1 / size)  # each draws for itself, and one that is active takes the set along
         synced = json.dumps([[*range(first, first + size)] for first in range(0, inputs.features, size)])
-    density = 0.0 if inputs is None else inputs.density.mean().item()
     lines = [
         "wandb_project: null",
         "tms_model_config:",

@@ -40,14 +40,18 @@ def test_spd_reads_the_same_model(pentagon):
 
 
 def test_spd_is_told_of_correlated_sets():
+    """There each feature of a set draws for itself, and one that is active takes the others along: as dense in all."""
     files, lost = interop.spd(read(zoo.FOLDER / "octahedron"))
-    assert "synced_inputs: [[0, 1, 2], [3, 4, 5]]" in files["tms_train_config.yaml"].decode().splitlines()
-    assert lost == []
+    lines = files["tms_train_config.yaml"].decode().splitlines()
+    assert "synced_inputs: [[0, 1, 2], [3, 4, 5]]" in lines and lost == []
+    (of_one,) = (float(line.split()[1]) for line in lines if line.startswith("feature_probability: "))
+    assert 1 - (1 - of_one) ** 3 == pytest.approx(0.05)
 
 
 def test_spd_says_what_it_cannot_say():
-    (independent,) = interop.spd(read(zoo.FOLDER / "anticorrelated-pairs"))[1]
+    files, (independent,) = interop.spd(read(zoo.FOLDER / "anticorrelated-pairs"))
     assert "anticorrelated sets" in independent
+    assert "feature_probability: 0.05" in files["tms_train_config.yaml"].decode().splitlines()  # 0.1 of a pair
     (importance,) = interop.spd(read(zoo.FOLDER / "n5-m2-dense"))[1]
     assert "importance" in importance
 
