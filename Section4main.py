@@ -13,7 +13,19 @@ import sys
 
 from claims import Claim
 from descents import SAME_LOSS
-from experiments import collapse, crowding, longer, pairs, periodic_table, perturbed, predicted, sets, started, uniform
+from experiments import (
+    collapse,
+    couplings,
+    crowding,
+    longer,
+    pairs,
+    periodic_table,
+    perturbed,
+    predicted,
+    sets,
+    started,
+    uniform,
+)
 from polytopes import PAPER_POLYTOPES, peaks
 from sweeps import Experiment, section_main
 
@@ -50,6 +62,7 @@ def figures(results):
         "section4-uniform": uniform.figure(results.uniform, windows, curve),
         "section4-predicted": predicted.figure(results.predicted, (results.long, results.uniform), results.started),
         "section4-table": periodic_table.figure(results.predicted.table),
+        "section4-grey": couplings.figure(results.long, results.uniform, results.predicted.table),
         "section4-map": crowding.figure(results.predicted, results.map),
         "section4-study": longer.figure(results.study),
         "section4-perturbed": perturbed.figure(results.perturbed),

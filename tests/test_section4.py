@@ -116,6 +116,7 @@ def test_figures():
     figures = section4.figures(results)
     assert sorted(figures) == [
         "section4-collapse",
+        "section4-grey",
         "section4-long",
         "section4-map",
         "section4-pairs",
