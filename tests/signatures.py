@@ -9,7 +9,7 @@ from jaxtyping import install_import_hook, jaxtyped
 
 TYPED = (
     *("features", "geometry", "models", "expected_loss", "polytopes", "training"),
-    *("descents", "visualization", "curves", "phases", "packing", "stationary", "many_features"),
+    *("autoencoders", "descents", "visualization", "curves", "phases", "packing", "stationary", "many_features"),
     *(f"experiments.{file.stem}" for file in Path(__file__).parents[1].glob("experiments/[!_]*.py")),
 )
 checked = beartype(conf=BeartypeConf(is_pep484_tower=True))  # an int is a float, too
