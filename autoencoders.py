@@ -67,12 +67,17 @@ def encode(
     """The codes of the same rows in all instances."""
     bias = of.e - (of.E @ of.c[:, :, None])[:, :, 0]
     f = torch.baddbmm(bias[:, None], h.expand(len(of.D), -1, -1), of.E.mT).clamp_(min=0)
-    limited = (keep > 0) & (keep < f.shape[2])
-    if limited.any():
-        largest = f[limited].topk(int(keep[limited].max()), dim=2).values
-        last = (keep[limited] - 1)[:, None, None].expand(-1, f.shape[1], 1)
-        f[limited] = torch.where(f[limited] >= largest.gather(2, last), f[limited], 0)
-    return f
+    return f.mul_(f >= _smallest_kept(f, keep)) if keep.any() else f
+
+
+def _smallest_kept(f, keep):
+    """(instances, rows, 1): the smallest code that each row keeps, 0 where it keeps all; sorting would take longer."""
+    keep = keep[:, None, None]
+    smallest = f.amax(dim=2, keepdim=True)
+    for rank in range(2, min(int(keep.max()), f.shape[2]) + 1):
+        next_one = torch.where(f < smallest, f, 0).amax(dim=2, keepdim=True)
+        smallest = torch.where(keep >= rank, next_one, smallest)
+    return torch.where((keep > 0) & (keep < f.shape[2]), smallest, 0)
 
 
 def measured(
