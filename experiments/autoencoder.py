@@ -60,7 +60,7 @@ class Settings:
         check_settings(self)
         if len(self.densities) != 2:
             raise ValueError(f"densities: expected two, got {self.densities!r}")
-        for name in ("multiples", "penalties"):
+        for name in ("multiples", "penalties", "keep"):
             as_line(name, getattr(self, name))
         if 1 not in self.multiples:
             raise ValueError(f"multiples: expected 1 among them, got {self.multiples!r}")

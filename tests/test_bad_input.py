@@ -21,6 +21,7 @@ from experiments import (
     adversarial,
     adversarial_training,
     alignment,
+    autoencoder,
     boundary,
     collapse,
     demonstration,
@@ -382,10 +383,10 @@ def test_descents(W, b, lines, kinds, steps, lr, hidden, runs):
 
 SETTINGS = [
     absolute_value.Settings(), adversarial.Settings(), adversarial_training.Settings(), alignment.Settings(),
-    boundary.Settings(), collapse.Settings(), demonstration.Settings(), dynamics.Settings(), exact_optimum.Settings(),
-    introduction.Settings(), motif.Settings(), pairs.Settings(), periodic_table.Settings(), perturbed.Settings(),
-    phase_diagram.Settings(), predicted.Settings(), privileged.Settings(), sets.Settings(), stages.Settings(),
-    started.Settings(), uniform.Settings(), demonstration.Settings().relu, Sampling(),
+    autoencoder.Settings(), boundary.Settings(), collapse.Settings(), demonstration.Settings(), dynamics.Settings(),
+    exact_optimum.Settings(), introduction.Settings(), motif.Settings(), pairs.Settings(), periodic_table.Settings(),
+    perturbed.Settings(), phase_diagram.Settings(), predicted.Settings(), privileged.Settings(), sets.Settings(),
+    stages.Settings(), started.Settings(), uniform.Settings(), demonstration.Settings().relu, Sampling(),
 ]  # fmt: skip
 WRONG = {
     int: (-1, 1.5, NAN, "a", None, True, 10**30, [1]),
@@ -400,6 +401,7 @@ CASES = [
     pytest.param(of, field.name, value, id=f"{type(of).__module__}-{field.name}-{value}")
     for of in SETTINGS
     for field in fields(of)
+    if field.init
     for value in WRONG.get(field.type, WRONG.get(field.name, (None,)))
 ]
 
