@@ -18,6 +18,7 @@ from torch.nn.functional import normalize
 
 from features import check_count, check_positive, check_size, check_torch
 
+TEST_ROWS = 2**13
 WARM_UP = 0.05  # share of the steps in which the learning rate rises to its full value
 
 
@@ -88,6 +89,38 @@ def measured(
     error = ((torch.baddbmm(of.c[:, None], f, of.D.mT) - h).square().sum(dim=2) * weight).sum(dim=1)
     size = (f.sum(dim=2) * weight).sum(dim=1)
     return Measured(error + sparsity.penalty * size, error, size, (f > 0).to(f).mean(dim=1))
+
+
+class Rows:
+    """Rows of a model's hidden layer, scaled to a mean squared length of 1, and the weight of each.
+
+    Rows have an active feature and weigh 1 together; the empty row is added once, as often as it occurs beside them.
+
+    model, inputs: a ToyModel of one instance and its FeatureDistribution
+    active:        features that are active on average in a row with an active one
+    test:          fresh rows, always the same ones
+    """
+
+    def __init__(self, model, inputs, batch_size):
+        self.model, self.inputs, self.batch_size = model.to(inputs.density.device), inputs, batch_size
+        self.scale, device = 1.0, inputs.density.device
+        h, _ = self._drawn(2 * TEST_ROWS, torch.Generator(device).manual_seed(1))
+        self.scale = h.square().sum(dim=2).sum().div(h.shape[1] - 1).sqrt()
+        self.active = (inputs.density.sum() / inputs.active_probability[0]).float()
+        if inputs.correlation == "anticorrelated":
+            self.active = self.active / inputs.set_size
+        self.test = self._drawn(TEST_ROWS, torch.Generator(device).manual_seed(2))
+
+    def __call__(self, generator):
+        return self._drawn(self.batch_size, generator)
+
+    @torch.no_grad()
+    def _drawn(self, count, generator):
+        x, probability = self.inputs.sample_active(count, generator)
+        h = self.model.encode(x.to(self.model.b.dtype)).float() / self.scale
+        weight = torch.full((count + 1,), 1 / count, device=h.device)
+        weight[-1] = (1 / probability[0] - 1).clamp(min=0)
+        return torch.cat((h, torch.zeros_like(h[:, :1])), dim=1), weight
 
 
 def fit(of, sparsity, rows, *, steps, lr, seed=0, held=False) -> Autoencoders:

@@ -19,7 +19,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn.functional import pad
 
-from autoencoders import Sparsity, fit, from_dictionary, measured, random_dictionary
+from autoencoders import Rows, Sparsity, fit, from_dictionary, measured, random_dictionary
 from features import FeatureDistribution, as_line, check_count, check_settings
 from geometry import represented, unit_directions
 from models import CONFIG, TENSORS, ReLUOutputModel, read
@@ -33,7 +33,6 @@ DEAD = 1e-3  # a code that is not zero in no more than this share of rows is dea
 MOST = 0.9  # where this share of the features is found, no one is to blame
 EVEN = 0.01  # objectives no further apart than this share of the larger one are equal,
 EMPTY = 1e-3  # and so are those no further apart than this share of the mean squared ||h||
-TEST_ROWS = 2**13
 RANDOM = 50  # dictionaries by chance
 FAULTS = ("found", "even", "training", "objective")
 
@@ -138,34 +137,6 @@ def _model(settings):
     return ReLUOutputModel.from_weights(W, torch.zeros(1, 2 * PAIRS)), FeatureDistribution(densities[None])
 
 
-class Rows:
-    """Rows of a model's hidden layer, divided by the root of their mean square, where a feature is active.
-
-    The empty row is added once, with its weight: a row with an active feature weighs 1 altogether.
-    """
-
-    def __init__(self, model, inputs, batch_size):
-        self.model, self.inputs, self.batch_size = model.to(inputs.density.device), inputs, batch_size
-        self.scale, device = 1.0, inputs.density.device
-        h, _ = self._drawn(2 * TEST_ROWS, torch.Generator(device).manual_seed(1))
-        self.scale = h.square().sum(dim=2).sum().div(h.shape[1] - 1).sqrt()
-        self.active = (inputs.density.sum() / inputs.active_probability[0]).float()
-        if inputs.correlation == "anticorrelated":
-            self.active = self.active / inputs.set_size
-        self.test = self._drawn(TEST_ROWS, torch.Generator(device).manual_seed(2))
-
-    def __call__(self, generator):
-        return self._drawn(self.batch_size, generator)
-
-    @torch.no_grad()
-    def _drawn(self, count, generator):
-        x, probability = self.inputs.sample_active(count, generator)
-        h = self.model.encode(x.to(self.model.b.dtype)).float() / self.scale
-        weight = torch.full((count + 1,), 1 / count, device=h.device)
-        weight[-1] = (1 / probability[0] - 1).clamp(min=0)
-        return torch.cat((h, torch.zeros_like(h[:, :1])), dim=1), weight
-
-
 def _padded(values, codes):
     """values (..., size) with zeros up to so many codes."""
     return pad(values.cpu(), (0, codes - values.shape[-1]))
@@ -244,19 +215,21 @@ def level(result, *, penalty=0.0, keep=0):
 
 # The figure
 
+ALPHA = 0.55  # of colours with a number on them
 COLOURS = {"found": DEDICATED, "even": FAINT, "training": "#3a9a5b", "objective": SHARED}  # of FAULTS
 
 
 def figure(results, names):
     """How many features each level of sparsity finds with n and 2n codes, and whose fault it is; cosines over size."""
     drawing, axes = plt.subplots(1, 3, figsize=(WIDTH, 5), layout="constrained", width_ratios=(1.25, 1.25, 1.1))
-    for ax, times, title in zip(axes, (1, 2), ("$n$ codes, and what is at fault", "$2n$ codes")):
+    titles = ("features found with $n$ codes,\nand what is at fault", "features found with $2n$ codes\n(grey: missed)")
+    for ax, times, title in zip(axes, (1, 2), titles):
         _draw_found(results, times, ax)
-        ax.set_title(f"features found with {title}", fontsize=9.5)
+        ax.set_title(title, fontsize=9.5)
     axes[0].set_yticks(range(len(results)), labels=names)
     axes[1].set_yticks([])
     _draw_cosines(results, names, axes[2])
-    handles = [plt.Rectangle((0, 0), 1, 1, color=colour) for colour in COLOURS.values()]
+    handles = [plt.Rectangle((0, 0), 1, 1, color=colour, alpha=ALPHA) for colour in COLOURS.values()]
     labels = (f"at least {MOST:.0%} found", "missed, objectives even", "missed: training", "missed: the objective")
     drawing.legend(handles, labels, loc="outside lower center", ncols=4)
     return drawing
@@ -269,7 +242,7 @@ def _draw_found(results, times, ax):
         shares, faults = found(result)[at].tolist(), fault(result).tolist()
         for column, (share, of) in enumerate(zip(shares, faults)):
             colour = COLOURS[FAULTS[of]] if times == 1 else DEDICATED if share >= MOST else FAINT
-            ax.add_patch(plt.Rectangle((column - 0.47, row - 0.45), 0.94, 0.9, color=colour, alpha=0.55))
+            ax.add_patch(plt.Rectangle((column - 0.47, row - 0.45), 0.94, 0.9, color=colour, alpha=ALPHA))
             ax.text(column, row, f"{round(share * features)}/{features}", ha="center", va="center", size=8, color=INK)
     levels = zip(results[0].penalty.tolist(), results[0].keep.tolist())
     labels = [f"k={keep}" if keep else f"{penalty:.2g}" for penalty, keep in levels]
@@ -286,5 +259,5 @@ def _draw_cosines(results, names, ax):
     ax.set(xscale="log", ylim=(0, 1.03), xlabel="codes per feature (log scale)", ylabel="mean cosine after matching")
     ax.set_xticks(times, labels=[f"{value:g}" for value in times.tolist()])
     ax.set_xticks([], minor=True)
-    ax.set_title("best level of each size; dotted: random", fontsize=9.5)
+    ax.set_title("the best level of each size\n(dotted: random directions)", fontsize=9.5)
     ax.legend(fontsize=8.5, loc="lower right")
