@@ -4,7 +4,8 @@ Sparse autoencoders are how features are looked for in large models, where nobod
 known: the columns of W. Plain (L1) and top-k autoencoders are trained on the hidden layers of models of the zoo, and of
 digons built for the purpose, and their dictionaries are matched to the features' directions, one to one, by the
 Hungarian method. Where features are missed, the objective at the true dictionary, with the rest trained, says whose
-fault that is: training's where it is lower than what was found, the objective's where it is higher.
+fault that is: training's where it is lower than what was found, the objective's where it is higher, or where training
+leaves the true dictionary for a lower one.
 """
 
 import hashlib
@@ -192,16 +193,23 @@ def surplus(result) -> Float[Tensor, " levels"]:
 
     A share of the larger of both, 0 where they are equal by the rules EVEN and EMPTY; below 0 where it is lower.
     """
-    true, learned = result.true_objective, result.objective[as_many(result)].amin(dim=1)
-    larger = torch.maximum(true, learned)
-    difference = true - learned
+    return _above(result.true_objective, result.objective[as_many(result)].amin(dim=1))
+
+
+def _above(objective, other):
+    larger, difference = torch.maximum(objective, other), objective - other
     return torch.where(difference.abs() > (EVEN * larger).clamp(min=EMPTY), difference / larger, 0)
 
 
 def fault(result) -> Int[Tensor, " levels"]:
-    """With as many codes as features, which of FAULTS: MOST features found, or else what the objective says."""
+    """With as many codes as features, which of FAULTS: MOST features found, or else what the objective says.
+
+    The objective is at fault, too, where training leaves the true dictionary for a lower one and loses features.
+    """
     over = surplus(result)
-    blamed = torch.where(over > 0, 3, torch.where(over < 0, 2, 1))
+    kept = torch.stack([matched(result.directions, released) > FOUND for released in result.released]).float()
+    left = (kept.mean(dim=1) < MOST) & (_above(result.true_objective, result.released_objective) > 0)
+    blamed = torch.where((over > 0) | left, 3, torch.where(over < 0, 2, 1))
     return torch.where(found(result)[as_many(result)] >= MOST, 0, blamed)
 
 

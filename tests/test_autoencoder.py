@@ -161,6 +161,10 @@ def test_whose_fault():
     assert fault(made(settings, 1.0, 0.3)).tolist() == [0] * 7
     for true, expected in ((0.2, 1), (0.201, 1), (0.1, 2), (0.3, 3)):
         assert fault(made(settings, 0.5, true)).tolist() == [expected] * 7
+    left = made(settings, 0.5, 0.1)
+    assert fault(left._replace(released=torch.zeros(7, 41, 20))).tolist() == [2] * 7  # at the same objective
+    left = left._replace(released=torch.zeros(7, 41, 20), released_objective=torch.full((7,), 0.09))
+    assert fault(left).tolist() == [3] * 7
     assert surplus(made(settings, 0.5, 0.0009, 1e-5)).tolist() == [0] * 7  # both next to nothing
     assert surplus(made(settings, 0.5, 0.4, 0.2)).tolist() == pytest.approx([0.5] * 7)
 
