@@ -4,10 +4,9 @@
     python Section3main.py --quick      # the same path, small, in seconds
     python Section3main.py --seed 3 --out /tmp/section3
 
-Phase diagrams of n=2, m=1 and n=3, m=2: the named solutions, the optimum of the exact loss (for n=3
-the best solution known), trained models averaged as the paper does, the best of the restarts, and
-the share of restarts that end in the optimum. Saves the figures under figures/ and prints claims
-3.1 to 3.5.
+Phase diagrams of n=2, m=1 and n=3, m=2: the named solutions, the optimum of the exact loss (for n=3 the best solution
+known), trained models averaged as the paper does, the best of the restarts, and the share of restarts that end in the
+optimum. Saves the figures under figures/ and prints claims 3.1 to 3.5.
 """
 
 import sys

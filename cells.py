@@ -1,9 +1,8 @@
 """Cells: what a sweep computes at one go, and the files that keep it.
 
-A cell is (experiment, settings, seed, device). The key in its file's name is made of these, of torch's
-version, and of the code that the experiment's `run` reaches. Whoever writes a file holds its lock, which
-the system takes from a process that is killed: no two processes compute one cell, and a file is written
-at once or not at all.
+A cell is (experiment, settings, seed, device). The key in its file's name is made of these, of torch's version, and of
+the code that the experiment's `run` reaches. Whoever writes a file holds its lock, which the system takes from a
+process that is killed: no two processes compute one cell, and a file is written at once or not at all.
 
 What an experiment's module may say of itself: SEEDED = False, no chance is involved and the seed does not
 count; MAY_BE_INFINITE, the fields of Result in which a number that is not finite says that there is none.

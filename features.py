@@ -1,9 +1,8 @@
 """Features: what the inputs of a toy model are, and how to draw them.
 
-The paper's inputs are sparse: a feature is zero with probability ``S`` and else uniform on
-[0, 1]. Its *density* is ``1 - S``, its *importance* weighs its error in the loss. Features may
-come in sets that are active together (correlated) or of which one at most is active
-(anticorrelated).
+The paper's inputs are sparse: a feature is zero with probability ``S`` and else uniform on [0, 1]. Its *density* is
+``1 - S``, its *importance* weighs its error in the loss. Features may come in sets that are active together
+(correlated) or of which one at most is active (anticorrelated).
 
     >>> distribution = FeatureDistribution(density=0.1, features=20, instances=7)
     >>> distribution.sample(batch_size=1024).shape

@@ -55,10 +55,9 @@ STRETCHED = ("square antiprism", *(name for name in POLYTOPES if "tilted" in nam
 def polytope_optimum(polytope, density: Float[Tensor, " densities"]) -> PolytopeOptimum:
     """The best that features on the vertices of one of POLYTOPES can do, at each density.
 
-    All vertices are alike, so all features have one norm s and one bias b, and the loss of one output
-    is that of all. The benefit per dimension of k vertices in d dimensions with the least loss L is
-    (k c - L) / (d c), where c = s/3 - s^2/4 is the loss of a feature that is not represented: a
-    dedicated dimension has benefit 1.
+    All vertices are alike, so all features have one norm s and one bias b, and the loss of one output is that of all.
+    The benefit per dimension of k vertices in d dimensions with the least loss L is (k c - L) / (d c), where
+    c = s/3 - s^2/4 is the loss of a feature that is not represented: a dedicated dimension has benefit 1.
 
     Raises ValueError for a name that is not in POLYTOPES, and densities outside of (0, 1].
     """

@@ -111,16 +111,10 @@ def dimensionality_scatter(
     for name, value in lines.items():
         apart = [value - other for other in lines.values() if 0 < abs(value - other) < 0.04]  # labels would overlap
         ax.axhline(value, color=SHARED, linewidth=1, zorder=0)
-        ax.annotate(
-            f"{name} {Fraction(value).limit_denominator(20)}",
-            (1, value),
-            xycoords=("axes fraction", "data"),
-            xytext=(4, 0),
-            textcoords="offset points",
-            va=("bottom" if apart[0] > 0 else "top") if apart else "center",
-            color=INK,
-            fontsize=8.5,
-        )
+        side = ("bottom" if apart[0] > 0 else "top") if apart else "center"
+        style = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "fontsize": 8.5}
+        label = f"{name} {Fraction(value).limit_denominator(20)}"
+        ax.annotate(label, (1, value), (4, 0), va=side, color=INK, **style)
     ax.set(ylabel=r"feature dimensionality $D_i$", ylim=(0, 1.05))
     return over_inverse_density(ax)
 
@@ -244,14 +238,8 @@ def neuron_stacks(W: Float[Tensor, "neurons features"], values: Float[Tensor, "#
     colours = values.clamp(0, 1).expand_as(W).gather(1, order).flatten()
     edges = torch.where(heights > PIECE_WITH_EDGE * tops.max(), 0.5, 0).flatten()  # edges would cover smaller ones
     drawn = heights.flatten() > 0
-    ax.add_collection(
-        PolyCollection(
-            pieces[drawn].numpy(),
-            facecolors=SUPERPOSITION(colours[drawn].numpy()),
-            edgecolors="white",
-            linewidths=edges[drawn].tolist(),
-        )
-    )
+    style = {"facecolors": SUPERPOSITION(colours[drawn].numpy()), "linewidths": edges[drawn].tolist()}
+    ax.add_collection(PolyCollection(pieces[drawn].numpy(), edgecolors="white", **style))
     ax.set(xlim=(-0.7, len(W) - 0.3), ylim=(0, 1.05 * max(tops.max().item(), 1e-9)))
     ax.set(xlabel="neuron", ylabel="weights $|W|$, stacked")
     return ax

@@ -90,8 +90,7 @@ def principal_components_loss(distribution, hidden) -> Float[Tensor, " instances
     """Least loss of a linear model with bias: the variance outside of the first m principal components.
 
     A set of k members, each of variance v, any two of covariance c, has the eigenvalues v - c + k c once and v - c
-    otherwise; different sets are independent.
-    Raises ValueError for other importances.
+    otherwise; different sets are independent. Raises ValueError for other importances.
     """
     if (distribution.importance != 1).any():
         raise ValueError(f"importance: expected 1 for all features, got up to {distribution.importance.max():g}")

@@ -202,13 +202,11 @@ def figure(result):
     for heat, stack in axes[:, :, 0]:
         heat.set_ylabel("neuron")
         stack.set_ylabel("positive weights, stacked")
-    scales = zip(
-        (image, plt.cm.ScalarMappable(Normalize(0, 1), SUPERPOSITION)),
-        ("weight (beyond 1.2: as 1.2)", "superposition of a feature's positive weights (1 or more: orange)"),
-        below.subplots(1, 2),
-    )
-    for colours, label, ax in scales:
-        drawing.colorbar(colours, cax=ax, orientation="horizontal", label=label)
+    of_weights, of_superposition = below.subplots(1, 2)
+    drawing.colorbar(image, cax=of_weights, orientation="horizontal", label="weight (beyond 1.2: as 1.2)")
+    scale = plt.cm.ScalarMappable(Normalize(0, 1), SUPERPOSITION)
+    label = "superposition of a feature's positive weights (1 or more: orange)"
+    drawing.colorbar(scale, cax=of_superposition, orientation="horizontal", label=label)
     return drawing
 
 
