@@ -33,10 +33,8 @@ EXPERIMENTS = {"autoencoder": Experiment(autoencoder, MODELS, autoencoder.QUICK)
 
 def figures(results):
     """All figures by name."""
-    order = ["n20-m5", CORRELATED[0], DENSE[0]]
-    order += [name for name in NAMES if name not in order]
-    by_name = _by_name(results)
-    return {"autoencoder-found": autoencoder.figure([by_name[name] for name in order], order)}
+    curves = ("n20-m5", CORRELATED[0], DENSE[0])
+    return {"autoencoder-found": autoencoder.figure(results.autoencoder, NAMES, curves)}
 
 
 def claims(results):

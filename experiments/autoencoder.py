@@ -227,8 +227,11 @@ ALPHA = 0.55  # of colours with a number on them
 COLOURS = {"found": DEDICATED, "even": FAINT, "training": "#3a9a5b", "objective": SHARED}  # of FAULTS
 
 
-def figure(results, names):
-    """How many features each level of sparsity finds with n and 2n codes, and whose fault it is; cosines over size."""
+def figure(results, names, curves):
+    """How many features each level of sparsity finds with n and 2n codes, and whose fault it is; cosines over size.
+
+    curves: names of the results, up to three, whose cosines are drawn
+    """
     drawing, axes = plt.subplots(1, 3, figsize=(WIDTH, 5), layout="constrained", width_ratios=(1.25, 1.25, 1.1))
     titles = ("features found with $n$ codes,\nand what is at fault", "features found with $2n$ codes\n(grey: missed)")
     for ax, times, title in zip(axes, (1, 2), titles):
@@ -236,7 +239,7 @@ def figure(results, names):
         ax.set_title(title, fontsize=9.5)
     axes[0].set_yticks(range(len(results)), labels=names)
     axes[1].set_yticks([])
-    _draw_cosines(results, names, axes[2])
+    _draw_cosines({name: results[names.index(name)] for name in curves}, axes[2])
     handles = [plt.Rectangle((0, 0), 1, 1, color=colour, alpha=ALPHA) for colour in COLOURS.values()]
     labels = (f"at least {MOST:.0%} found", "missed, objectives even", "missed: training", "missed: the objective")
     drawing.legend(handles, labels, loc="outside lower center", ncols=4)
@@ -258,9 +261,9 @@ def _draw_found(results, times, ax):
     ax.set(xlim=(-0.5, len(labels) - 0.5), ylim=(len(results) - 0.5, -0.5), xlabel="$L_1$ penalty, or $k$ of top-$k$")
 
 
-def _draw_cosines(results, names, ax):
-    """The mean cosine at the best level of each size, beside chance, in the three models of the first rows."""
-    for result, name, colour in zip(results, names, (SHARED, DEDICATED, "#3a9a5b")):
+def _draw_cosines(results, ax):
+    """The mean cosine at the best level of each size, beside chance."""
+    for (name, result), colour in zip(results.items(), (SHARED, DEDICATED, "#3a9a5b")):
         times = result.size / result.directions.shape[1]
         ax.plot(times, best_cosines(result).mean(dim=2).amax(dim=1), "o-", color=colour, label=name)
         ax.plot(times, by_chance(result)[:, 0], ":", color=colour)

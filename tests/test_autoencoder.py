@@ -258,7 +258,7 @@ def test_run_and_figure():
     assert result.active.item() == pytest.approx(1 / (1 - 0.9**10))
     again = run(settings, progress=False)
     assert all(torch.equal(*pair) for pair in zip(result, again))
-    drawn(autoencoder.figure, [result] * 3, ["one", "two", "three"])
+    drawn(autoencoder.figure, [result] * 3, ["one", "two", "three"], ["one", "three"])
 
 
 def test_the_model_decides_the_key(tmp_path, monkeypatch):
