@@ -18,7 +18,7 @@ from polytopes import tegum_factors
 from sweeps import Experiment, section_main
 
 EXPERIMENTS = {
-    "introduction": Experiment(introduction, introduction.Settings(), introduction.QUICK),
+    "introduction": Experiment(introduction, introduction.Settings(), introduction.QUICK, drawn=True),
     "demonstration": Experiment(
         demonstration, (demonstration.Settings(), demonstration.LARGE), (demonstration.QUICK, demonstration.QUICK_LARGE)
     ),

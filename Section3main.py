@@ -36,9 +36,9 @@ EXPERIMENTS = {
     "optima": Experiment(exact_optimum, _optima(TWO.points), _optima(QUICK.points)),
     "diagrams": Experiment(phase_diagram, (TWO, THREE), (QUICK, QUICK_THREE)),
     "boundary": Experiment(boundary, boundary.Settings(), boundary.QUICK),
-    "study_optima": Experiment(exact_optimum, _optima(12), _optima(4)),
-    "study_two": Experiment(phase_diagram, _study(TWO, 12), _study(QUICK, 4)),
-    "study_three": Experiment(phase_diagram, _study(THREE, 12), _study(QUICK_THREE, 4)),
+    "study_optima": Experiment(exact_optimum, _optima(12), _optima(4), drawn=True),
+    "study_two": Experiment(phase_diagram, _study(TWO, 12), _study(QUICK, 4), drawn=True),
+    "study_three": Experiment(phase_diagram, _study(THREE, 12), _study(QUICK_THREE, 4), drawn=True),
 }
 
 

@@ -39,6 +39,7 @@ class Experiment(NamedTuple):
     module: ModuleType
     settings: Any
     quick: Any
+    drawn: bool = False  # figures alone are made of it, none of the claims: computed with the first seed only
 
 
 # Running cells
@@ -185,6 +186,8 @@ def _runs(section, arguments, seed):
     """{experiment: [the cells of each of its settings]}."""
     runs = {}
     for name, experiment in section.EXPERIMENTS.items():
+        if experiment.drawn and seed != arguments.seed:
+            continue
         settings = experiment.quick if arguments.quick else experiment.settings
         several = settings if isinstance(settings, tuple) else (settings,)
         runs[name] = [cells_of(experiment.module, each, seed, arguments.device) for each in several]

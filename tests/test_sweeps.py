@@ -107,6 +107,14 @@ def test_several_seeds(tmp_path, capsys, log):
     assert (tmp_path / "figures" / "section9.png").read_text() == f"{first} at 110 dpi, png"
 
 
+def test_what_is_drawn_alone_is_of_the_first_seed(tmp_path, log):
+    section = made_up.section(Settings(log=str(log)))
+    section.EXPERIMENTS["two"] = section.EXPERIMENTS["two"]._replace(drawn=True)
+    section.claims = lambda results: [made_up.Claim("9.1", "", "", {"kinds": len(vars(results))}, True)]
+    assert sweeps.section_main(section, ["--out", str(tmp_path), "--seeds", "2", "--jobs", "1"]) == 0
+    assert [len([run for run in runs(log) if run[1] == seed]) for seed in (0, 1)] == [2, 1]
+
+
 def test_what_is_finished_is_not_run_again(tmp_path, log):
     for _ in range(2):
         assert main(Settings(cells=2, log=str(log)), "--out", tmp_path, "--jobs", 1) == 0
