@@ -95,7 +95,7 @@ def section(settings):
 
 
 def savefig(results):
-    def save(file, dpi, format):
+    def save(file, dpi, format, metadata):
         file.write(f"{results.one.values.tolist()} at {dpi} dpi, {format}".encode())
 
     return save

@@ -22,6 +22,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_up import Settings
+from matplotlib import pyplot as plt
+from matplotlib.animation import FuncAnimation
 from safetensors.torch import load
 
 import sweeps
@@ -75,8 +77,34 @@ def test_a_section_writes_figures_and_prints_claims(tmp_path, capsys):
     printed = capsys.readouterr()
     assert "Values are drawn." in printed.out and printed.out.endswith("1 of 2 claims hold\n")
     assert [path.name for path in tmp_path.rglob("*.png")] == ["section9.png"]
-    assert (tmp_path / "figures" / "section9.png").read_text().endswith("at 110 dpi, png")
+    assert (tmp_path / "figures" / "section9.png").read_text().endswith("at 120 dpi, png")
     assert len(tensors(tmp_path)) == 4
+
+
+def test_figures_as_svg(tmp_path, capsys):
+    assert main(Settings(cells=2), "--out", tmp_path, "--jobs", 1, "--format", "svg") == 0
+    (path,) = (tmp_path / "figures").glob("section9.*")
+    assert path.name == "section9.svg" and path.read_text().endswith("svg")
+    with pytest.raises(SystemExit) as refused:
+        main(Settings(cells=2), "--out", tmp_path, "--format", "pdf")
+    assert refused.value.code == 2 and "--format" in capsys.readouterr().err
+
+
+def test_svg_has_the_same_bytes_each_time_and_an_animation_is_a_gif(tmp_path):
+    def save(folder):
+        figure, ax = plt.subplots()
+        ax.plot([0, 1], label="curve")
+        ax.legend()
+        sweeps.save_figure(figure, tmp_path / folder, "one", "svg")
+        sweeps.save_figure(FuncAnimation(figure, lambda frame: None, frames=2), tmp_path / folder, "moving", "svg")
+        plt.close(figure)
+        return (tmp_path / folder / "one.svg").read_bytes()
+
+    for folder in ("first", "second"):
+        (tmp_path / folder).mkdir()
+    assert save("first") == save("second")
+    assert b"<svg" in save("first") and b"dc:date" not in save("first") and b"<text" not in save("first")
+    assert (tmp_path / "first" / "moving.gif").read_bytes().startswith(b"GIF")
 
 
 def test_results_come_by_name_shards_joined_and_several_settings_in_a_tuple(tmp_path):
@@ -104,7 +132,7 @@ def test_several_seeds(tmp_path, capsys, log):
     values = sorted(made_up.run(Settings(), seed=seed).values[0, 0].item() for seed in (3, 4, 5))
     assert "value: {1:.4g} [{0:.4g}, {2:.4g}]".format(*values) in printed
     first = made_up.run(Settings(), seed=3).values.tolist()
-    assert (tmp_path / "figures" / "section9.png").read_text() == f"{first} at 110 dpi, png"
+    assert (tmp_path / "figures" / "section9.png").read_text() == f"{first} at 120 dpi, png"
 
 
 def test_what_is_drawn_alone_is_of_the_first_seed(tmp_path, log):
