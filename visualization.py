@@ -1,7 +1,8 @@
 """Figures, drawn from data: trains nothing and changes none of its inputs.
 
 One palette throughout: how far a feature is represented is the strength of a colour, how much it
-shares its direction with others (its superposition) is the hue, from blue to orange.
+shares its direction with others (its superposition) is the hue, from blue to orange. Colours stay apart for
+colour-blind readers (tests/test_palette.py). Importing this module sets the style of matplotlib's figures.
 """
 
 import math
@@ -15,31 +16,50 @@ from jaxtyping import Float, Int
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.patches import Patch
+from matplotlib.patheffects import withStroke
 from torch import Tensor
 
 from geometry import dimensionality, represented
 from polytopes import POLYTOPES, tegum_factors
 
 BLANK = "#f3f1ec"  # not represented
-DEDICATED = "#23538f"  # a dimension of its own
-SHARED = "#f0a01f"  # in superposition
-INK, FAINT = "#2b2b2b", "#b9b5ab"
+DEDICATED = "#23497d"  # a dimension of its own
+SHARED = "#f0a122"  # in superposition
+INK, FAINT = "#2b2b2b", "#bbb9a9"
 SUPERPOSITION = LinearSegmentedColormap.from_list("superposition", [DEDICATED, "#8a9a6b", SHARED])
 WEIGHTS = "RdBu_r"  # signed values: blue negative, red positive
 SUPERPOSITION_LABEL = r"superposition $\sum_{j\neq i}(\hat W_i\cdot W_j)^2$ (1 or more: orange)"
 POLYTOPE_COLOURS = {
     "dedicated dimension": DEDICATED,
-    "tetrahedron": "#7a4fa3",
-    "triangle": "#c2437a",
+    "tetrahedron": "#8e58cf",
+    "triangle": "#b5628d",
     "digon": SHARED,
-    "pentagon": "#3a9a5b",
-    "square antiprism": "#4fb6c4",
+    "pentagon": "#2f9453",
+    "square antiprism": "#4cbbd0",
     "irregular": FAINT,
 }
-OTHERS, OTHER_POLYTOPE = "another polytope", "#7b4a2d"
+OTHERS, OTHER_POLYTOPE = "another polytope", "#754327"
 PIECE_WITH_EDGE = 0.015  # of a stack plot: pieces higher than this share of the highest stack have a white edge
-WIDTH = 11  # inches: the width of a full figure
-DENSITY_TICKS = (1, 0.5, 0.2, 0.1, 0.05, 0.02)
+SET_COLOURS = (DEDICATED, SHARED, POLYTOPE_COLOURS["pentagon"], POLYTOPE_COLOURS["tetrahedron"])  # members share one
+WIDTH = 10  # inches: the width of a full figure, at which 9 points are 11 pixels on GitHub
+SMALL, TINY = 9, 8  # points: notes within a figure; what stands in cells
+STYLE = {
+    "figure.facecolor": "white",  # opaque, legible on a dark page
+    "savefig.facecolor": "white",
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    **dict.fromkeys(("font.size", "axes.titlesize", "figure.titlesize", "figure.labelsize"), 10),
+    **dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "legend.fontsize", "legend.title_fontsize"), SMALL),
+    "legend.handlelength": 1.6,
+    "lines.markersize": 4,
+}
+plt.rcParams.update(STYLE)
+NOTE = {  # of a note beside a point of the data, legible on top of lines
+    "textcoords": "offset points",
+    "fontsize": SMALL,
+    "path_effects": [withStroke(linewidth=2.5, foreground="white")],
+}
+DENSITY_TICKS = (1, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
 INVERSE_DENSITY_TICKS = (1, 1.2, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20)
 
 
@@ -48,7 +68,7 @@ def polytope_areas(inverse_density: Float[Tensor, " points"], shares: dict[str, 
     stacked = in_palette(shares)
     colours = [polytope_colour(name) for name in stacked]
     ax.stackplot(inverse_density.numpy(), *[s.numpy() for s in stacked.values()], colors=colours, linewidth=0)
-    ax.set(ylim=(0, 1), ylabel="share of the\nrepresented features")
+    ax.set(ylim=(0, 1), ylabel="share of the\nrepresented features", facecolor=BLANK)
     return over_inverse_density(ax)
 
 
@@ -57,11 +77,13 @@ def polytope_colour(name):
     return POLYTOPE_COLOURS.get(name, OTHER_POLYTOPE)
 
 
-def polytope_legend(figure, title):
-    """The colours of polytopes, below a figure."""
-    names = in_palette({name: torch.zeros(1) for name in POLYTOPE_COLOURS})
-    handles = [Patch(color=polytope_colour(name), label=name) for name in names]
-    figure.legend(handles=handles, loc="outside lower center", ncols=5, title=title)
+def polytope_legend(figure, shares: dict[str, Float[Tensor, " points"]], title, **where):
+    """The colours of the polytopes that are there, and of none where none is; below a figure, or elsewhere."""
+    stacked = in_palette(shares)
+    handles = [Patch(color=polytope_colour(name), label=name) for name, share in stacked.items() if share.any()]
+    if not sum(stacked.values()).all():
+        handles.append(Patch(facecolor=BLANK, edgecolor=FAINT, label="no represented features"))
+    figure.legend(handles=handles, title=title, **{"loc": "outside lower center", "ncols": 5} | where)
 
 
 def in_palette(shares: dict[str, Float[Tensor, " points"]]) -> dict[str, Float[Tensor, " points"]]:
@@ -73,17 +95,19 @@ def in_palette(shares: dict[str, Float[Tensor, " points"]]) -> dict[str, Float[T
     return known | {OTHERS: others, "irregular": irregular}
 
 
+def over_density(ax, density: Float[Tensor, " points"], ticks=DENSITY_TICKS):
+    """Density on a log axis, sparser to the right."""
+    high, low = 1.1 * density.max().item(), density.min().item() / 1.1
+    ax.set(xscale="log", xlim=(high, low), xlabel="density $1-S$ (log scale)")
+    plain_ticks(ax.xaxis, [tick for tick in ticks if low <= tick <= high])
+    return ax
+
+
 def over_inverse_density(ax, ticks=INVERSE_DENSITY_TICKS):
     """1/(1-S) on a log axis."""
     ax.set(xscale="log", xlabel="$1/(1-S)$ (log scale)")
     plain_ticks(ax.xaxis, ticks)
     return ax
-
-
-def over_density(ax, ticks=DENSITY_TICKS):
-    """Density on a log axis."""
-    ax.set(xscale="log", xlabel="density $1-S$ (log scale)")
-    plain_ticks(ax.xaxis, ticks)
 
 
 def plain_ticks(axis, ticks):
@@ -104,17 +128,15 @@ def dimensionality_scatter(
     shown = represented(W)
     x = inverse_density[:, None].expand(shown.shape)
     spread = torch.linspace(-0.008, 0.008, shown.shape[1], dtype=x.dtype).exp()  # so that equal features stay visible
-    ax.scatter(
-        (x * spread)[shown].numpy(), dimensionality(W)[shown].numpy(), s=16, alpha=0.4, color=DEDICATED, linewidths=0
-    )
+    points = (x * spread)[shown].numpy(), dimensionality(W)[shown].numpy()
+    ax.scatter(*points, s=26, alpha=0.45, color=INK, linewidths=0, label="features, trained")
     lines = {name: POLYTOPES[name].dimensionality for name in ("dedicated dimension", *polytopes)}
     for name, value in lines.items():
         apart = [value - other for other in lines.values() if 0 < abs(value - other) < 0.04]  # labels would overlap
-        ax.axhline(value, color=SHARED, linewidth=1, zorder=0)
+        ax.axhline(value, color=FAINT, linewidth=1, zorder=0)
         side = ("bottom" if apart[0] > 0 else "top") if apart else "center"
-        style = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "fontsize": 8.5}
         label = f"{name} {Fraction(value).limit_denominator(20)}"
-        ax.annotate(label, (1, value), (4, 0), va=side, color=INK, **style)
+        ax.annotate(label, (1, value), (4, 0), xycoords=("axes fraction", "data"), va=side, **NOTE)
     ax.set(ylabel=r"feature dimensionality $D_i$", ylim=(0, 1.05))
     return over_inverse_density(ax)
 
@@ -159,9 +181,6 @@ def _packed_layout(graph):
 # Non-uniform superposition (Section 4)
 
 
-SET_COLOURS = (DEDICATED, SHARED, "#3a9a5b", "#7a4fa3")  # members of a set share one
-
-
 def set_arrows(rows: dict[str, tuple[Float[Tensor, "_ 2 _"], list[str]]], note="", axes=None):
     """Features in the plane in many panels, members of a set of two in one colour.
 
@@ -177,10 +196,10 @@ def set_arrows(rows: dict[str, tuple[Float[Tensor, "_ 2 _"], list[str]]], note="
         for ax in of_row[len(W) :]:
             ax.axis("off")
         for ax, weights, title in zip(of_row, W, titles):
-            plane(weights, ax=ax).set_title(title, fontsize=9)
-        of_row[0].set_ylabel(label, fontsize=9)
+            plane(weights, ax=ax).set_title(title)
+        of_row[0].set_ylabel(label, size=SMALL)
     if note:
-        axes[0, 0].figure.supxlabel(note, fontsize=10)
+        axes[0, 0].figure.supxlabel(note)
     return axes[0, 0].figure
 
 
@@ -221,6 +240,11 @@ def space(W: Float[Tensor, "3 features"], set_size, ax):
 
 
 # Neurons (Sections 7 and 8)
+
+
+def weight_text(ax, column, row, text, dark):
+    """A number in a cell of a heat map of weights, white where the cell is dark."""
+    ax.text(column, row, text, ha="center", va="center", fontsize=TINY, color="white" if dark else INK)
 
 
 def neuron_stacks(W: Float[Tensor, "neurons features"], values: Float[Tensor, "#neurons #features"], ax):

@@ -18,7 +18,7 @@ from torch import Tensor
 from features import FeatureDistribution, check_settings
 from models import AbsoluteValueModel
 from training import best_restart, sampled_loss, train
-from visualization import DEDICATED, INK, SHARED, SUPERPOSITION, WEIGHTS, WIDTH, neuron_stacks
+from visualization import DEDICATED, SHARED, SUPERPOSITION, WEIGHTS, WIDTH, neuron_stacks, over_density, weight_text
 
 PURE = 0.1  # in-weights up to this share of a neuron's largest, and effects no further off, count as none
 MONOSEMANTIC = 0.9  # a neuron is monosemantic where one feature has this share of its squared in-weights
@@ -165,7 +165,7 @@ def sides_figure(result):
         image = ax.imshow(weights.numpy(), cmap=WEIGHTS, vmin=-1.5, vmax=1.5)
         for row, values in enumerate(weights.tolist()):
             for column, value in enumerate(values):
-                ax.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=8, color=INK)
+                weight_text(ax, column, row, f"{value:z.2f}", abs(value) > 1)
         ax.set(title=name, xlabel="feature", ylabel="neuron", xticks=range(W1.shape[1]), yticks=range(len(W1)))
     figure.colorbar(image, ax=[reads, writes], label="weight", shrink=0.8)
     ordered = single_runs(result)[0]
@@ -188,11 +188,11 @@ def figure(result):
         order = (of.main[k] + of.superposition[k]).argsort()
         neuron_stacks(of.W1[k, order], 2 * of.superposition[k, order, None], ax=ax)
         alone, mixed = (int(kind[k].sum()) for kind in (of.monosemantic, of.polysemantic))
-        ax.set_title(f"density {result.density[k]:g}: {alone} mono-, {mixed} poly-", fontsize=9)
+        ax.set_title(f"density {result.density[k]:g}\n{alone} mono-, {mixed} polysemantic")
     _draw_counts(result.density, of, panels[len(of.W1)])
     for ax in panels[len(of.W1) + 1 :]:
         ax.axis("off")
-    drawing.supxlabel("In stack plots neurons stand in the order of their main features, most important first.", size=9)
+    drawing.supxlabel("In stack plots neurons stand in the order of their main features, most important first.")
     scale = plt.cm.ScalarMappable(Normalize(0, 0.5), SUPERPOSITION)
     label = "superposition of a neuron: share of its\nsquared in-weights not on its main feature"
     drawing.colorbar(scale, ax=axes, label=label, extend="max")
@@ -202,7 +202,7 @@ def figure(result):
 def _draw_counts(density, of, ax):
     kinds = (("monosemantic", of.monosemantic, DEDICATED), ("polysemantic", of.polysemantic, SHARED))
     for name, kind, colour in kinds:
-        ax.plot(density.numpy(), kind.sum(dim=1).numpy(), "o-", color=colour, markersize=4, label=name)
-    ax.set(xscale="log", xlim=(1.3 * density.max().item(), density.min().item() / 1.3))
-    ax.set(xlabel="density $1-S$ (log scale)", ylabel="neurons of the best run")
-    ax.legend(fontsize=7, loc="center left")
+        ax.plot(density.numpy(), kind.sum(dim=1).numpy(), "o-", color=colour, label=name)
+    over_density(ax, density, (1, 0.1, 0.01, 0.001)).set(ylabel="neurons of the best run")
+    ax.set_ylim(top=1.4 * of.W1.shape[1])
+    ax.legend(loc="upper center")

@@ -29,13 +29,13 @@ from geometry import dimensions_per_feature, represented
 from models import ReLUOutputModel
 from packing import check_inverse_density, logarithmic
 from training import train
-from visualization import DEDICATED, FAINT, INK, SHARED, WIDTH, over_inverse_density, plain_ticks
+from visualization import DEDICATED, FAINT, INK, POLYTOPE_COLOURS, SHARED, WIDTH, over_inverse_density, plain_ticks
 
 ATTACK_STREAM = 0x61616161  # the same seed gives weights, samples and attacked rows of their own
 WORST = "worst feature"  # the definition of vulnerability that counts; the others are shown beside it
-AGAINST = (INK, "#7a4fa3")  # colours of the results, one against the other
+AGAINST = (INK, POLYTOPE_COLOURS["tetrahedron"])  # colours of the results, one against the other
 STYLES = ("o-", "^--", "x:", ".:", "o--", "s--", "s-")  # of the definitions
-COLOURS = (SHARED, SHARED, INK, "#c2437a", DEDICATED, "#3a9a5b", "#3a9a5b")
+COLOURS = (SHARED, SHARED, INK, *map(POLYTOPE_COLOURS.get, ("triangle", "dedicated dimension", "pentagon", "pentagon")))
 RATIOS = (1, 2, 5, 10, 20, 40)  # ticks
 COMPLETE = 0.95  # superposition forms up to the density at which this share of the features is represented
 
@@ -220,11 +220,11 @@ def figure(results):
         _draw_definitions(result, panel)
     against.set(xlabel=r"features per dimension $\|W\|_F^2/m$", ylabel="relative vulnerability", ylim=(0, None))
     against.set_title("one against the other")
-    against.legend(loc="lower right", fontsize=8.5, title="filled: as superposition forms", title_fontsize=8.5)
+    against.legend(loc="lower right", title="filled: as superposition forms")
     panels[0].set(ylabel="relative vulnerability (log scale)", yscale="log")
     plain_ticks(panels[0].yaxis, (0.2, 0.5, *RATIOS))
     below.suptitle("other definitions of relative vulnerability")
-    below.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=9)
+    below.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return drawing
 
 
@@ -235,15 +235,16 @@ def _importance(result):
 
 def _draw_curves(result, ax):
     x, chosen = result.inverse_density.numpy(), forming(result).numpy()
-    ax.plot(x, definitions(result)[WORST].numpy(), "o-", color=SHARED, markersize=4, label="relative vulnerability")
+    ax.plot(x, definitions(result)[WORST].numpy(), "o-", color=SHARED, label="relative vulnerability")
     per_dimension = features_per_dimension(result).numpy()
-    ax.plot(x, per_dimension, "s-", color=DEDICATED, markersize=4, label="features per dimension")
+    ax.plot(x, per_dimension, "s-", color=DEDICATED, label="features per dimension")
     if not chosen.all():
         ax.axvspan(x[chosen][-1], x[-1], color=FAINT, alpha=0.25, linewidth=0, label="nearly all represented")
+    ax.margins(y=0.3)  # for the legend
     ax.set(ylabel="relative to no superposition", ylim=(0, None))
     ax.set_title(f"{_importance(result)}, $n={result.W.shape[2]}$, $m={result.W.shape[1]}$")
     over_inverse_density(ax, RATIOS)
-    ax.legend(loc="upper left", fontsize=8.5)
+    ax.legend(loc="upper left")
 
 
 def _draw_against(result, ax, colour):
@@ -256,6 +257,6 @@ def _draw_against(result, ax, colour):
 
 def _draw_definitions(result, ax):
     for (name, values), style, colour in zip(definitions(result).items(), STYLES, COLOURS):
-        ax.plot(result.inverse_density.numpy(), values.numpy(), style, color=colour, markersize=4, label=name)
+        ax.plot(result.inverse_density.numpy(), values.numpy(), style, color=colour, label=name)
     ax.set_title(_importance(result))
     over_inverse_density(ax, RATIOS)

@@ -22,7 +22,7 @@ from geometry import dimensions_per_feature, in_superposition, represented
 from models import ReLUOutputModel
 from packing import check_inverse_density
 from training import train
-from visualization import FAINT, INK, SUPERPOSITION, WIDTH
+from visualization import FAINT, INK, NOTE, SUPERPOSITION, WIDTH
 
 PAPER_ATTACK = 0.8  # removes superposition
 TENTHS = tuple(k / 10 for k in range(15))
@@ -110,13 +110,13 @@ def figure(result):
     of, attack = left(result), result.attack.numpy()
     for k, inverse_density in enumerate(result.inverse_density.tolist()):
         colour = SUPERPOSITION(k / max(len(result.W) - 1, 1))
-        style = {"color": colour, "markersize": 4, "label": f"$1/(1-S)={inverse_density:g}$"}
+        style = {"color": colour, "label": f"$1/(1-S)={inverse_density:g}$"}
         whole.plot(attack, of.features_per_dimension[k].numpy(), "o-", **style)
         shared.plot(attack, of.sharing[k].numpy(), "o-", **style)
     for ax in (whole, shared):
         ax.axvline(PAPER_ATTACK, color=INK, linestyle="--", linewidth=1)
         ax.annotate("paper", (PAPER_ATTACK, 1), xycoords=("data", "axes fraction"), xytext=(4, -12),
-                    textcoords="offset points", color=INK)  # fmt: skip
+                    **NOTE)  # fmt: skip
         ax.set(xlabel="size of the attacks in training, share of the mean input norm", ylim=(0, None))
     whole.axhline(1, color=FAINT, linewidth=1, zorder=0)
     whole.set(ylabel=r"features per dimension $\|W\|_F^2/m$")

@@ -17,7 +17,7 @@ from features import FeatureDistribution, check_settings
 from geometry import feature_norms, represented
 from models import ReLUHiddenModel, ReLUOutputModel
 from training import train_best
-from visualization import DEDICATED, FAINT, INK, SHARED, WEIGHTS, WIDTH, nearest, over_density
+from visualization import DEDICATED, FAINT, NOTE, SHARED, WEIGHTS, WIDTH, nearest, over_density
 
 ROTATIONS = 1000
 NAMES = {"W_hidden": "with a hidden ReLU", "W_output": "without"}  # of a Result's weights
@@ -117,9 +117,7 @@ def _draw_spreads(result, ax):
         ax.plot(x, chance.median(dim=1).values.numpy(), ":", color=colour, label="its random rotations: median")
         ax.plot(x, chance.amin(dim=1).numpy(), "--", color=colour, linewidth=0.8, label=f"lowest of {ROTATIONS:,}")
     ax.axhline(1, color=FAINT, linewidth=0.8, zorder=0)
-    ax.annotate(
-        "each feature on a neuron of its own", (x.min(), 1), xytext=(0, 3), textcoords="offset points", color=INK
-    )
-    over_density(ax)
-    ax.set(ylim=(0.8, result.W_hidden.shape[1] + 1), ylabel="hidden dimensions that\na feature is spread over")
-    ax.legend(fontsize=8.5, ncols=2, loc="upper right")
+    ax.annotate("each feature on a neuron of its own", (x.min(), 1), xytext=(0, 3), ha="right", **NOTE)
+    over_density(ax, result.density).set(ylim=(0.8, result.W_hidden.shape[1] + 1.4))
+    ax.set(ylabel="hidden dimensions that\na feature is spread over")
+    ax.legend(ncols=2, loc="upper center")

@@ -24,7 +24,7 @@ from autoencoders import Rows, Sparsity, fit, from_dictionary, measured, random_
 from features import FeatureDistribution, as_line, check_count, check_settings
 from geometry import represented, unit_directions
 from models import CONFIG, TENSORS, ReLUOutputModel, read
-from visualization import DEDICATED, FAINT, INK, SHARED, WIDTH
+from visualization import DEDICATED, FAINT, POLYTOPE_COLOURS, SHARED, TINY, WIDTH, plain_ticks
 
 ZOO = Path(__file__).resolve().parents[1] / "zoo"
 DIGONS = "digons"  # five digons in five dimensions, not of the zoo
@@ -224,7 +224,8 @@ def level(result, *, penalty=0.0, keep=0):
 # The figure
 
 ALPHA = 0.55  # of colours with a number on them
-COLOURS = {"found": DEDICATED, "even": FAINT, "training": "#3a9a5b", "objective": SHARED}  # of FAULTS
+THIRD = POLYTOPE_COLOURS["pentagon"]  # beside DEDICATED and SHARED
+COLOURS = {"found": DEDICATED, "even": FAINT, "training": THIRD, "objective": SHARED}  # of FAULTS
 
 
 def figure(results, names, curves):
@@ -236,7 +237,7 @@ def figure(results, names, curves):
     titles = ("features found with $n$ codes,\nand what is at fault", "features found with $2n$ codes\n(grey: missed)")
     for ax, times, title in zip(axes, (1, 2), titles):
         _draw_found(results, times, ax)
-        ax.set_title(title, fontsize=9.5)
+        ax.set_title(title)
     axes[0].set_yticks(range(len(results)), labels=names)
     axes[1].set_yticks([])
     _draw_cosines({name: results[names.index(name)] for name in curves}, axes[2])
@@ -254,21 +255,20 @@ def _draw_found(results, times, ax):
         for column, (share, of) in enumerate(zip(shares, faults)):
             colour = COLOURS[FAULTS[of]] if times == 1 else DEDICATED if share >= MOST else FAINT
             ax.add_patch(plt.Rectangle((column - 0.47, row - 0.45), 0.94, 0.9, color=colour, alpha=ALPHA))
-            ax.text(column, row, f"{round(share * features)}/{features}", ha="center", va="center", size=8, color=INK)
+            ax.text(column, row, f"{round(share * features)}/{features}", ha="center", va="center", size=TINY)
     levels = zip(results[0].penalty.tolist(), results[0].keep.tolist())
     labels = [f"k={keep}" if keep else f"{penalty:.2g}" for penalty, keep in levels]
-    ax.set_xticks(range(len(labels)), labels=labels, size=8)
+    ax.set_xticks(range(len(labels)), labels=labels, size=TINY)
     ax.set(xlim=(-0.5, len(labels) - 0.5), ylim=(len(results) - 0.5, -0.5), xlabel="$L_1$ penalty, or $k$ of top-$k$")
 
 
 def _draw_cosines(results, ax):
     """The mean cosine at the best level of each size, beside chance."""
-    for (name, result), colour in zip(results.items(), (SHARED, DEDICATED, "#3a9a5b")):
+    for (name, result), colour in zip(results.items(), (SHARED, DEDICATED, THIRD)):
         times = result.size / result.directions.shape[1]
         ax.plot(times, best_cosines(result).mean(dim=2).amax(dim=1), "o-", color=colour, label=name)
         ax.plot(times, by_chance(result)[:, 0], ":", color=colour)
     ax.set(xscale="log", ylim=(0, 1.03), xlabel="codes per feature (log scale)", ylabel="mean cosine after matching")
-    ax.set_xticks(times, labels=[f"{value:g}" for value in times.tolist()])
-    ax.set_xticks([], minor=True)
-    ax.set_title("the best level of each size\n(dotted: random directions)", fontsize=9.5)
-    ax.legend(fontsize=8.5, loc="lower right")
+    plain_ticks(ax.xaxis, times.tolist())
+    ax.set_title("the best level of each size\n(dotted: random directions)")
+    ax.legend(loc="lower right")

@@ -67,7 +67,7 @@ def figure(result):
     _where(result, axes[0, 0])
     _jump(result, axes[0, 1])
     x = result.density.numpy()
-    axes[0, 2].plot(x, _where_jumping(result, result.kink), "o-", color=DEDICATED, markersize=3)
+    axes[0, 2].plot(x, _where_jumping(result, result.kink), "o-", color=DEDICATED)
     axes[0, 2].set(ylabel="kink: fall of $dL/dr$ over $s/3-s^2/4$", ylim=(-0.02, None))
     for ax in axes[0]:
         ax.set(xscale="log", xlabel="density $s = 1-S$ (log scale)", xlim=(x.max(), x.min()))
@@ -84,9 +84,9 @@ def _where(result, ax):
     x = result.density.numpy()
     ax.plot(x, phases.named_boundary(result.density).numpy(), color=FAINT, linewidth=4, label="named solutions cross")
     ax.plot(x, result.onset.numpy(), ":", color=INK, label="$|w_2|$ leaves zero")
-    ax.plot(x, _where_jumping(result, result.ratio), "o-", color=DEDICATED, markersize=3, label="two solutions cross")
+    ax.plot(x, _where_jumping(result, result.ratio), "o-", color=DEDICATED, label="two solutions cross")
     ax.set(yscale="log", ylabel="relative importance $r$ (log scale)")
-    ax.legend(fontsize=8)
+    ax.legend(loc="lower left")
 
 
 def _jump(result, ax):
@@ -95,10 +95,10 @@ def _jump(result, ax):
     differ = forced[1] - forced[0] > phases.ONSET
     ax.fill_between(x, *forced, where=differ, color=FAINT, alpha=0.5, label="forced by symmetry at $r=1$")
     ax.fill_between(x, before, after, color=SHARED, alpha=0.3)
-    ax.plot(x, after, "o-", color=SHARED, markersize=3, label="after the crossing")
-    ax.plot(x, before, "o-", color=DEDICATED, markersize=3, label="before")
-    ax.set(ylabel="$|w_2|$ on either side of the jump", ylim=(-0.03, 1.05))
-    ax.legend(fontsize=8)
+    ax.plot(x, after, "o-", color=SHARED, label="after the crossing")
+    ax.plot(x, before, "o-", color=DEDICATED, label="before")
+    ax.set(ylabel="$|w_2|$ on either side of the jump", ylim=(-0.03, 1.25))
+    ax.legend()
 
 
 def _paying(result, whole, near):
@@ -119,7 +119,7 @@ def _paying(result, whole, near):
     whole.set(ylim=(-6, 14), title="onset: where it is lowest")
     near.set(title="near zero; dotted: expansion")
     if len(density):
-        near.legend(*whole.get_legend_handles_labels(), fontsize=8)
+        near.legend(*whole.get_legend_handles_labels())
 
 
 def _cubic(ax):
@@ -131,4 +131,4 @@ def _cubic(ax):
     ax.axvspan(*critical, color=FAINT, alpha=0.3, label="continuous from zero")
     ax.plot(critical, [0, 0], "o", color=SHARED, label=" and ".join(f"{s:.4f}" for s in critical))
     ax.set(xlabel="density $s = 1-S$", ylabel="coefficient of $|w_2|^3$ at the onset", xlim=(1, 0.01))
-    ax.legend(fontsize=8)
+    ax.legend()

@@ -16,7 +16,7 @@ import descents
 from descents import Crossings, Sampling, Solutions, best_of_kinds, best_run, sampled_runs, small_weights
 from features import FeatureDistribution, check_count, check_settings
 from geometry import collapsed_pairs, oriented
-from visualization import DEDICATED, FAINT, INK, SHARED, WIDTH, nearest, set_arrows
+from visualization import DEDICATED, FAINT, INK, NOTE, SHARED, WIDTH, nearest, over_density, set_arrows
 
 PAIRS = 3
 PRINCIPAL = 0.01  # a loss no further below the principal components', relative, has met it
@@ -152,16 +152,17 @@ def figure(result):
     steps, loss = below.subplots(1, 2)
     _draw_steps(result, steps)
     x = density.numpy()
-    loss.plot(x, relative_to_principal(result).numpy(), "o-", color=DEDICATED, markersize=4)
+    loss.plot(x, relative_to_principal(result).numpy(), "o-", color=DEDICATED)
     loss.axhline(1, color=INK, linewidth=0.8)
-    loss.annotate("principal components", (x[0], 1), xytext=(2, -12), textcoords="offset points", color=INK)
+    loss.annotate("principal components", (x[0], 1), xytext=(2, -12), **NOTE)
     meets = meets_principal(result)
     if meets is not None:
         loss.axvline(meets, color=SHARED, linestyle="--", label=f"within 1 % from density {meets:.2f}")
         loss.legend(loc="lower right")
     loss.set(ylabel="optimal loss / loss of principal components", ylim=(0, 1.05))
     for ax in (steps, loss):
-        ax.set(xscale="log", xlabel="density of the pairs $1-S$ (log scale)")
+        over_density(ax, density).set(xlabel="density of the pairs $1-S$ (log scale)")
+        ax.invert_xaxis()  # the pairs collapse as they get denser
     return drawing
 
 
@@ -172,8 +173,8 @@ def _draw_steps(result, ax):
     located = dict(zip(result.crossing.position.long().tolist(), result.crossing_density.tolist()))
     edges = [located.get(k, (density[k] * density[k + 1]).sqrt().item()) for k in gaps.tolist()]
     ax.stairs(stages(result), [density[0], *edges, density[-1]], baseline=None, color=DEDICATED, linewidth=2.5)
-    ax.plot(density.numpy(), best.numpy(), "o", color=DEDICATED, markersize=4)
+    ax.plot(density.numpy(), best.numpy(), "o", color=DEDICATED)
     for edge in edges:
         ax.axvline(edge, color=FAINT, linewidth=0.8, zorder=0)
-        ax.annotate(f"{edge:.3f}", (edge, -0.25), xytext=(3, 0), textcoords="offset points", color=INK)
+        ax.annotate(f"{edge:.3f}", (edge, -0.25), xytext=(3, 0), **NOTE)
     ax.set(ylabel="collapsed pairs of the optimum", yticks=range(PAIRS + 1), ylim=(-0.35, 3.3))

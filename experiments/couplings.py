@@ -20,7 +20,7 @@ from descents import ignored_loss
 from features import as_line
 from geometry import REPRESENTED_NORM, SAME_COSINE, unit_directions
 from packing import mean_field_benefit
-from visualization import DEDICATED, FAINT, INK, POLYTOPE_COLOURS, SHARED, WIDTH, over_inverse_density
+from visualization import DEDICATED, FAINT, INK, POLYTOPE_COLOURS, SHARED, WIDTH, nearest, over_inverse_density
 
 SPACING, LATTICE = 1 / 64, 1024  # of the sums of interference: from -8 to 8
 
@@ -147,11 +147,10 @@ def figure(long, sweep, table):
     saved, skew = above.subplots(1, 2, width_ratios=(3, 2))
     _benefits((long, sweep), table, saved)
     _skewness((long, sweep), skew)
-    nearest = (sweep.inverse_density[:, None].log() - torch.tensor(SHOWN).log()).abs().argmin(dim=0).tolist()
-    for ax, point in zip(below.subplots(1, len(SHOWN), sharey=True), nearest):
+    for ax, point in zip(below.subplots(1, len(SHOWN), sharey=True), nearest(sweep.inverse_density, SHOWN).tolist()):
         _histogram(sweep, point, ax)
     below.axes[0].set_ylabel("density of cosines (root scale)")
-    below.axes[0].legend(fontsize=9)
+    below.axes[0].legend()
     below.suptitle(f"Cosines between the represented features, {_size(sweep)}")
     return drawing
 
@@ -166,11 +165,10 @@ def _benefits(sweeps, table, ax):
         ax.plot(x.numpy(), alike_benefit(arrangement, 1 / x).numpy(), color=colour, label=name)
     for result, marker in zip(sweeps, "Do"):
         at = (result.inverse_density >= x.min()) & (result.inverse_density <= x.max())
-        style = {"color": INK, "markersize": 4, "linestyle": "none", "label": _size(result)}
+        style = {"color": INK, "linestyle": "none", "label": _size(result)}
         ax.plot(result.inverse_density[at].numpy(), result.benefit[at, 0].numpy(), marker, **style)
-    over_inverse_density(ax)
-    ax.set(xlim=(x.min().item(), x.max().item()), xlabel="$1/(1-S)$ (log scale)", ylabel="benefit per dimension")
-    ax.legend(fontsize=9)
+    over_inverse_density(ax).set(xlim=(x.min().item(), x.max().item()), ylabel="benefit per dimension")
+    ax.legend()
 
 
 def _size(result):
@@ -179,14 +177,13 @@ def _size(result):
 
 def _skewness(sweeps, ax):
     for result, marker, colour in zip(sweeps, "Do", (SHARED, INK)):
-        style = {"color": colour, "markersize": 4, "linewidth": 1, "label": _size(result)}
+        style = {"color": colour, "linewidth": 1, "label": _size(result)}
         ax.plot(result.inverse_density.numpy(), summed_powers(result, 3).numpy(), f"{marker}-", **style)
     opposite = "of it by an\nopposite feature"
     ax.plot(result.inverse_density.numpy(), -antipodal(result).numpy(), ":", color=INK, label=opposite)
     ax.axhline(-1, color=FAINT, linewidth=0.8, zorder=0)
-    over_inverse_density(ax)
-    ax.set(xlabel="$1/(1-S)$ (log scale)", ylabel=r"$\sum_{j\neq i}\cos^3(W_i, W_j)$, mean over features")
-    ax.legend(fontsize=9, loc=(0.52, 0.2))
+    over_inverse_density(ax).set(ylabel=r"$\sum_{j\neq i}\cos^3(W_i, W_j)$, mean over features")
+    ax.legend(loc=(0.52, 0.2))
 
 
 def _histogram(result, point, ax):

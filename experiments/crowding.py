@@ -60,21 +60,25 @@ def figure(prediction, results):
     hidden = results[0].W.shape[2]
     ratio = torch.tensor([of_ratio.W.shape[3] / hidden for of_ratio in results], dtype=torch.float64)
     predicted, trained = shares(prediction, fine.tolist()), [trained_shares(of_ratio) for of_ratio in results]
-    edges = [
+    drawn = [
         _draw_map(axes[0], prediction.table.inverse_density, fine, predicted, "predicted"),
         _draw_map(axes[1], results[0].inverse_density, ratio, trained, f"trained, $m={hidden}$"),
     ]
-    across, up = zip(*edges)
+    across, up, most = zip(*drawn)
     axes[0].set_xlim(max(x.min() for x in across), min(x.max() for x in across))  # where both are known
     axes[0].set_ylim(max(y.min() for y in up), min(y.max() for y in up))
     axes[1].set_xlim(axes[0].get_xlim())
     axes[0].set_ylabel("features per dimension $n/m$ (log scale)")
-    polytope_legend(drawing, "polytope of most represented features")
+    there = {name: torch.cat([of_map[name].flatten() for of_map in most]) for name in most[0]}
+    polytope_legend(drawing, there, "polytope of most represented features")
     return drawing
 
 
 def _draw_map(ax, inverse_density, ratio, rows, title):
-    """One map: rows {polytope: share (columns,)} at each n/m; -> edges of its columns and of its rows."""
+    """One map: rows {polytope: share (columns,)} at each n/m.
+
+    -> edges of its columns, of its rows, and {polytope: 1 where it is shown (rows, columns)}
+    """
     rows = [in_palette(shares) for shares in rows]
     most = torch.stack([torch.stack(list(shares.values())) for shares in rows]).max(dim=1)  # (rows, columns)
     image = np.array([to_rgb(polytope_colour(name)) for name in rows[0]])[most.indices.numpy()]
@@ -84,7 +88,7 @@ def _draw_map(ax, inverse_density, ratio, rows, title):
     ax.set(yscale="log", title=title)
     plain_ticks(ax.yaxis, FEATURES_PER_DIMENSION_TICKS)
     over_inverse_density(ax)
-    return edges
+    return *edges, {name: ((most.indices == k) & (most.values > 0)).double() for k, name in enumerate(rows[0])}
 
 
 def _log_edges(values):

@@ -20,7 +20,7 @@ from features import FeatureDistribution, check_settings
 from geometry import REPRESENTED_NORM, feature_norms, in_superposition, interference, represented
 from models import LinearModel, ReLUOutputModel
 from training import train_best
-from visualization import DEDICATED, FAINT, INK, SHARED, SUPERPOSITION, SUPERPOSITION_LABEL, WEIGHTS, WIDTH
+from visualization import DEDICATED, INK, SHARED, SUPERPOSITION, SUPERPOSITION_LABEL, WEIGHTS, WIDTH, over_density
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def panels_figure(result):
     columns = 4
     rows = math.ceil(len(W) / columns)
     figure = plt.figure(figsize=(WIDTH, 3.9 * rows + 0.6), layout="constrained")
-    left, right = figure.subfigures(1, 2, width_ratios=(1, 0.09))
+    left, right = figure.subfigures(1, 2, width_ratios=(1, 0.13))
     panels = np.atleast_1d(left.subfigures(rows, columns, wspace=0.03, hspace=0.03)).ravel()
     norms, superposition = feature_norms(W), interference(W)
     for k, (panel, title) in enumerate(zip(panels, titles)):
@@ -147,10 +147,11 @@ def panels_figure(result):
 
 def norm_bars(norms: Float[Tensor, " features"], superposition: Float[Tensor, " features"], ax):
     """||W_i|| of one instance as bars, coloured by superposition."""
-    ax.bar(range(len(norms)), norms.numpy(), width=0.85, color=SUPERPOSITION(superposition.clamp(0, 1).numpy()))
-    ax.axhline(REPRESENTED_NORM, color=FAINT, linewidth=0.8, linestyle=":")
+    width = 0.85 if len(norms) <= 40 else 1  # gaps narrower than a pixel would show here and there
+    ax.bar(range(len(norms)), norms.numpy(), width=width, color=SUPERPOSITION(superposition.clamp(0, 1).numpy()))
+    ax.axhline(REPRESENTED_NORM, color=INK, linewidth=0.8, linestyle=":")
     ax.set(ylim=(0, 1.25), xlim=(-0.6, len(norms) - 0.4))
-    ax.set(xlabel="feature $i$, most important first", ylabel=r"$\|W_i\|$")
+    ax.set(xlabel="feature $i$, by importance", ylabel=r"$\|W_i\|$")
 
 
 def counts_figure(results):
@@ -161,9 +162,9 @@ def counts_figure(results):
         shown, sharing = (chosen.sum(dim=1).numpy() for chosen in (represented(W), in_superposition(W)))
         ax.fill_between(x, sharing, shown, color=DEDICATED, label="with a dimension of its own")
         ax.fill_between(x, sharing, color=SHARED, label="in superposition")
-        ax.plot(x, shown, "o", color=INK, markersize=4)
+        ax.plot(x, shown, "o", color=INK)
         ax.axhline(W.shape[1], color=INK, linewidth=1, linestyle="--", label="hidden dimensions $m$")
-        ax.set(xscale="log", xlim=(x.max(), x.min()), ylim=(0, None), title=f"$n={W.shape[2]}$, $m={W.shape[1]}$")
-        ax.set(xlabel="density $1-S$ (log scale, sparser to the right)", ylabel="represented features")
+        over_density(ax, result.density)
+        ax.set(ylim=(0, 1.3 * shown.max()), title=f"$n={W.shape[2]}$, $m={W.shape[1]}$", ylabel="represented features")
     axes[0, 0].legend(loc="upper left")
     return figure

@@ -177,13 +177,11 @@ def figure(results):
     )  # fmt: skip
     for result, above, below in zip(results, *axes):
         _, hidden, features = result.W.shape
-        above.set_title(f"$n={features}$, $m={hidden}$\n{_draw_features(result, above)}", fontsize=11)
+        above.set_title(f"$n={features}$, $m={hidden}$\n{_draw_features(result, above)}")
         _draw_loss(result, below)
     axes[0, 0].set_ylabel("feature dimensionality $D_i$")
     axes[1, 0].set_ylabel("loss / loss at the start")
-    drawing.supxlabel(
-        "one run of each size; orange: sudden moves between levels, and where the loss drops", fontsize=10, color=INK
-    )
+    drawing.supxlabel("one run of each size; orange: sudden moves between levels, and where the loss drops")
     return drawing
 
 

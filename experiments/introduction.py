@@ -64,14 +64,14 @@ def run(settings, *, seed=0, device="cpu", progress=True):
 def figure(result):
     """The columns of W as arrows in the plane, one panel a density."""
     panels = len(result.W)
-    drawn, axes = plt.subplots(1, panels, figsize=(WIDTH, WIDTH / panels + 0.6), layout="constrained", squeeze=False)
+    drawn, axes = plt.subplots(1, panels, figsize=(WIDTH, WIDTH / panels), layout="constrained", squeeze=False)
     scale = Normalize(float(result.importance.min()), float(result.importance.max()))
     colours = plt.get_cmap("viridis_r")
     for ax, weights, density in zip(axes[0], result.W, result.density):
         for direction, weight in zip(weights.T.tolist(), result.importance.tolist()):
             arrow = {"arrowstyle": "-|>", "color": colours(scale(weight)), "linewidth": 2.5}
             ax.annotate("", direction, (0, 0), arrowprops=arrow)
-        ax.plot(0, 0, "o", color=INK, markersize=3)
+        ax.plot(0, 0, "o", color=INK)
         ax.set(xlim=(-1.3, 1.3), ylim=(-1.3, 1.3), aspect="equal")
         ax.set_title(f"density {density:g}  (sparsity $S={1 - density:g}$)")
         ax.set(xlabel="hidden dimension 1", ylabel="hidden dimension 2")

@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import numpy as np
+import torch
 
 from experiments.uniform import LONG, QUICK_LONG, shares
-from visualization import WIDTH, in_palette, polytope_colour
+from visualization import WIDTH, in_palette, polytope_colour, polytope_legend
 
 SETTINGS = tuple(  # of uniform.py
     replace(LONG, inverse_density=(1.5,), restarts=10, steps=steps, lr=3e-3)
@@ -29,5 +30,6 @@ def figure(results):
         ax.bar(labels, heights, bottom=bottoms, width=0.7, color=polytope_colour(name), label=name)
         bottoms += heights
     ax.set(ylim=(0, 1), xlabel="training steps", ylabel="share of the represented features")
-    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    of_all = {name: torch.cat([column[name] for column in columns]) for name in columns[0]}
+    polytope_legend(ax, of_all, None, loc="center left", bbox_to_anchor=(1, 0.5), ncols=1)
     return ax.figure

@@ -17,7 +17,7 @@ from torch import Tensor
 from features import FeatureDistribution, check_count, check_settings
 from models import AbsoluteValueModel
 from training import sampled_loss, train
-from visualization import DEDICATED, DENSITY_TICKS, FAINT, INK, POLYTOPE_COLOURS, SHARED, WEIGHTS, WIDTH, over_density
+from visualization import DEDICATED, FAINT, INK, POLYTOPE_COLOURS, SHARED, WEIGHTS, WIDTH, over_density, weight_text
 
 # The rule. On a feature's side (its positive or its negative values, alone) every output is linear, so slopes say all.
 HELD = 0.5  # a neuron holds a feature where it gives at least so much of the feature's value to its output
@@ -212,15 +212,15 @@ def figure(results):
 
     Drawn at the density with the largest share: weights rescaled so that the in-weights' largest is 1.
     """
-    drawing, axes = plt.subplots(1, 4, figsize=(WIDTH, 4.2), layout="constrained", width_ratios=(1.5, 1, 1, 1.3))
+    drawing, axes = plt.subplots(1, 4, figsize=(WIDTH, 4.2), layout="constrained", width_ratios=(1.6, 1.1, 1.1, 1.4))
     for result, line in zip(results, ("-", "--", ":")):
-        for share, (name, colour) in zip(shares(result).T, STAGES.items()):
-            style = {"marker": "o", "markersize": 3, "color": colour, "label": name if line == "-" else None}
+        widths = (1.5, 1.5, 4, 1.5)  # wide: covered
+        for share, (name, colour), width in zip(shares(result).T, STAGES.items(), widths):
+            style = {"marker": "o", "color": colour, "linewidth": width, "label": name if line == "-" else None}
             axes[0].plot(result.density.numpy(), share.numpy(), line, **style)
-    over_density(axes[0], DENSITY_TICKS[1:])
-    axes[0].set(ylim=(0, 1.5), yticks=(0, 0.25, 0.5, 0.75, 1), ylabel="share of the runs")
-    axes[0].set(title="solid: $I_i$ falls, dashed: $I_i=1$")
-    axes[0].legend(loc="upper center", fontsize=8)
+    over_density(axes[0], result.density).set(ylim=(0, 1.5), yticks=(0, 0.25, 0.5, 0.75, 1))
+    axes[0].set(ylabel="share of the runs", title="solid: $I_i$ falls, dashed: $I_i=1$")
+    axes[0].legend(loc="upper center")
     result = results[0]
     at = int(shares(result)[:, -1].argmax())
     chosen = int(best_with_motif(result, at))
@@ -232,9 +232,8 @@ def figure(results):
         _draw_output(W1, W2, b, place, axes[3])
     else:
         axes[3].axis("off")
-    drawing.suptitle(
-        f"One run at density {result.density[at]:g}" + ("" if place.found else ": no motif"), x=0.66, size=10
-    )
+    which = f"one run at density {result.density[at]:g}" + ("" if place.found else ": no motif")
+    axes[1].set_title(f"{which}\nin-weights $W_1$", loc="left")
     return drawing
 
 
@@ -252,9 +251,9 @@ def _draw_weights(W1, W2, place, axes, drawing):
         marked = (place.neuron, place.a), (place.neuron, place.b), (place.inhibitor, inhibiting)
         for row, column in marked if place.found else ():
             ax.add_patch(plt.Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=INK, linewidth=1.5))
-            colour = "white" if values[row, column].abs() > 2 else INK
-            ax.text(column, row, f"{values[row, column]:.2g}", ha="center", va="center", fontsize=8, color=colour)
-        ax.set(title=name, xlabel="feature", ylabel="neuron", xticks=range(W1.shape[1]), yticks=range(len(W1)))
+            weight_text(ax, column, row, f"{values[row, column]:.1f}", values[row, column].abs() > 2)
+        ax.set_title(name, loc="left")
+        ax.set(xlabel="feature", ylabel="neuron", xticks=range(W1.shape[1]), yticks=range(len(W1)))
     drawing.colorbar(image, ax=list(axes), label="weight, largest in-weight 1", extend="both")
 
 
@@ -266,5 +265,6 @@ def _draw_output(W1, W2, b, place, ax):
     kinds[1][1][place.inhibitor] = 0
     for name, out, colour in kinds:
         ax.plot(x.numpy(), (h @ out + b[place.b]).relu().numpy(), color=colour, label=name, linewidth=2)
+    ax.margins(y=0.15)  # for the legend
     ax.set(xlabel=f"feature {place.a}, all others 0", ylabel=f"output {place.b} (should be 0)")
-    ax.legend(fontsize=8)
+    ax.legend()

@@ -138,5 +138,5 @@ def figure(results, runs=3):
             titles += [f"{which}: {value:.2f}" for which, value in zip(names, loss[chosen].tolist())]
         seen = " and ".join(f"{share:.0%}" for share in shares)
         rows[f"{case.settings.correlation}:\n{case.name} in\n{seen}"] = torch.cat(panels), titles
-    note = "above: exact loss, in features that are not represented; dot and ring: the members of a set"
+    note = "above: exact loss, in features that are not represented; a colour a set, dot and ring for its members"
     return set_arrows(rows, note)

@@ -26,7 +26,7 @@ from torch.nn.functional import pad
 import cells
 from packing import SAME_BENEFIT, Mixture, assembled, best_arrangement, best_mixture, check_inverse_density
 from polytopes import arrangement_name, tegum_factors
-from visualization import BLANK, INK, SHARED, WIDTH, nearest
+from visualization import BLANK, INK, SHARED, TINY, WIDTH, nearest
 
 SEEDED = False  # its random starts are always the same
 FILE = Path(__file__).with_suffix(".safetensors")
@@ -200,12 +200,14 @@ def members(result) -> Bool[Tensor, "cells densities"]:
 def figure(result, shown=SHOWN):
     """Features across, dimensions down, at some 1/(1-S): benefit and name of each cell's arrangement."""
     points = nearest(result.inverse_density, shown).tolist()
-    drawing, axes = plt.subplots(len(points), 1, figsize=(WIDTH, 4.3 * len(points) + 0.4), layout="constrained")
+    drawing, axes = plt.subplots(len(points), 1, figsize=(WIDTH, 4.6 * len(points) + 0.4), layout="constrained")
     of_mixtures = members(result)
     for ax, point in zip(np.atleast_1d(axes), points):
         _table_at(result, point, of_mixtures[:, point], ax)
     note = "bold: elementary, neither a product nor equalled by one; framed: part of the best mixture for some $n/m$"
-    drawing.supxlabel(f"Benefit per hidden dimension, of which a dedicated one has 1, and name.\n{note}", fontsize=10)
+    drawing.supxlabel(
+        f"Benefit per hidden dimension, as shade and number, of which a dedicated one has 1, and name.\n{note}"
+    )
     return drawing
 
 
@@ -221,8 +223,8 @@ def _table_at(result, point, framed, ax):
         arrangement = arrangement_name(weights(result, cell, point)[0])
         label = "\n".join(textwrap.wrap(arrangement, 13, break_long_words=False))
         weight = "bold" if whole else "normal"
-        ax.text(x, y - 0.2, f"{value:.4f}", ha="center", va="center", fontsize=9.5, color=INK, weight=weight)
-        ax.text(x, y + 0.15, label, ha="center", va="center", fontsize=7.5, color=INK, weight=weight, linespacing=0.95)
+        ax.text(x, y - 0.2, f"{value:.4f}", ha="center", va="center", weight=weight)
+        ax.text(x, y + 0.15, label, ha="center", va="center", fontsize=TINY, weight=weight, linespacing=0.95)
     ax.set(xlim=(-0.55, len(features) - 0.45), ylim=(len(dimensions) - 0.5, -0.5), xlabel="features")
     ax.set_xticks(range(len(features)), labels=map(str, features))
     ax.set_yticks(range(len(dimensions)), labels=map(str, dimensions))

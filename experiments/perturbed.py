@@ -191,13 +191,13 @@ def figure(result):
         W = oriented(result.W[0, torch.arange(len(kind)), kind][there], right, up)
         _solutions(ax, W, colours.to_rgba(ratio[there].numpy()), (kind == lowest.argmin(dim=1))[there])
         ax.set(title=f"{title} (filled where they are best)")
-    above.colorbar(colours, ax=panels, label="density of one feature (square) over the others' (log scale)")
+    above.colorbar(colours, ax=panels, label="relative density: of one feature (square) over the others' (log scale)")
     axes = below.subplots(1, len(result.density), squeeze=False)[0]
     for k, ax in enumerate(axes):
         _losses(ax, result, k)
     styles = list(GEOMETRY_STYLES.values())[:3]
     marks = [Line2D([], [], color=colour, linestyle=line) for colour, line in styles]
-    marks += [Line2D([], [], marker="o", linestyle="", color=FAINT, markeredgecolor=INK, markersize=4)]
+    marks += [Line2D([], [], marker="o", linestyle="", color=FAINT, markeredgecolor=INK)]
     labels = [*list(GEOMETRY_STYLES)[:3], "random descents, in the colour of their geometry"]
     below.legend(marks, labels, loc="outside lower center", ncols=4)
     return drawing
@@ -228,11 +228,10 @@ def _losses(ax, result, k):
     x = ratio[result.checked, None].expand(runs.shape).flatten()
     dots = [styles[geometry][0] for geometry in geometry_of(result.random.W[k].flatten(0, 1))]
     ax.scatter(x.numpy(), runs.flatten().numpy(), s=8, color=dots, edgecolors=INK, linewidths=0.3, zorder=3)
-    title, crossing = f"density of the others {result.density[k]:g}", snap(result)[k]
+    title, crossing = f"others' density {result.density[k]:g}", snap(result)[k]
     if crossing.isfinite():
         ax.axvline(float(crossing), color=INK, linewidth=0.8, linestyle="--")
-        title += f"\ncrossing: {1 / crossing:.2f} times sparser"
+        title += f"\ncrossing: {1 / crossing:.2f}× sparser"
     ax.set(xscale="log", ylim=(0, 1.6 * float(loss.amin(dim=1).max())))
-    ax.set_title(title, fontsize=10)
-    ax.ticklabel_format(axis="y", scilimits=(-2, 2))
-    ax.set(xlabel="density over the others' (log)", ylabel="exact loss")
+    ax.set_title(title)
+    ax.set(xlabel="relative density (log)", ylabel="exact loss")

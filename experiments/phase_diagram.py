@@ -24,7 +24,7 @@ from expected_loss import expected_loss
 from features import check_count, check_settings
 from models import ReLUOutputModel
 from training import best_restart, train
-from visualization import BLANK, INK, SUPERPOSITION, SUPERPOSITION_LABEL, WIDTH
+from visualization import BLANK, INK, SMALL, SUPERPOSITION, SUPERPOSITION_LABEL, WIDTH
 
 
 @dataclass(frozen=True)
@@ -219,7 +219,7 @@ def phase_key(ax):
         (0.27, 0.9, "dedicated\ndimension", "white"),
         (0.77, 0.9, "in\nsuperposition", INK),
     ):
-        ax.text(x, y, text, ha="center", va="center", color=colour, fontsize=9)
+        ax.text(x, y, text, ha="center", va="center", color=colour, fontsize=SMALL)
     ax.set(title="last feature", xlabel=SUPERPOSITION_LABEL.split(" (")[0], ylabel=r"norm $\|W_i\|$")
 
 

@@ -20,7 +20,7 @@ from experiments.periodic_table import MARGIN, weights
 from geometry import dimensions_per_feature
 from packing import mean_field_benefit, polytope_optima
 from polytopes import PAPER_POLYTOPES, arrangement_name, tegum_factors
-from visualization import FAINT, INK, WIDTH, over_inverse_density, polytope_colour
+from visualization import FAINT, INK, NOTE, WIDTH, over_inverse_density, polytope_colour
 
 SEEDED = False  # there is no chance in it
 
@@ -134,7 +134,7 @@ def figure(result, sweeps, started):
         column[0].set_ylabel("benefit per dimension (a dedicated one: 1)")
         column[1].set_ylabel(r"dimensions per feature $D^*=m/\|W\|_F^2$")
     handles = {label: line for ax in axes[0] for line, label in zip(*ax.get_legend_handles_labels())}
-    drawing.legend(handles.values(), handles, loc="outside lower center", ncols=4, fontsize=9)
+    drawing.legend(handles.values(), handles, loc="outside lower center", ncols=4)
     return drawing
 
 
@@ -142,9 +142,13 @@ def _benefits(result, sweeps, started, ax, low, high):
     """What is saved by prediction, with the names of what leads, and by models."""
     x, best = result.table.inverse_density, result.table.benefit.max(dim=0).values
     shown = (x >= low / 1.05) & (x <= high * 1.05)
+    leading = {window.name for window in windows(result)}
     for polytope, benefit in zip(PAPER_POLYTOPES, result.benefit):
-        style = {"color": polytope_colour(polytope), "linewidth": 1.5, "label": polytope}
-        ax.plot(x[shown].numpy(), benefit[shown].numpy(), **style)
+        leads, colour = polytope in leading, polytope_colour(polytope)
+        ax.plot(x[shown].numpy(), benefit[shown].numpy(), color=colour, label=polytope if leads else None)
+        if high > 2:  # names that need no colour
+            note = polytope if leads else f"{polytope},\nnowhere the best"
+            ax.annotate(note, (x[-1], benefit[-1]), (4, 0), va="center", **NOTE)
     thick = {"color": INK, "linewidth": 5, "alpha": 0.3, "zorder": 0, "label": "periodic table: the best"}
     ax.plot(x[shown].numpy(), best[shown].numpy(), **thick)
     for k, window in enumerate(windows(result)):
@@ -153,9 +157,9 @@ def _benefits(result, sweeps, started, ax, low, high):
             middle = (ends[0] * ends[1]) ** 0.5
             y = np.interp(np.log(middle), x.log().numpy(), best.numpy())
             last = window.high >= x.max()  # models are above it
-            at = (8, -16) if last else (-4, 5 + 9 * (k % 2))
-            side = "left" if window.low <= x.min() else "right"
-            ax.annotate(window.name, (middle, y), at, textcoords="offset points", ha=side, fontsize=8.5)
+            at = (8, -16) if last else (-4, 5 + 12 * (k % 3))
+            side = "left" if window.low <= x.min() else "center" if middle < 1.25 * low else "right"
+            ax.annotate(window.name, (middle, y), at, ha=side, **NOTE)
     if high > 2:
         ax.plot(x[shown].numpy(), mean_field_benefit(1 / x[shown]).numpy(), "--", color=INK, label="mean field")
     for trained, marker in zip(sweeps, "oD"):
@@ -184,4 +188,4 @@ def _staircases(result, sweeps, ax, low, high):
 def _dots(ax, inverse_density, values, colour, label, low, high, marker="o"):
     near = (inverse_density >= low) & (inverse_density <= high)
     x, y = inverse_density[near].numpy(), values[near].numpy()
-    ax.plot(x, y, marker, color=colour, markersize=4.5, mec=INK, mew=0.6, linestyle="none", label=label)
+    ax.plot(x, y, marker, color=colour, mec=INK, mew=0.6, linestyle="none", label=label)

@@ -21,7 +21,18 @@ from features import FeatureDistribution, check_settings
 from geometry import interference, neuron_pattern, ordered_neurons
 from models import ReLUHiddenModel
 from training import best_restart, sampled_loss, train
-from visualization import DEDICATED, FAINT, INK, SHARED, SUPERPOSITION, WEIGHTS, WIDTH, neuron_stacks, over_density
+from visualization import (
+    DEDICATED,
+    FAINT,
+    INK,
+    NOTE,
+    SHARED,
+    SUPERPOSITION,
+    WEIGHTS,
+    WIDTH,
+    neuron_stacks,
+    over_density,
+)
 
 FEATURES, NEURONS = 10, 5
 IMPORTANCE = 0.75 ** torch.arange(FEATURES, dtype=torch.float64)
@@ -194,7 +205,7 @@ def figure(result):
     for heat, stack, W, density in zip(heats, stacks, map(ordered_neurons, best(result)), result.density.tolist()):
         image = heat.imshow(W.numpy(), cmap=WEIGHTS, vmin=-1.2, vmax=1.2, aspect="auto")
         heat.set(xticks=[], yticks=[], xlabel="feature")
-        heat.set_title(f"density {density:g}\n{_in_words(W)}", fontsize=9)
+        heat.set_title(f"density {density:g}\n{_in_words(W)}")
         positive = W.clamp(min=0)
         neuron_stacks(positive, interference(positive[None]), ax=stack).set(xticks=[], ylabel="")
     for unused in (*heats[len(result.density) :], *stacks[len(result.density) :]):
@@ -223,24 +234,24 @@ def steps_figure(result, of_paper):
 
     of_paper: [density, polysemantic neurons, features that these carry]
     """
-    drawing, (steps, sure) = plt.subplots(1, 2, figsize=(WIDTH, 4), layout="constrained")
+    drawing, (steps, sure) = plt.subplots(1, 2, figsize=(WIDTH, 4.8), layout="constrained")
     x, of_best = result.density.numpy(), neuron_pattern(best(result))
     at, *counts = zip(*of_paper)
     for values, theirs, colour, label in (
         (of_best.shared, counts[1], SHARED, "features in polysemantic neurons"),
         (of_best.polysemantic, counts[0], DEDICATED, "polysemantic neurons"),
     ):
-        steps.plot(x, values.numpy(), "o-", color=colour, markersize=5, label=label)
+        steps.plot(x, values.numpy(), "o-", color=colour, label=label)
         steps.plot(at, theirs, "s", color=colour, fillstyle="none", markersize=10, label="the paper's")
-    for at in [density for _, density in changes(result) if density is not None]:
+    for k, at in enumerate(density for _, density in changes(result) if density is not None):
         steps.axvline(at, color=FAINT, linewidth=0.8, zorder=0)
-        steps.annotate(f"{at:.3f}", (at, 10.2), xytext=(2, 0), textcoords="offset points", color=INK, fontsize=8)
-    steps.set(ylabel="count, of 10 features or 5 neurons", ylim=(-0.3, FEATURES + 0.8))
+        steps.annotate(f"{at:.3f}", (at, 10.3), xytext=(2, 14 * (k % 2)), **NOTE)
+    steps.set(ylabel="count, of 10 features or 5 neurons", ylim=(-0.3, FEATURES + 1.8))
     sure.plot(x, reached(result).numpy(), "o-", color=DEDICATED, label=f"fresh runs within {REACHED:.0%} of the best")
     sure.plot(x, agreeing(result).numpy(), "s-", color=SHARED, label="parts of the runs that find the best")
     sure.plot(x, gained(result).numpy(), "^:", color=INK, label="loss of the best fresh run above the best")
     sure.set(ylabel="share, or relative loss", ylim=(-0.05, 1.05))
     for ax in (steps, sure):
-        over_density(ax)
-        ax.legend(fontsize=9)
+        over_density(ax, result.density)
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17))
     return drawing

@@ -17,7 +17,7 @@ from features import FeatureDistribution, check_settings
 from geometry import SAME_COSINE, represented, set_cosines
 from models import ReLUOutputModel
 from training import train
-from visualization import DEDICATED, FAINT, INK, SHARED, WEIGHTS, WIDTH, nearest
+from visualization import DEDICATED, FAINT, INK, SHARED, WEIGHTS, WIDTH, nearest, over_density
 
 SIZE = 10  # of a set, and the number of hidden dimensions
 SHOWN = (0.02, 0.2, 0.7)  # densities of the heat maps
@@ -113,11 +113,10 @@ def figure(result):
     random = math.exp(math.lgamma(SIZE / 2) - math.lgamma((SIZE + 1) / 2)) / math.sqrt(math.pi)  # mean of |cos|
     cosines.axhline(random, color=FAINT, linestyle="--", zorder=0, label="bases turned at random")
     cosines.set(ylabel=r"mean $|\cos|$ of two features", ylim=(0, None))
-    counts.plot(x, of_runs.represented.double().mean(dim=1).numpy(), "o-", color=INK, markersize=4)
+    counts.plot(x, of_runs.represented.double().mean(dim=1).numpy(), "o-", color=INK)
     counts.axhline(SIZE, color=FAINT, linestyle="--", zorder=0, label="hidden dimensions $m$")
     counts.set(ylabel="represented features", ylim=(0, 2.1 * SIZE))
     for ax in (cosines, counts):
         ax.legend()
-        ax.set(xscale="log", xlim=(x.max() * 1.1, x.min() / 1.1))
-        ax.set(xlabel="density $1-S$ (log scale, sparser to the right)")
+        over_density(ax, density)
     return drawing

@@ -176,7 +176,7 @@ def figure(result):
     course, k = result.exact, shown(result)
     mine = (result.stationary.run == k).nonzero()[:, 0]
     drawing = plt.figure(figsize=(WIDTH, 9), layout="constrained")
-    above, below = drawing.subfigures(2, 1, height_ratios=(1, 2))
+    above, below = drawing.subfigures(2, 1, height_ratios=(1, 2.6))
     scenes = above.subplots(1, len(mine), subplot_kw={"projection": "3d"}, squeeze=False)[0]
     loss, gradient, away = below.subplots(3, 1, sharex=True, height_ratios=(1.4, 1, 1))
     over_steps(course.steps, course.loss, loss, color=FAINT, linewidth=0.6)
@@ -194,9 +194,14 @@ def figure(result):
         for below_ax in (loss, gradient):
             below_ax.axvspan(*span, color=colour, alpha=0.2, linewidth=0)
         over_steps(course.steps, distances[:, stage, None], away, color=colour, linewidth=1.8)
-    loss.set(yscale="log", ylabel="exact loss", xlabel="", title="black: one run, grey: all; in colour: its stages")
+    loss.set(
+        yscale="log",
+        ylabel="exact loss",
+        xlabel="",
+        title="black: one run, grey: all; in colour: its stages. In space, a colour for each set",
+    )
     gradient.set(yscale="log", ylabel="norm of the\nexact gradient", xlabel="")
-    away.set(ylabel="distance from the\nstationary points", ylim=(0, 1.05))
+    away.set(ylabel="distance from the\nstationary points", ylim=(0, None))
     return drawing
 
 
@@ -204,9 +209,9 @@ def animation(result):
     """A run's features moving to their octahedron in space, the loss beside it."""
     course, k = result.exact, shown(result)
     W = _upright(course, k) @ course.W[:, k]
-    drawing = plt.figure(figsize=(8, 4))  # placed by hand: to lay out every frame takes ten times as long
+    drawing = plt.figure(figsize=(6.4, 3.2))  # placed by hand: to lay out every frame takes ten times as long
     scene = space(W[-1], SIZE, drawing.add_axes((0, 0, 0.48, 0.92), projection="3d"))
-    loss = drawing.add_axes((0.58, 0.15, 0.4, 0.77))
+    loss = drawing.add_axes((0.6, 0.17, 0.38, 0.73))
     over_steps(course.steps, course.loss[:, k : k + 1], loss, color=INK, linewidth=1.5)
     loss.set(yscale="log", ylabel="exact loss")
     for axis, ticks in ((loss.xaxis, (1, 10, 100, 1000)), (loss.yaxis, (0.003, 0.01, 0.03, 0.1))):
@@ -219,7 +224,7 @@ def animation(result):
                 end = W[record, :, feature, None].numpy()
                 line.set_data_3d(*np.hstack((0 * end, end)))
                 dot.set_data_3d(*end)
-        scene.set_title(f"step {course.steps[record]:,}")
+        scene.set_title(f"step {course.steps[record]:,}, a colour a set")
         now.set_data([course.steps[record].item()], [course.loss[record, k].item()])
 
     records = torch.linspace(1, len(course.steps) - 1, FRAMES).long().unique().tolist()

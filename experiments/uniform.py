@@ -23,6 +23,7 @@ from polytopes import PAPER_POLYTOPES, POLYTOPES, polytope_shares, tegum_factors
 from training import train
 from visualization import (
     INK,
+    NOTE,
     SHARED,
     WIDTH,
     dimensionality_scatter,
@@ -198,7 +199,7 @@ def figure(result, windows, predicted):
     curves, nets = drawing.subfigures(2, 1, height_ratios=(9, 4))
     curve, scatter, areas = curves.subplots(3, 1, sharex=True, height_ratios=(1.1, 2.3, 1.1))
     per_feature = dimensions_per_feature(W).numpy()
-    curve.plot(inverse_density.numpy(), per_feature, "o-", color=INK, markersize=3, linewidth=1, label="trained")
+    curve.plot(inverse_density.numpy(), per_feature, "o-", color=INK, linewidth=1, label="trained")
     curve.plot(*(values.numpy() for values in predicted), color=SHARED, linewidth=2, label="predicted", zorder=0)
     curve.set(ylabel="dimensions per feature\n$D^*=m/\\|W\\|_F^2$", ylim=(0, 1.15))
     curve.set_title(f"$n={W.shape[2]}$ features in $m={W.shape[1]}$ dimensions")
@@ -206,15 +207,16 @@ def figure(result, windows, predicted):
     dimensionality_scatter(inverse_density, W, PAPER_POLYTOPES, ax=scatter)
     _staircase(windows, inverse_density, scatter)
     scatter.set(xlabel="")
-    polytope_areas(inverse_density, shares(result), ax=areas)
+    of_models = shares(result)
+    polytope_areas(inverse_density, of_models, ax=areas)
     areas.set_xlim(inverse_density.min().item(), inverse_density.max().item())
     for ax, k in zip(nets.subplots(1, len(SHOWN)), nearest(inverse_density, SHOWN).tolist()):
         geometry_graph(W[k], ax=ax)
         names = Counter(factor.polytope for factor in tegum_factors(W[k])).most_common(4)
         named = [f"{count} × {name}" for name, count in names]
-        ax.set_title("\n".join([f"$1/(1-S)={inverse_density[k]:.2f}$", *named]), fontsize=8.5, va="bottom")
+        ax.set_title("\n".join([f"$1/(1-S)={inverse_density[k]:.2f}$", *named]), va="bottom")
     edges = r"edges $|W_i\cdot W_j|>0.2$"
-    polytope_legend(nets, f"One model a graph: nodes are represented features, {edges}, colours polytopes.")
+    polytope_legend(nets, of_models, f"One model a graph: nodes are represented features, {edges}, colours polytopes.")
     return drawing
 
 
@@ -225,6 +227,7 @@ def _staircase(windows, inverse_density, ax):
         label = "predicted" if k == 0 else None
         ax.plot((low, high), (value, value), color=SHARED, linewidth=7, alpha=0.5, solid_capstyle="butt", label=label)
         if name not in PAPER_POLYTOPES and low < last and high > first:  # the others have their line
-            at, offset = (max(low, first), value), (2, -15 if k % 2 else 7)  # neighbours' names would overlap
-            ax.annotate(name, at, xytext=offset, textcoords="offset points", fontsize=8.5, annotation_clip=True)
+            at, side = (min(high, last), "right") if low > 0.8 * last else (max(low, first), "left")  # in the panel
+            offset = (0, -15 if k % 2 else 7)  # neighbours' names would overlap
+            ax.annotate(name, (at, value), xytext=offset, ha=side, annotation_clip=True, **NOTE)
     ax.legend(loc="lower left")

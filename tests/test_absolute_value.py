@@ -285,8 +285,8 @@ def test_figures():
     drawn(absolute_value.sides_figure, sides_result(5, 0))
     figure = drawn(absolute_value.figure, neurons_result([40, 20, 0]))
     assert [ax.get_title() for ax in figure.axes[:2]] == [
-        "density 1: 40 mono-, 0 poly-",
-        "density 0.0316228: 20 mono-, 20 poly-",
+        "density 1\n40 mono-, 0 polysemantic",
+        "density 0.0316228\n20 mono-, 20 polysemantic",
     ]
     counts = figure.axes[3]
     assert [line.get_ydata().tolist() for line in counts.lines] == [[40, 20, 0], [0, 20, 40]]

@@ -41,3 +41,6 @@ def test_map_shows_the_polytope_of_most_features():
         torch.tensor(of_prediction[-1].tolist())[[0, 3, 6, 11]], torch.tensor([to_rgb(colour) for colour in most])
     )
     assert figure.axes[1].get_title() == "trained, $m=6$"
+    named = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert {"dedicated dimension", "square antiprism", "no represented features"} <= set(named)
+    assert "irregular" not in named

@@ -28,4 +28,5 @@ def test_figure_puts_other_polytopes_together():
     assert {name: heights for name, heights in shown.items() if any(heights)} == {
         "triangle": [0, 1], "digon": [0.5, 0], "another polytope": [0.5, 0]
     }  # fmt: skip
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["triangle", "digon", "another polytope"]
     assert [label.get_text() for label in ax.get_xticklabels()] == ["1,000", "2,000"]

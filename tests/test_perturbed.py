@@ -202,7 +202,7 @@ def test_figure_shows_solutions_losses_and_crossings():
             shown = torch.tensor(line.get_ydata())
             assert torch.equal(shown.isfinite(), loss.isfinite())
             assert torch.equal(shown[shown.isfinite()], loss[loss.isfinite()])
-    assert "2.50 times sparser" in losses[0].get_title() and "times" not in losses[1].get_title()
+    assert "2.50× sparser" in losses[0].get_title() and "sparser" not in losses[1].get_title()
     assert [len(ax.lines) for ax in losses] == [4, 3]  # the crossing that is known is marked
 
 

@@ -94,6 +94,22 @@ def test_polytope_areas_are_stacked_to_one():
     assert len(tops) == len(v.POLYTOPE_COLOURS) + 1
 
 
+def test_polytope_legend_names_what_is_there():
+    figure, ax = plt.subplots()
+    v.polytope_legend(figure, {"digon": torch.tensor([1.0, 0.5]), "cube": torch.tensor([0, 0.5])}, "both")
+    v.polytope_legend(ax, {"digon": torch.tensor([1.0, 0.0]), "triangle": torch.zeros(2)}, "one", loc="center")
+    legends = [[text.get_text() for text in legend.get_texts()] for legend in (figure.legends[0], ax.get_legend())]
+    assert legends == [["digon", v.OTHERS], ["digon", "no represented features"]]
+
+
+def test_over_density_has_plain_numbers_sparser_to_the_right():
+    ax = v.over_density(plt.subplots()[1], torch.tensor([0.3, 0.04]))
+    ax.figure.canvas.draw()
+    low, high = ax.get_xlim()
+    assert low > 0.3 and high < 0.04 and ax.get_xlabel()
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["0.2", "0.1", "0.05"]
+
+
 def test_dimensionality_scatter_shows_represented_features():
     ax, _ = draw("dimensionality_scatter")
     dots = torch.tensor(ax.collections[0].get_offsets())
