@@ -266,7 +266,8 @@ def _draw_cosines(results, ax):
     """The mean cosine at the best level of each size, beside chance."""
     for (name, result), colour in zip(results.items(), (SHARED, DEDICATED, THIRD)):
         times = result.size / result.directions.shape[1]
-        ax.plot(times, best_cosines(result).mean(dim=2).amax(dim=1), "o-", color=colour, label=name)
+        of_size = best_cosines(result).mean(dim=2).amax(dim=1)
+        ax.plot(times, of_size, "o-", color=colour, label=name.replace(", ", ",\n"))
         ax.plot(times, by_chance(result)[:, 0], ":", color=colour)
     ax.set(xscale="log", ylim=(0, 1.03), xlabel="codes per feature (log scale)", ylabel="mean cosine after matching")
     plain_ticks(ax.xaxis, times.tolist())

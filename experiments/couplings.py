@@ -41,6 +41,7 @@ ARRANGEMENTS = {
 }
 COLOURS = (SHARED, POLYTOPE_COLOURS["triangle"], POLYTOPE_COLOURS["pentagon"], DEDICATED)
 SHOWN = (5.0, 8.0, 20.0)  # 1/(1-S) of the histograms
+SKEWNESS_TICKS = (1, 1.5, 2, 3, 5, 10, 20)
 
 
 def alike_benefit(arrangement, density: Float[Tensor, " densities"]) -> Float[Tensor, " densities"]:
@@ -179,11 +180,12 @@ def _skewness(sweeps, ax):
     for result, marker, colour in zip(sweeps, "Do", (SHARED, INK)):
         style = {"color": colour, "linewidth": 1, "label": _size(result)}
         ax.plot(result.inverse_density.numpy(), summed_powers(result, 3).numpy(), f"{marker}-", **style)
-    opposite = "of it by an\nopposite feature"
+    opposite = "part of opposite features"
     ax.plot(result.inverse_density.numpy(), -antipodal(result).numpy(), ":", color=INK, label=opposite)
     ax.axhline(-1, color=FAINT, linewidth=0.8, zorder=0)
-    over_inverse_density(ax).set(ylabel=r"$\sum_{j\neq i}\cos^3(W_i, W_j)$, mean over features")
-    ax.legend(loc=(0.52, 0.2))
+    over_inverse_density(ax, SKEWNESS_TICKS).set(ylabel=r"$\sum_{j\neq i}\cos^3(W_i, W_j)$, mean over features")
+    ax.set_ylim(-1.08, 0.25)
+    ax.legend(loc="upper right")
 
 
 def _histogram(result, point, ax):
