@@ -12,11 +12,14 @@ print(*["".join(shown["text/plain"]) for shown in data if "text/html" in shown],
 endef
 export PRINT_CLAIMS
 
-# What is committed has its images in 256 colours, a third of their size.
-define SHRINK_IMAGES
+# What is committed has no bars, and its images in 256 colours, a third of their size.
+define TIDY
 import base64, io, json
 from PIL import Image
 notebook = json.load(open("$(NOTEBOOK)"))
+for cell in notebook["cells"]:
+    if cell["cell_type"] == "code":
+        cell["outputs"] = [output for output in cell["outputs"] if output.get("name") != "stderr"]
 for output in [output for cell in notebook["cells"] for output in cell.get("outputs", [])]:
     if "image/png" in output.get("data", {}):
         image, small = Image.open(io.BytesIO(base64.b64decode(output["data"]["image/png"]))), io.BytesIO()
@@ -24,7 +27,7 @@ for output in [output for cell in notebook["cells"] for output in cell.get("outp
         output["data"]["image/png"] = base64.b64encode(small.getvalue()).decode()
 open("$(NOTEBOOK)", "w").write(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n")
 endef
-export SHRINK_IMAGES
+export TIDY
 
 .PHONY: demo scorecard test notebook interop
 
@@ -46,7 +49,7 @@ test: .venv/installed
 # Executes the notebook in place: what is committed.
 notebook: .venv/installed
 	$(EXECUTE) --inplace
-	$(BIN)/python -c "$$SHRINK_IMAGES"
+	$(BIN)/python -c "$$TIDY"
 
 # Exported models in the real SAELens, in an environment of its own.
 interop: .venv-interop/installed

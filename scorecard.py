@@ -37,7 +37,7 @@ SEEN = {  # where a claim does not hold with every seed: what was seen instead
     "pentagons alone are there in numbers",
     "4.6": "four of the five polytopes lead somewhere in the periodic table, tetrahedra nowhere; triangles and "
     "tetrahedra are trained where the table has others, ahead by less than two percent",
-    "4.7": "all as the paper says but for its number",
+    "4.7": "all as the paper says but for its number, which falls as density grows",
     "4.10": "side by side where features are sparse; at the higher density two of the pairs have collapsed into "
     "one direction each",
     "4.12": "the collapses are the paper's, one by one, each where the losses of two solutions cross, but at "
