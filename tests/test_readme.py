@@ -1,0 +1,91 @@
+"""The README: its links lead somewhere, its commands and snippets run."""
+
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import sweeps
+
+HOME = Path(sweeps.__file__).parent
+TEXT = (HOME / "README.md").read_text()
+SMALL = {  # script -> what makes a command of the README small; of the others the long options alone are tried here
+    "scorecard.py": ["--quick", "--seeds", "2", "--sections", "2", "--jobs", "1", "--out", "{tmp}"],
+    "interop.py": [],
+}
+
+
+def blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)^```", TEXT, flags=re.MULTILINE | re.DOTALL)
+
+
+def commands():
+    """Every command of the README that runs a script, once."""
+    return sorted(set(re.findall(r"`python ([^`]+)`", TEXT)))
+
+
+def small(command, tmp):
+    """The arguments of a command, made small, and with its files in a folder."""
+    script, *rest = command.split()
+    named = [str(tmp / word) if word in ("DIR", "SCORECARD.md", "scorecard.json") else word for word in rest]
+    return [script, *named, *(word.format(tmp=tmp) for word in SMALL[script])]
+
+
+def test_length():
+    assert len(TEXT.split()) <= 1200
+
+
+def test_links_lead_somewhere():
+    targets = re.findall(r"\]\((?!https?:)([^)]+)\)", TEXT)
+    assert len(targets) > 8
+    for target in targets:
+        file, _, anchor = target.partition("#")
+        assert (HOME / file).is_file(), target
+        headings = re.findall(r"^#+ (.*)$", (HOME / file).read_text(), flags=re.MULTILINE) if anchor else []
+        assert not anchor or anchor in {re.sub(r"[^\w -]", "", h).lower().replace(" ", "-") for h in headings}
+
+
+def test_files_of_the_map_exist():
+    names = re.findall(r"`([\w/.-]+(?:\.py|\.txt|/))`", TEXT)
+    assert len(names) > 20 and all((HOME / name).exists() for name in names)
+
+
+@pytest.mark.parametrize("snippet", blocks("python"))
+def test_snippets_run(snippet, tmp_path, monkeypatch):
+    monkeypatch.chdir(HOME)
+    exec(compile(snippet, "README.md", "exec"), {})
+
+
+@pytest.mark.parametrize("target", re.findall(r"^make (\w+)", "".join(blocks("")), flags=re.MULTILINE))
+def test_make_targets_exist(target):
+    assert subprocess.run(["make", "-n", target], cwd=HOME, capture_output=True).returncode == 0
+
+
+def status(arguments, monkeypatch):
+    """The exit status of a script of the repository, run in this process."""
+    monkeypatch.chdir(HOME)
+    monkeypatch.setattr(sys, "argv", arguments)
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(arguments[0], run_name="__main__")
+    return end.value.code
+
+
+@pytest.mark.parametrize("command", [command for command in commands() if command.split()[0] in SMALL])
+def test_commands_run(command, tmp_path, monkeypatch):
+    assert status(small(command, tmp_path), monkeypatch) == 0
+    assert any(path.is_file() for path in tmp_path.rglob("*"))
+
+
+@pytest.mark.parametrize("script", sorted({command.split()[0] for command in commands()} - SMALL.keys()))
+def test_long_commands_start(script, monkeypatch, capsys):
+    """Their small runs are those of the tests of sections, zoo and autoencoders."""
+    assert status([script, "--help"], monkeypatch) == 0
+    assert script.split("/")[-1] in capsys.readouterr().out
+
+
+def test_options_of_the_scripts():
+    options = set(sweeps.argument_parser(sweeps.__file__, "").format_help().split())
+    assert set(re.findall(r"`(--\w+)", TEXT)) <= options | {"--to"}
