@@ -94,7 +94,7 @@ class FeatureDistribution:
         if self.features is None and len(density) == len(importance) == 0:
             raise ValueError("features: expected a number of features, as density and importance are scalars, got None")
         try:
-            shape = torch.broadcast_shapes(density, importance, tuple(count or 1 for count in asked))
+            shape = torch.broadcast_shapes(density, importance, tuple(int(count or 1) for count in asked))
         except RuntimeError:
             shape = ()
         if len(shape) != 2 or any(count not in (None, size) for count, size in zip(asked, shape)):

@@ -132,13 +132,13 @@ def test_figures():
 
 
 def test_every_experiment_has_settings_of_its_own_kind():
-    for name, (module, settings, quick) in section4.EXPERIMENTS.items():
+    for name, (module, settings, quick, _) in section4.EXPERIMENTS.items():
         assert isinstance(settings, tuple) == isinstance(quick, tuple), name
         of_kind = settings if isinstance(settings, tuple) else (settings,)
         small = quick if isinstance(quick, tuple) else (quick,)
         assert all(isinstance(each, module.Settings) for each in (*of_kind, *small))
     for name in ("searches", "pairs"):  # one for one
-        _, settings, quick = section4.EXPERIMENTS[name]
+        _, settings, quick, _ = section4.EXPERIMENTS[name]
         assert len(settings) == len(quick)
 
 
