@@ -44,6 +44,7 @@ MOTIF = of("8.3", "loss without the inhibiting weight over loss, median")
 STATED = [  # text, its words with a group for each number, these numbers
     (README, r"between densities (\S+) and (\S+) the second feature grows out of zero continuously", CRITICAL),
     (README, r"that end in one, and (\d+) to (\d+) % of the wrong points at n=3 are right", RIGHT),
+    (README, r"space, and (\d+) to (\d+) % of models have them", spread("4.5", "tetrahedron: share of models", 100)),
     (README, r"finds one at (\d+) to (\d+) % of them", spread("5.2", "share of these that are at a saddle point", 100)),
     (README, r"without its inhibiting weight the loss is (\d+) times larger", [MOTIF]),
     (NOTEBOOK, r"as it does with (\w+) of ten seeds", [CLAIMS["2.3"]["holds"].count(False)]),
