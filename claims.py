@@ -47,7 +47,7 @@ def table(claims, form="plain"):
     rows = []
     for claim in map(checked, claims):
         numbers = [f"{name}: {written(value)}" for name, value in claim.numbers.items()]
-        rows.append((claim.id, claim.statement, claim.paper, numbers, "yes" if claim.holds else "NO"))
+        rows.append((claim.id, claim.statement, claim.paper, numbers, held([claim])))
     return _tabulated(rows, form, f"{sum(bool(c.holds) for c in claims)} of {len(claims)} claims hold")
 
 
@@ -56,12 +56,16 @@ def table_over_seeds(by_seed, form="plain"):
 
     Raises the errors of `table`, and ValueError where two seeds do not have the same claims.
     """
-    rows, always = [], 0
-    for claims in same_claims(by_seed):
-        held = sum(bool(claim.holds) for claim in claims)
-        always += held == len(claims)
-        numbers = [f"{name}: {_spread(values)}" for name, values in numbers_over_seeds(claims).items()]
-        rows.append((*claims[0][:3], numbers, f"in {held} of {len(claims)}"))
+    every_claim = same_claims(by_seed)
+    rows = [
+        (
+            *claims[0][:3],
+            [f"{name}: {_spread(values)}" for name, values in numbers_over_seeds(claims).items()],
+            held(claims),
+        )
+        for claims in every_claim
+    ]
+    always = sum(all(claim.holds for claim in claims) for claims in every_claim)
     return _tabulated(rows, form, f"{always} of {len(rows)} claims hold with each of {len(by_seed)} seeds")
 
 
@@ -94,11 +98,22 @@ def checked(claim):
     return claim
 
 
-def _spread(values):
-    """Median [lowest, highest], and of how many seeds where some have no such number."""
+def held(of_seeds):
+    """Whether a claim holds, from one claim with each seed: yes or NO with one, in how many with several."""
+    if len(of_seeds) == 1:
+        return "yes" if of_seeds[0].holds else "NO"
+    return f"in {sum(bool(claim.holds) for claim in of_seeds)} of {len(of_seeds)}"
+
+
+def over_seeds(values):
+    """A number's median, lowest and highest as text, and of how many seeds where some have no such number."""
     found = [value for value in values if value is not None]
-    text = f"{written(statistics.median(found))} [{written(min(found))}, {written(max(found))}]"
-    return text if len(found) == len(values) else f"{text} ({len(found)} of {len(values)} seeds)"
+    of = "" if len(found) == len(values) else f" ({len(found)} of {len(values)} seeds)"
+    return *map(written, (statistics.median(found), min(found), max(found))), of
+
+
+def _spread(values):
+    return "{} [{}, {}]{}".format(*over_seeds(values))
 
 
 def github_table(rows, headers):

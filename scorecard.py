@@ -11,7 +11,6 @@ Takes the options of the sections; computes what is not finished.
 
 import importlib
 import json
-import statistics
 import sys
 from functools import partial
 
@@ -29,8 +28,8 @@ SEEN = {  # where a claim does not hold with every seed: what was seen instead
     "second feature grows out of zero continuously, which an expansion of the exact loss gives by formula",
     "3.4": "the best restart gives back all four regions, the average three; in the fourth, restarts scatter "
     "over pairings of nearly the same loss",
-    "3.5": "in one seed the best of ten restarts is the best known solution of n=3 at a little less than 99 % of "
-    "the points; none is below it",
+    "3.5": "where it fails the best of ten restarts is the best known solution of n=3 at a little less than 99 % "
+    "of the points; none is below it",
     "4.2": "at n=400, m=30 digons alone make a peak after 4,000 steps, pentagons do in some seeds after 40,000; "
     "at n=100, m=10 triangles, pentagons and square antiprisms do in most seeds, tetrahedra in none; "
     "models of the searches do not count, as their n/m fixes the level",
@@ -41,9 +40,9 @@ SEEN = {  # where a claim does not hold with every seed: what was seen instead
     "4.7": "all as the paper says but for its number, which falls as density grows",
     "4.10": "side by side where features are sparse; at the higher density two of the pairs have collapsed into "
     "one direction each",
-    "4.11": "in two seeds one run of eight misses it; in all of them cosines within a set are far below those across",
+    "4.11": "where it fails one run of eight misses it; cosines within a set are far below those across all the same",
     "4.12": "the collapses are the paper's, one by one, each where the losses of two solutions cross, but at "
-    "higher densities; in one seed the third is not located",
+    "higher densities; the third is not always located",
     "5.1": "the loss drops suddenly, and dimensionalities end at sharp levels; but features get there together "
     "and gradually, next to none by itself",
     "7.2": "most of the paper's patterns at its densities; but three features share two neurons only from below "
@@ -110,7 +109,7 @@ def as_markdown(chosen, by_seed):
     every_claim = claims.same_claims(by_seed)
     seeds = "one seed" if len(by_seed) == 1 else f"{len(by_seed)} seeds"
     always = sum(all(claim.holds for claim in of_seeds) for of_seeds in every_claim)
-    rows = [(f"[{c[0].id}](#claim-{c[0].id.replace('.', '')})", *c[0][1:3], held(c)) for c in every_claim]
+    rows = [(f"[{c[0].id}](#claim-{c[0].id.replace('.', '')})", *c[0][1:3], claims.held(c)) for c in every_claim]
     parts = [
         f"""# Scorecard
 
@@ -129,13 +128,6 @@ holds where the criterion beside its name in its section's script is met; the cr
     return "\n\n".join(parts) + "\n"
 
 
-def held(of_seeds):
-    """In how many seeds a claim holds."""
-    if len(of_seeds) == 1:
-        return "yes" if of_seeds[0].holds else "NO"
-    return f"in {sum(bool(claim.holds) for claim in of_seeds)} of {len(of_seeds)}"
-
-
 def _in_full(of_seeds):
     """A claim under a heading of its own, with all of its numbers."""
     claim = of_seeds[0]
@@ -144,13 +136,11 @@ def _in_full(of_seeds):
     headers = ("", "ours") if len(of_seeds) == 1 else ("", "median", "lowest", "highest")
     rows = []
     for name, values in claims.numbers_over_seeds(of_seeds).items():
-        found = [value for value in values if value is not None]
-        of = "" if len(found) == len(values) else f" ({len(found)} of {len(values)} seeds)"
-        spread = (statistics.median(found), min(found), max(found))
-        rows.append((name + of, *map(claims.written, spread[: len(headers) - 1])))
+        *spread, of = claims.over_seeds(values)
+        rows.append((name + of, *spread[: len(headers) - 1]))
     return f"""### Claim {claim.id}
 
-{claims.escaped(claim.statement)}. The paper: {claims.escaped(claim.paper)}. Holds: {held(of_seeds)}.{instead}
+{claims.escaped(claim.statement)}. The paper: {claims.escaped(claim.paper)}. Holds: {claims.held(of_seeds)}.{instead}
 
 {claims.github_table(rows, headers)}"""
 
