@@ -49,7 +49,7 @@ def test_links_lead_somewhere():
 
 
 def test_files_of_the_map_exist():
-    names = re.findall(r"`([\w/.-]+(?:\.py|\.txt|/))`", TEXT)
+    names = set(re.findall(r"`([\w/.-]+(?:\.py|\.txt|/))`", TEXT)) - {"results/"}  # which a run makes
     assert len(names) > 20 and all((HOME / name).exists() for name in names)
 
 
