@@ -147,8 +147,8 @@ def best_of_kinds(
     kind:         W (instances, hidden, features) -> (instances,): index of a kind below `kinds`, anything else for none
     worth:        solutions of a loss above this many times the lowest are not followed
 
-    A kind that was found at one point and not at its neighbour is followed there, as far as it goes: where it ends it
-    has ceased to be a local minimum, or nearly so, and falls into another kind.
+    A solution is followed to the neighbours that lack its kind, or have another minimum of it of a higher loss, as far as
+    it goes: where it ends it has ceased to be a local minimum, or nearly so, and falls into another kind.
     Raises ValueError where the points are not divisible by the lines or do not match the distribution.
     """
     points, starts = check_weights(W, ("points", "starts", "hidden", "features")).shape[:2]
@@ -174,14 +174,14 @@ def best_of_kinds(
 
 
 def _hand_on(found, fresh, distribution, lines, kind, worth, steps):
-    """Follow kinds found freshly (points, kinds) to neighbours that lack them, in place; where that succeeded."""
+    """Follow kinds found freshly (points, kinds) to their neighbours, in place; where that found a lower minimum."""
     points = len(fresh)
     succeeded = torch.zeros_like(fresh)
     along = torch.arange(points).view(lines, -1)
     low, high = along[:, :-1].flatten(), along[:, 1:].flatten()
     source, to = torch.cat((low, high)), torch.cat((high, low))  # of every step along a line
     low_enough = found.loss[source] <= worth * found.loss.amin(dim=1)[to, None]
-    step, of = (fresh[source] & low_enough & found.loss[to].isinf()).nonzero().T
+    step, of = (fresh[source] & low_enough).nonzero().T
     if not len(step):
         return succeeded
     source, to = source[step], to[step]
@@ -189,7 +189,7 @@ def _hand_on(found, fresh, distribution, lines, kind, worth, steps):
     W, b = model.W.detach(), model.b.detach()
     for k in (kind(W) == of).nonzero()[:, 0].tolist():
         place = to[k], of[k]
-        if losses[k] < found.loss[place]:  # from either side
+        if losses[k] < found.loss[place] * (1 - SAME_LOSS):  # from either side
             found.W[place], found.b[place], found.loss[place] = W[k], b[k], losses[k]
             succeeded[place] = True
     return succeeded

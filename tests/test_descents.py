@@ -129,6 +129,15 @@ def test_best_of_kinds_holds_the_optimum():
     assert found.W.shape == (4, 2, 1, 2) and found.b.shape == (4, 2, 2)
 
 
+def test_a_lower_minimum_of_a_kind_replaces_a_higher_one_along_a_line():
+    """Where the kind says nothing, a pair that is found at the first density alone still leads where it is better."""
+    starts = IGNORED.expand(4, 1, 1, 2).clone()
+    starts[0] = PAIR
+    _, found = kinds_on_line(starts, kind=lambda W: torch.zeros(len(W), dtype=torch.long))
+    _, both = kinds_on_line(torch.stack((IGNORED, PAIR)))
+    torch.testing.assert_close(found.loss[:, 0], both.loss.amin(dim=1), rtol=1e-4, atol=0)
+
+
 def test_kinds_are_handed_on_along_a_line():
     """A pair that is started from at the first density alone is found at all at which it is a local minimum."""
     starts = IGNORED.expand(4, 1, 1, 2).clone()
