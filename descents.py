@@ -147,8 +147,8 @@ def best_of_kinds(
     kind:         W (instances, hidden, features) -> (instances,): index of a kind below `kinds`, anything else for none
     worth:        solutions of a loss above this many times the lowest are not followed
 
-    A solution is followed to the neighbours that lack its kind, or have another minimum of it of a higher loss, as far as
-    it goes: where it ends it has ceased to be a local minimum, or nearly so, and falls into another kind.
+    A solution is followed to the neighbours that lack its kind, or have another minimum of it of a higher loss, as far
+    as it goes: where it ends it has ceased to be a local minimum, or nearly so, and falls into another kind.
     Raises ValueError where the points are not divisible by the lines or do not match the distribution.
     """
     points, starts = check_weights(W, ("points", "starts", "hidden", "features")).shape[:2]

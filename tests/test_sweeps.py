@@ -8,6 +8,7 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -25,6 +26,7 @@ from made_up import Settings
 from matplotlib import pyplot as plt
 from matplotlib.animation import FuncAnimation
 from safetensors.torch import load
+from tqdm import tqdm
 
 import sweeps
 
@@ -43,6 +45,7 @@ def started(made_up_settings, *arguments):
     return subprocess.Popen(
         [sys.executable, SCRIPT, *map(str, arguments)],
         env=environment, cwd=sweeps.HOME, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell may have it ignored
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
 
@@ -332,6 +335,7 @@ def killed_after(seconds, made_up_settings, *arguments):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, 1)
         os.dup2(nowhere, 2)
+        tqdm.set_lock(threading.RLock())  # its own is shared with the parent, which would wait for one killed with it
         os._exit(main(made_up_settings, *arguments))
     time.sleep(seconds)
     os.killpg(child, signal.SIGKILL)
