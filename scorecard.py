@@ -1,10 +1,10 @@
-"""The scorecard: every claim of the paper beside our numbers, one table.
+"""The scorecard: every claim of the paper, and our own, beside our numbers, one table.
 
     python scorecard.py                 # all sections, cached results where there are any
     python scorecard.py --quick         # from small settings: says that all runs, not that claims hold
     python scorecard.py --seeds 10      # each number as median [lowest, highest] over ten seeds
     python scorecard.py --seeds 10 --markdown SCORECARD.md --json scorecard.json      # what is committed
-    python scorecard.py --sections 5 6  # of some sections alone
+    python scorecard.py --sections 5 A  # of some sections alone, A: Autoencoders.py
 
 Takes the options of the sections; computes what is not finished.
 """
@@ -19,7 +19,8 @@ import sweeps
 from cells import claimed
 from files import write
 
-MINUTES = {2: 0.5, 3: 0.7, 4: 9, 5: 1, 6: 0.7, 7: 1.5, 8: 1}  # section -> of computing one seed on 2 cores
+# section -> of computing one seed on 2 cores
+MINUTES = {"2": 0.5, "3": 0.7, "4": 9, "5": 1, "6": 0.7, "7": 1.5, "8": 1, "A": 3}
 SEEN = {  # where a claim does not hold with every seed: what was seen instead
     "2.3": "the count grows, but in these seeds the best restart represents one feature less at a density than "
     "at a higher one, among the sparsest; where some features are in superposition and some are not, the "
@@ -54,9 +55,9 @@ SEEN = {  # where a claim does not hold with every seed: what was seen instead
 
 
 def sections():
-    """The sections that exist by their number, in the paper's order."""
-    paths = sorted(sweeps.HOME.glob("Section[0-9]main.py"))
-    return {int(path.stem[len("Section")]): importlib.import_module(path.stem) for path in paths}
+    """The sections that exist, in order, by what the ids of their claims begin with."""
+    paths = [*sorted(sweeps.HOME.glob("Section[0-9]main.py")), *sweeps.HOME.glob("Autoencoders.py")]
+    return {path.stem.removeprefix("Section")[0]: importlib.import_module(path.stem) for path in paths}
 
 
 def main(argv=None):
@@ -67,11 +68,12 @@ def main(argv=None):
     ):
         parser.add_argument(option, metavar="FILE", type=sweeps.path, help=f"write {what} to a file, too")
     every = sections()
-    of = {"type": int, "choices": every, "metavar": "N", "default": [*every]}
-    parser.add_argument("--sections", nargs="+", help="of the paper (default: all)", **of)
+    of = {"choices": every, "metavar": "N", "default": [*every]}
+    parser.add_argument("--sections", nargs="+", help=f"of {', '.join(every)} (default: all)", **of)
     arguments = sweeps.parse_arguments(parser, argv)
-    chosen = [every[number] for number in sorted(set(arguments.sections))]
-    files = {"--json": (arguments.json, as_json), "--markdown": (arguments.markdown, partial(as_markdown, chosen))}
+    of_name = {name: section for name, section in every.items() if name in arguments.sections}
+    chosen = [*of_name.values()]
+    files = {"--json": (arguments.json, as_json), "--markdown": (arguments.markdown, partial(as_markdown, of_name))}
     files = {option: (file, written) for option, (file, written) in files.items() if file is not None}
     for option, (file, _) in files.items():
         check_file(parser, option, file)
@@ -102,7 +104,7 @@ def as_json(by_seed):
 
 
 def as_markdown(chosen, by_seed):
-    """A summary of the claims of some sections; then for each section its command, and for each claim its numbers.
+    """A summary of the claims of some of `sections`; then of each its command, and for each claim its numbers.
 
     A claim that does not hold with every seed has its sentence of SEEN.
     """
@@ -120,11 +122,10 @@ holds where the criterion beside its name in its section's script is met; the cr
 
 {always} of {len(every_claim)} claims hold{"" if len(by_seed) == 1 else f" with each of {seeds}"}."""
     ]
-    for section in chosen:
-        number = int(section.__name__[len("Section") : -len("main")])
-        parts.append(f"## Section {number}")
-        parts.append(f"`python {section.__name__}.py`, {MINUTES[number]:g} minutes a seed on 2 cores.")
-        parts += [_in_full(of_seeds) for of_seeds in every_claim if of_seeds[0].id.startswith(f"{number}.")]
+    for name, section in chosen.items():
+        parts.append(f"## {section.__doc__.partition(':')[0]}")
+        parts.append(f"`python {section.__name__}.py`, {MINUTES[name]:g} minutes a seed on 2 cores.")
+        parts += [_in_full(of_seeds) for of_seeds in every_claim if of_seeds[0].id.startswith(f"{name}.")]
     return "\n\n".join(parts) + "\n"
 
 

@@ -1,8 +1,5 @@
 """Sparse autoencoders: the code and its gradients, matching by hand, an easy dictionary found, claims refused."""
 
-import re
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -289,16 +286,3 @@ WRONG = {
 def test_bad_settings(name, unchecked):
     with pytest.raises(ValueError, match=f"^{name.strip()}.*: expected "):
         Settings(**WRONG[name])
-
-
-def test_quick_script(tmp_path, capsys):
-    assert script.main(["--quick", "--jobs", "1", "--out", str(tmp_path)]) == 0
-    assert re.findall(r"^(A\.\d) ", capsys.readouterr().out, flags=re.MULTILINE) == [f"A.{k}" for k in range(1, 7)]
-    pixels = plt.imread(tmp_path / "figures" / "autoencoder-found.png")
-    assert pixels.shape[1] > 800 and pixels.std() > 0.01
-
-
-def test_script_refuses_bad_arguments():
-    command = [sys.executable, HOME / "Autoencoders.py", "--seed", "one"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 2 and "--seed: expected a whole number" in done.stderr

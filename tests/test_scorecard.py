@@ -86,7 +86,7 @@ def test_json_has_every_number_of_every_seed(home, capsys):
 
 def test_markdown_has_a_summary_and_every_number(home, capsys, monkeypatch):
     file = home / "SCORECARD.md"
-    monkeypatch.setattr(scorecard, "MINUTES", {1: 2, 9: 0.5})
+    monkeypatch.setattr(scorecard, "MINUTES", {"1": 2, "9": 0.5})
     monkeypatch.setattr(scorecard, "SEEN", {"1.1": "never shown, as it holds"})
     assert scorecard.main(["--seeds", "2", "--jobs", "1", "--markdown", str(file)]) == 0
     summary, *by_section = file.read_text().split("## Section ")
@@ -105,13 +105,13 @@ def test_markdown_has_a_summary_and_every_number(home, capsys, monkeypatch):
 def test_markdown_says_what_was_seen_instead(home, monkeypatch):
     import Section1main
 
-    monkeypatch.setattr(scorecard, "MINUTES", {1: 2})
+    monkeypatch.setattr(scorecard, "MINUTES", {"1": 2})
     monkeypatch.setattr(scorecard, "SEEN", {"1.1": "none were drawn"})
     claim = made_up.Claim("1.1", "Values | are drawn", "many", {"first": 0.5}, False)
-    text = scorecard.as_markdown([Section1main], [[claim]])
+    text = scorecard.as_markdown({"1": Section1main}, [[claim]])
     assert "Values \\| are drawn. The paper: many. Holds: NO. Seen instead: none were drawn.\n" in text
     assert [line.split() for line in text.splitlines() if "first" in line] == [["|", "first", "|", "0.5", "|"]]
-    text = scorecard.as_markdown([Section1main], [[claim._replace(holds=True)], [claim]])
+    text = scorecard.as_markdown({"1": Section1main}, [[claim._replace(holds=True)], [claim]])
     assert "Holds: in 1 of 2. Seen instead: none" in text and "0 of 1 claims hold with each of 2 seeds" in text
 
 

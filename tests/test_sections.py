@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from matplotlib import pyplot as plt
 
+import Autoencoders
 import scorecard
 import Section2main as section2
 import Section3main as section3
@@ -27,6 +28,7 @@ CLAIMS = {  # section -> its claims
     section6: ["6.1", "6.2"],
     section7: ["7.1", "7.2"],
     section8: ["8.1", "8.2", "8.3"],
+    Autoencoders: [f"A.{k}" for k in range(1, 7)],
 }
 FIGURES = {
     section2: "introduction n20 n80 represented",
@@ -36,6 +38,7 @@ FIGURES = {
     section6: "training vulnerability",
     section7: "alignment neurons steps",
     section8: "motif neurons sides",
+    Autoencoders: "found",
 }
 each_section = pytest.mark.parametrize("section", CLAIMS, ids=lambda section: section.__name__)
 
@@ -49,7 +52,7 @@ def quick(tmp_path_factory):
 
 def claim_ids(table):
     """The first column of a table of claims."""
-    return re.findall(r"^(\d+\.\d+) ", table, flags=re.MULTILINE)
+    return re.findall(r"^(\w\.\d+) ", table, flags=re.MULTILINE)
 
 
 @each_section
@@ -57,9 +60,9 @@ def test_quick_run(section, quick, capsys, monkeypatch):
     """It ends well and draws all figures; the second time everything comes from the files of its cells."""
     folder, status = quick
     assert status[section] == 0
-    number = section.__name__[len("Section")]
-    drawn = sorted((folder / "figures").glob(f"section{number}-*"))
-    assert [path.stem for path in drawn] == [f"section{number}-{name}" for name in FIGURES[section].split()]
+    begin = section.__name__.lower().removesuffix("main").removesuffix("s")  # as in section4-map, autoencoder-found
+    drawn = sorted((folder / "figures").glob(f"{begin}-*"))
+    assert [path.stem for path in drawn] == [f"{begin}-{name}" for name in FIGURES[section].split()]
     for path in drawn:
         pixels = plt.imread(path)  # an image, or this fails
         assert pixels.shape[1] > (800 if path.suffix == ".png" else 400) and pixels.std() > 0.01
