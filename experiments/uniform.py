@@ -56,7 +56,7 @@ class Settings:
 
 
 SETTLED = Settings(  # the paper's size, trained until it has settled, at fewer densities
-    inverse_density=(1.0, 1.3, 1.5, 2.0, 3.4, 5.0, 6.0), steps=40_000
+    inverse_density=(1.0, 1.3, 1.5, 2.0, 2.6, 3.4, 4.4, 5.0), steps=40_000
 )
 LONG = Settings(
     features=100, hidden=10, steps=20_000, lr=6e-3, init_scale=0.1,
