@@ -133,6 +133,7 @@ def run_and_report(sections, arguments, report):
         cell for seed in seeds(arguments) for section in sections for cell in section_cells(section, arguments, seed)
     ]
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: no process stays behind
+    torch.set_num_threads(1)  # what claims and figures are made of is small, and takes longer on two threads
     try:
         sweep(cells, folder, jobs=arguments.jobs, client=arguments.scheduler, fresh=arguments.fresh)
         report()
