@@ -22,8 +22,8 @@ from files import write
 # section -> of computing one seed on 2 cores
 MINUTES = {"2": 0.5, "3": 1, "4": 9, "5": 1, "6": 0.7, "7": 1.5, "8": 1, "A": 2}
 SEEN = {  # where a claim does not hold with every seed: what was seen instead
-    "2.3": "the count grows, but in these seeds the best restart represents one feature less at a density than "
-    "at a higher one, among the sparsest; where some features are in superposition and some are not, the "
+    "2.3": "the count grows, but in these seeds the best restart represents one or two features less at a density "
+    "than at a higher one, among the sparsest; where some features are in superposition and some are not, the "
     "least important are, in all seeds",
     "3.3": "where features are sparse the change is as the paper says; between two tricritical densities the "
     "second feature grows out of zero continuously, which an expansion of the exact loss gives by formula",

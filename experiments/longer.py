@@ -13,7 +13,7 @@ from experiments.uniform import LONG, QUICK_LONG, shares
 from visualization import WIDTH, in_palette, polytope_colour, polytope_legend
 
 SETTINGS = tuple(  # of uniform.py
-    replace(LONG, inverse_density=(1.5,), restarts=10, steps=steps, lr=3e-3)
+    replace(LONG, inverse_density=(1.5,), restarts=4, steps=steps, lr=3e-3)
     for steps in (2500, 5000, 10_000, 20_000, 40_000)
 )
 QUICK = tuple(replace(QUICK_LONG, inverse_density=(1.5,), restarts=2, steps=steps) for steps in (50, 100))

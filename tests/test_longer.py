@@ -11,7 +11,7 @@ from experiments.uniform import Result
 
 
 def test_only_the_steps_differ():
-    assert {settings.restarts for settings in longer.SETTINGS} == {10}
+    assert {settings.restarts for settings in longer.SETTINGS} == {4}
     assert len({replace(settings, steps=1) for settings in longer.SETTINGS}) == 1
     steps = [settings.steps for settings in longer.SETTINGS]
     assert steps == sorted(set(steps))

@@ -38,6 +38,7 @@ CHANCE = spread("3.5", "n=3: the same by chance", 100)
 CRITICAL = [of("3.3", "continuous by expansion from density"), of("3.3", "to")]
 SNAPS = [of("4.7", f"density {density}: losses cross, times sparser") for density in ("0.05", "0.02", "0.1", "0.2")]
 COLLAPSES = [of("4.12", f"{pairs} collapsed from density") for pairs in (1, 2, 3)]
+WITHIN = of("4.12", "loss within 1% of the principal components' from density")
 LEADS = [
     of("4.6", f"{name}: predicted {end}")
     for name, end in (
@@ -59,7 +60,7 @@ STATED = [  # text, its words with a group for each number, these numbers
     (README, r"space, and (\d+) to (\d+) % of models have them", spread("4.5", "tetrahedron: share of models", 100)),
     (README, r"finds one at (\d+) to (\d+) % of them", spread("5.2", "share of these that are at a saddle point", 100)),
     (README, r"without its inhibiting weight the loss is (\d+) times larger", [MOTIF]),
-    (NOTEBOOK, r"as it does with (\w+) of ten seeds", [CLAIMS["2.3"]["holds"].count(False)]),
+    (NOTEBOOK, r"is the count not certain: with (\w+) of ten seeds", [CLAIMS["2.3"]["holds"].count(False)]),
     (NOTEBOOK, r"at which the average is wrong (\d+) to (\d+) % are right", RIGHT),
     (NOTEBOOK, r"leave out as many blindly, and (\d+) to (\d+) %", CHANCE),
     (NOTEBOOK, r"continuously, at densities between (\S+) and (\S+)\. And", CRITICAL),
@@ -74,6 +75,7 @@ STATED = [  # text, its words with a group for each number, these numbers
         SNAPS,
     ),
     (NOTEBOOK, r"the steps are at densities (\S+), (\S+) and (\S+) where the paper", COLLAPSES),
+    (NOTEBOOK, r"that of principal component analysis at a density of ([\d.]+\d)\.", [WITHIN]),
     (NOTEBOOK, r"stragglers, \d of (\d+) in the full runs", [of("5.1", "moves between levels")]),
     (NOTEBOOK, r"vulnerability rises to (\S+) to (\S+) times", spread("6.1", "rise")),
     (NOTEBOOK, r"with a correlation of (\S+) to (\S+)\. Over", spread("6.2", "correlation where superposition forms")),
