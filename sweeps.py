@@ -68,7 +68,8 @@ def sweep(cells, folder, *, jobs=None, client=None, fresh=False):
     todo = [(cell, path) for path, cell in by_path.items() if not finished(cell, path, fresh)]
     if not todo:
         return
-    random.shuffle(todo)  # two sweeps at once seldom wait for each other, and the time that is left is known early
+    random.shuffle(todo)  # two sweeps at once seldom wait for each other
+    todo.sort(key=lambda each: -getattr(each[0].settings, "steps", 0))  # a long cell left for the end takes one core
     processes = min(jobs or joblib.cpu_count(), len(todo))
     backend = {"backend": "dask", "client": client} if client else {"backend": "loky", "n_jobs": processes}
     warnings.filterwarnings("ignore", "A worker stopped")  # loky has replaced it, since its memory grew

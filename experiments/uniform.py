@@ -34,6 +34,7 @@ from visualization import (
 )
 
 SHARD = 4e9  # numbers x of a cell: points, restarts, steps, rows and features, about half a minute on one core
+LEAST = 2  # points of a cell: they share what is drawn, which takes as long as all else of one
 FOUND = 0.05  # a polytope is present at a density where more than this share of the represented features are in it
 SHOWN = (1.5, 1.62, 2.9, 4.7, 5.5)  # 1/(1-S) of the models drawn as graphs
 
@@ -105,7 +106,7 @@ def run(settings, *, seed=0, device="cpu", progress=True):
 def shards(settings):
     """The sweep in parts of equally many points, of about SHARD numbers."""
     points, of_point = settings.inverse_density, settings.restarts * settings.steps * settings.batch_size
-    size = max(1, int(SHARD / (of_point * settings.features)))
+    size = max(LEAST, int(SHARD / (of_point * settings.features)))
     return [
         replace(settings, inverse_density=points[k : k + size], first=settings.first + k)
         for k in range(0, len(points), size)

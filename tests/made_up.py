@@ -29,6 +29,7 @@ class Settings:
     cells: int = 1
     cell: int = 0
     seconds: float = 0.0
+    steps: int = 0
     log: str = ""  # a file: every run adds a line to it
     fault: str = ""  # "nan", "kill", "kill once", "bug" and "other type" in cell 1 and every later one
 

@@ -29,6 +29,7 @@ from safetensors.torch import load
 from tqdm import tqdm
 
 import sweeps
+from cells import Cell
 
 SCRIPT = Path(made_up.__file__)
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(sweeps.HOME)}
@@ -155,6 +156,12 @@ def test_what_is_finished_is_not_run_again(tmp_path, log):
     (next((tmp_path / "results").iterdir())).unlink()
     assert main(Settings(cells=2, log=str(log)), "--out", tmp_path, "--jobs", 1, "--seeds", 2) == 0
     assert len(runs(log)) == 9
+
+
+def test_what_takes_most_steps_is_run_first(tmp_path, log):
+    cells = [Cell(made_up, Settings(cell=cell, steps=10 * cell, log=str(log)), 0, "cpu") for cell in (2, 0, 3, 1)]
+    sweeps.sweep(cells, tmp_path, jobs=1)
+    assert runs(log) == [(3, 0), (2, 0), (1, 0), (0, 0)]
 
 
 def test_fresh_runs_all_again(tmp_path, log):

@@ -205,6 +205,16 @@ def test_a_sweep_in_parts_is_the_sweep(monkeypatch, restarts):
     assert uniform.shards(parts[1]) == [parts[1]]
 
 
+def test_no_density_is_trained_by_itself():
+    parts = uniform.shards(uniform.SETTLED)
+    assert [len(part.inverse_density) for part in parts] == [2, 2, 2, 2] and [part.first for part in parts] == [
+        0,
+        2,
+        4,
+        6,
+    ]
+
+
 def test_settings_of_the_section():
     assert len(uniform.SEARCHES) == len(uniform.QUICK_SEARCHES) == len(PAPER_POLYTOPES)
     assert {settings.restarts for settings in uniform.SEARCHES} == {10}
