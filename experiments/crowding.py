@@ -21,7 +21,7 @@ from visualization import BLANK, WIDTH, in_palette, over_inverse_density, plain_
 
 DENSITIES = (1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.75, 2.0, 2.5, 3.0, 3.5, 4.0, 4.4, 4.8, 5.4, 6.0)
 SETTINGS = tuple(  # of uniform.py
-    replace(LONG, features=features, hidden=12, inverse_density=DENSITIES, steps=5000)
+    replace(LONG, features=features, hidden=12, inverse_density=DENSITIES, steps=10_000)
     for features in (16, 18, 24, 36, 60, 120)
 )
 QUICK = tuple(replace(QUICK_LONG, features=n, inverse_density=(1.5, 3.0), steps=200) for n in (12, 24))
