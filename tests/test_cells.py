@@ -53,7 +53,7 @@ def test_a_file_says_what_it_is(kept):
         said = json.loads(file.metadata()["configuration"])
     assert said | {"code": None} == {
         "experiment": "made_up",
-        "settings": {"numbers": 3, "cells": 1, "cell": 0, "seconds": 0.0, "log": "", "fault": ""},
+        "settings": {"numbers": 3, "cells": 1, "cell": 0, "seconds": 0.0, "steps": 0, "log": "", "fault": ""},
         "seed": 7, "device": "cpu", "torch": torch.__version__, "code": None,
     }  # fmt: skip
     assert kept.name.startswith("made_up-") and kept.suffix == ".safetensors"
