@@ -1,6 +1,6 @@
 """Section 4, the geometry of superposition: equally important features arrange themselves as polytopes.
 
-    python Section4main.py              # the paper's settings and the search for its polytopes, 9 minutes on 2 cores
+    python Section4main.py              # the paper's settings and the search for its polytopes, 8 minutes on 2 cores
     python Section4main.py --quick      # the same path, small, in seconds
     python Section4main.py --seed 3 --out /tmp/section4
 

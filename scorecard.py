@@ -20,7 +20,7 @@ from cells import claimed
 from files import write
 
 # section -> of computing one seed on 2 cores
-MINUTES = {"2": 0.5, "3": 1, "4": 9, "5": 1, "6": 0.7, "7": 1.5, "8": 1, "A": 2}
+MINUTES = {"2": 0.5, "3": 1, "4": 8, "5": 1, "6": 0.7, "7": 1.5, "8": 1, "A": 2}
 SEEN = {  # where a claim does not hold with every seed: what was seen instead
     "2.3": "the count grows, but in these seeds the best restart represents one or two features less at a density "
     "than at a higher one, among the sparsest; where some features are in superposition and some are not, the "
