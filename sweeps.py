@@ -69,7 +69,7 @@ def sweep(cells, folder, *, jobs=None, client=None, fresh=False):
     if not todo:
         return
     random.shuffle(todo)  # two sweeps at once seldom wait for each other
-    todo.sort(key=lambda each: -getattr(each[0].settings, "steps", 0))  # a long cell left for the end takes one core
+    todo.sort(key=lambda each: -getattr(each[0].settings, "steps", 0))  # at the end a long one would idle other cores
     processes = min(jobs or joblib.cpu_count(), len(todo))
     backend = {"backend": "dask", "client": client} if client else {"backend": "loky", "n_jobs": processes}
     warnings.filterwarnings("ignore", "A worker stopped")  # loky has replaced it, since its memory grew

@@ -207,12 +207,8 @@ def test_a_sweep_in_parts_is_the_sweep(monkeypatch, restarts):
 
 def test_no_density_is_trained_by_itself():
     parts = uniform.shards(uniform.SETTLED)
-    assert [len(part.inverse_density) for part in parts] == [2, 2, 2, 2] and [part.first for part in parts] == [
-        0,
-        2,
-        4,
-        6,
-    ]
+    assert [len(part.inverse_density) for part in parts] == [2, 2, 2, 2]
+    assert [part.first for part in parts] == [0, 2, 4, 6]
 
 
 def test_settings_of_the_section():
