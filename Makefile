@@ -53,7 +53,7 @@ notebook: .venv/installed
 
 # Exported models in the real SAELens, in an environment of its own.
 interop: .venv-interop/installed
-	.venv-interop/bin/python interop_check.py
+	.venv-interop/bin/python -m interop.check
 
 .venv/installed: requirements.txt requirements-dask.txt requirements-dev.txt
 	$(PYTHON) -m venv .venv

@@ -8,10 +8,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from cells import cell_path, claimed, load, serialized
-from experiments import periodic_table
-from files import write
-from sweeps import HOME, cells_of, check_folder, sweep
+from experiments.section4 import periodic_table
+from sweeps.cells import cell_path, claimed, load, serialized
+from sweeps.files import write
+from sweeps.running import HOME, cells_of, check_folder, sweep
 
 
 def main(argv=None):

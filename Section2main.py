@@ -10,12 +10,12 @@ saves the figures under figures/ and prints claims 2.1 to 2.5.
 
 import sys
 
-from claims import Claim
-from experiments import demonstration, introduction
-from experiments.demonstration import bias_errors, least_important_first, top_projection_error
+from experiments.section2 import demonstration, introduction
+from experiments.section2.demonstration import bias_errors, least_important_first, top_projection_error
 from geometry import in_superposition, represented
-from polytopes import tegum_factors
-from sweeps import Experiment, section_main
+from sweeps.claims import Claim
+from sweeps.running import Experiment, section_main
+from theory.polytopes import tegum_factors
 
 EXPERIMENTS = {
     "introduction": Experiment(introduction, introduction.Settings(), introduction.QUICK, drawn=True),

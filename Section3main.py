@@ -14,11 +14,11 @@ from dataclasses import replace
 
 import torch
 
-from claims import Claim
-from experiments import averages, boundary, exact_optimum, phase_diagram
-from experiments.phase_diagram import agreement, averaged, below, best, best_known, named, phase_shares
-from phases import NAMED_SOLUTIONS, PHASES, last_feature, tricritical_densities
-from sweeps import Experiment, section_main
+from experiments.section3 import exact_optimum, noisy_averages, phase_boundary, phase_diagram
+from experiments.section3.phase_diagram import agreement, averaged, below, best, best_known, named, phase_shares
+from sweeps.claims import Claim
+from sweeps.running import Experiment, section_main
+from theory.phases import NAMED_SOLUTIONS, PHASES, last_feature, tricritical_densities
 
 TWO, THREE = phase_diagram.Settings(), phase_diagram.THREE  # n=2, m=1 and n=3, m=2
 QUICK, QUICK_THREE = phase_diagram.QUICK, phase_diagram.QUICK_THREE
@@ -29,13 +29,13 @@ def _optima(points):
 
 
 def _study(settings, points):
-    return averages.study(replace(settings, points=points))
+    return noisy_averages.study(replace(settings, points=points))
 
 
 EXPERIMENTS = {
     "optima": Experiment(exact_optimum, _optima(TWO.points), _optima(QUICK.points)),
     "diagrams": Experiment(phase_diagram, (TWO, THREE), (QUICK, QUICK_THREE)),
-    "boundary": Experiment(boundary, boundary.Settings(), boundary.QUICK),
+    "boundary": Experiment(phase_boundary, phase_boundary.Settings(), phase_boundary.QUICK),
     "study_optima": Experiment(exact_optimum, _optima(12), _optima(4), drawn=True),
     "study_two": Experiment(phase_diagram, _study(TWO, 12), _study(QUICK, 4), drawn=True),
     "study_three": Experiment(phase_diagram, _study(THREE, 12), _study(QUICK_THREE, 4), drawn=True),
@@ -57,8 +57,8 @@ def figures(results):
     return {
         "section3-n2": phase_diagram.figure(*two),
         "section3-n3": phase_diagram.figure(*three),
-        "section3-boundary": boundary.figure(results.boundary),
-        "section3-study": averages.figure(list(studies)),
+        "section3-boundary": phase_boundary.figure(results.boundary),
+        "section3-study": noisy_averages.figure(list(studies)),
     }
 
 
@@ -119,7 +119,7 @@ def _claim_named(result, optimum):
 def _claim_first_order(result):
     """Refuted by a density at which no two followed solutions cross below r = 1: what jumps at r = 1 alone, where the
     features change places, follows from the symmetry."""
-    crossing, sharp = boundary.jumps(result), boundary.out_of_zero(result)
+    crossing, sharp = phase_boundary.jumps(result), phase_boundary.out_of_zero(result)
     smooth = result.density[~sharp]
     lower, upper = tricritical_densities().tolist()
     return Claim(
@@ -150,8 +150,8 @@ def _claim_exact(diagrams):
     numbers, holds = {}, True
     for result, optimum in diagrams:
         lower, optimum = int(below(result, optimum).sum()), best_known(result, optimum)
-        reached, of_mean, of_best = averages.success(result, optimum)
-        differing = averages.explained(result, optimum)
+        reached, of_mean, of_best = noisy_averages.success(result, optimum)
+        differing = noisy_averages.explained(result, optimum)
         n = f"n={result.W.shape[-1]}"
         numbers |= {
             f"{n}: points where a trained model settles below the optimum": lower,

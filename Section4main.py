@@ -11,37 +11,39 @@ features come in correlated or anticorrelated sets. Saves the figures under figu
 
 import sys
 
-from claims import Claim
-from descents import SAME_LOSS
-from experiments import (
-    collapse,
-    couplings,
-    crowding,
-    longer,
-    pairs,
+from experiments.section4 import (
+    beyond_polytopes,
+    collapsing_pairs,
+    correlated_sets,
+    features_per_dimension,
+    pairs_in_the_plane,
     periodic_table,
-    perturbed,
-    predicted,
-    sets,
-    started,
-    uniform,
+    perturbed_pentagon,
+    predicted_polytopes,
+    started_as_polytopes,
+    training_length,
+    uniform_superposition,
 )
-from polytopes import PAPER_POLYTOPES, peaks
-from sweeps import Experiment, section_main
+from sweeps.claims import Claim
+from sweeps.running import Experiment, section_main
+from theory.descents import SAME_LOSS
+from theory.polytopes import PAPER_POLYTOPES, peaks
 
 EXPERIMENTS = {
-    "uniform": Experiment(uniform, uniform.Settings(), uniform.QUICK),
-    "settled": Experiment(uniform, uniform.SETTLED, uniform.QUICK_SETTLED),
-    "long": Experiment(uniform, uniform.LONG, uniform.QUICK_LONG),
-    "searches": Experiment(uniform, uniform.SEARCHES, uniform.QUICK_SEARCHES),
-    "study": Experiment(uniform, longer.SETTINGS, longer.QUICK, drawn=True),
-    "map": Experiment(uniform, crowding.SETTINGS, crowding.QUICK, drawn=True),
-    "predicted": Experiment(predicted, predicted.Settings(), predicted.QUICK),
-    "started": Experiment(started, started.Settings(), started.QUICK),
-    "perturbed": Experiment(perturbed, perturbed.Settings(), perturbed.QUICK),
-    "pairs": Experiment(pairs, tuple(case.settings for case in pairs.CASES), pairs.QUICK),
-    "sets": Experiment(sets, sets.Settings(), sets.QUICK),
-    "collapse": Experiment(collapse, collapse.Settings(), collapse.QUICK),
+    "uniform": Experiment(uniform_superposition, uniform_superposition.Settings(), uniform_superposition.QUICK),
+    "settled": Experiment(uniform_superposition, uniform_superposition.SETTLED, uniform_superposition.QUICK_SETTLED),
+    "long": Experiment(uniform_superposition, uniform_superposition.LONG, uniform_superposition.QUICK_LONG),
+    "searches": Experiment(uniform_superposition, uniform_superposition.SEARCHES, uniform_superposition.QUICK_SEARCHES),
+    "study": Experiment(uniform_superposition, training_length.SETTINGS, training_length.QUICK, drawn=True),
+    "map": Experiment(uniform_superposition, features_per_dimension.SETTINGS, features_per_dimension.QUICK, drawn=True),
+    "predicted": Experiment(predicted_polytopes, predicted_polytopes.Settings(), predicted_polytopes.QUICK),
+    "started": Experiment(started_as_polytopes, started_as_polytopes.Settings(), started_as_polytopes.QUICK),
+    "perturbed": Experiment(perturbed_pentagon, perturbed_pentagon.Settings(), perturbed_pentagon.QUICK),
+    "pairs": Experiment(
+        pairs_in_the_plane, tuple(case.settings for case in pairs_in_the_plane.CASES), pairs_in_the_plane.QUICK
+    ),
+    "sets": Experiment(correlated_sets, correlated_sets.Settings(), correlated_sets.QUICK),
+    "collapse": Experiment(collapsing_pairs, collapsing_pairs.Settings(), collapsing_pairs.QUICK),
 }
 LEAST_PEAK = 0.02  # share of the features that a peak has at least
 IN_POLYTOPES = 0.9  # share of the features that are in polytopes where nearly all are
@@ -56,19 +58,21 @@ PAPER_COLLAPSES = (0.05, 0.15, 0.25)  # densities from which one, two and all th
 
 def figures(results):
     """All figures of the section by name."""
-    windows, curve = predicted.windows(results.predicted), predicted.staircase(results.predicted)
+    windows, curve = predicted_polytopes.windows(results.predicted), predicted_polytopes.staircase(results.predicted)
     return {
-        "section4-long": uniform.figure(results.long, windows, curve),
-        "section4-uniform": uniform.figure(results.uniform, windows, curve),
-        "section4-predicted": predicted.figure(results.predicted, (results.long, results.uniform), results.started),
+        "section4-long": uniform_superposition.figure(results.long, windows, curve),
+        "section4-uniform": uniform_superposition.figure(results.uniform, windows, curve),
+        "section4-predicted": predicted_polytopes.figure(
+            results.predicted, (results.long, results.uniform), results.started
+        ),
         "section4-table": periodic_table.figure(results.predicted.table),
-        "section4-grey": couplings.figure(results.long, results.uniform, results.predicted.table),
-        "section4-map": crowding.figure(results.predicted, results.map),
-        "section4-study": longer.figure(results.study),
-        "section4-perturbed": perturbed.figure(results.perturbed),
-        "section4-pairs": pairs.figure(results.pairs),
-        "section4-sets": sets.figure(results.sets),
-        "section4-collapse": collapse.figure(results.collapse),
+        "section4-grey": beyond_polytopes.figure(results.long, results.uniform, results.predicted.table),
+        "section4-map": features_per_dimension.figure(results.predicted, results.map),
+        "section4-study": training_length.figure(results.study),
+        "section4-perturbed": perturbed_pentagon.figure(results.perturbed),
+        "section4-pairs": pairs_in_the_plane.figure(results.pairs),
+        "section4-sets": correlated_sets.figure(results.sets),
+        "section4-collapse": collapsing_pairs.figure(results.collapse),
     }
 
 
@@ -94,7 +98,7 @@ def nonuniform_claims(results):
     ids = ("4.8", "4.9", "4.10")
     return [
         claim_snap(results.perturbed),
-        *[claim_pairs(id, case, result) for id, case, result in zip(ids, pairs.CASES, results.pairs)],
+        *[claim_pairs(id, case, result) for id, case, result in zip(ids, pairs_in_the_plane.CASES, results.pairs)],
         claim_sets(results.sets),
         claim_collapse(results.collapse),
     ]
@@ -114,8 +118,8 @@ def claim_sticky(*sweeps):
     numbers, holds = {}, True
     for result in sweeps:
         for name, level in (("1", 1), ("1/2", 0.5)):
-            there = uniform.sticky(result, level, STICKY)
-            ends = uniform.longest_range(result.inverse_density, there)
+            there = uniform_superposition.sticky(result, level, STICKY)
+            ends = uniform_superposition.longest_range(result.inverse_density, there)
             at_level = f"{result.steps:,} steps: D* within {STICKY:.0%} of {name}"
             numbers |= {f"{at_level}, densities": int(there.sum())} | _from_to(at_level, ends)
             holds &= _wide(ends, 1.25)
@@ -144,12 +148,16 @@ def claim_tegum(*sweeps):
     """
     numbers, holds = {}, True
     for result in sweeps:
-        there = uniform.in_polytopes(result, IN_POLYTOPES)
-        ends = uniform.longest_range(result.inverse_density, there)
+        there = uniform_superposition.in_polytopes(result, IN_POLYTOPES)
+        ends = uniform_superposition.longest_range(result.inverse_density, there)
         steps = f"{result.steps:,} steps"
         nearly_all = f"{steps}: over {IN_POLYTOPES:.0%} of features in polytopes"
         numbers |= {f"{nearly_all}, densities": int(there.sum())} | _from_to(nearly_all, ends)
-        held = {name: most for name, most in uniform.most_held(result, ends).items() if most > uniform.FOUND}
+        held = {
+            name: most
+            for name, most in uniform_superposition.most_held(result, ends).items()
+            if most > uniform_superposition.FOUND
+        }
         numbers |= {f"{steps}: there in {name}, at most": most for name, most in held.items()}
         holds &= _wide(ends, 1.5) and len(held.keys() & set(PAPER_POLYTOPES) - {"digon"}) >= OTHERS
     return Claim("4.3", "the geometry is a tegum product of polytopes, not of digons alone", "yes", numbers, holds)
@@ -157,7 +165,7 @@ def claim_tegum(*sweeps):
 
 def claim_packing(*sweeps):
     """Refuted by a density at which the sum is more than 2 % from m."""
-    sums = {f"{result.steps:,} steps": uniform.filled(result) for result in sweeps}
+    sums = {f"{result.steps:,} steps": uniform_superposition.filled(result) for result in sweeps}
     numbers = {}
     for steps, filled in sums.items():
         numbers |= {f"{steps}: lowest sum over m": filled.min().item(), f"{steps}: highest": filled.max().item()}
@@ -168,7 +176,10 @@ def claim_packing(*sweeps):
 
 
 def claim_found(searches):
-    found = {polytope: uniform.models_with(result, polytope) for polytope, result in zip(PAPER_POLYTOPES, searches)}
+    found = {
+        polytope: uniform_superposition.models_with(result, polytope)
+        for polytope, result in zip(PAPER_POLYTOPES, searches)
+    }
     models = min(result.W.shape[:2].numel() for result in searches)
     return Claim(
         "4.5", "(ours) all five polytopes are found by training, each in 8 of 10 models at its setting", "-",
@@ -181,23 +192,27 @@ def claim_predicted(results):
     """The periodic table is the prediction. Refuted where training lacks one of the paper's polytopes or has another
     order of them, where one of them saves MOST_BEHIND less than the table's best at the centre of what is trained, or
     where the best of the models that started as a polytope, and kept it, is not what leads in the table."""
-    leads, of_training, numbers = predicted.windows(results.predicted), uniform.windows(results.long), {}
+    leads, of_training, numbers = (
+        predicted_polytopes.windows(results.predicted),
+        uniform_superposition.windows(results.long),
+        {},
+    )
     of_prediction = {window.name: window[1:3] for window in leads}
     for polytope in PAPER_POLYTOPES:
         numbers |= _from_to(f"{polytope}: predicted", of_prediction.get(polytope))
         numbers |= _from_to(f"{polytope}: trained", of_training.get(polytope))
-    centres = [uniform.centre(results.long, polytope) for polytope in PAPER_POLYTOPES]
+    centres = [uniform_superposition.centre(results.long, polytope) for polytope in PAPER_POLYTOPES]
     trained = {polytope: at for polytope, at in zip(PAPER_POLYTOPES, centres) if at is not None}
     in_order = len(trained) == len(PAPER_POLYTOPES) and centres == sorted(centres)
-    behind = max((predicted.shortfall(results.predicted, *at) for at in trained.items()), default=1.0)
-    expected = [predicted.best_at(leads, at) for at in results.started.inverse_density.tolist()]
-    best_starts = started.best(results.started)  # None where no model kept its polytope
+    behind = max((predicted_polytopes.shortfall(results.predicted, *at) for at in trained.items()), default=1.0)
+    expected = [predicted_polytopes.best_at(leads, at) for at in results.started.inverse_density.tolist()]
+    best_starts = started_as_polytopes.best(results.started)  # None where no model kept its polytope
     agree = sum(of is not None and of == name for name, of in zip(expected, best_starts))
     numbers |= {
         "polytopes trained": len(trained),
         "in the predicted order (1: yes)": int(in_order),
         "worse than the best by prediction, at the centre of a trained polytope, at most": behind,
-        "models that kept the polytope they started as": int(started.kept(results.started).sum()),
+        "models that kept the polytope they started as": int(started_as_polytopes.kept(results.started).sum()),
         "densities at which the best of these is the predicted one": agree,
         "of": len(expected),
         "of these, one of the paper's polytopes is predicted at": sum(name in PAPER_POLYTOPES for name in expected),
@@ -210,22 +225,25 @@ def claim_predicted(results):
 
 def claim_snap(result):
     """Refuted where the first density has no snap near the paper's, or the pentagon jumps before it."""
-    sparser, step = 1 / perturbed.snap(result)[0].item(), perturbed.largest_step(result)  # NaN without a snap
+    sparser, step = (
+        1 / perturbed_pentagon.snap(result)[0].item(),
+        perturbed_pentagon.largest_step(result),
+    )  # NaN without a snap
     return Claim(
         "4.7", "n=5, m=2: a pentagon deforms smoothly as one feature gets sparser, then snaps to digons without it",
-        "at density 0.05 where it is about 2.5 times sparser", perturbed.numbers(result),
+        "at density 0.05 where it is about 2.5 times sparser", perturbed_pentagon.numbers(result),
         abs(sparser / PAPER_SNAP - 1) <= NEAR_PAPER and step is not None and step < SMOOTH,
     )  # fmt: skip
 
 
 def claim_pairs(id, case, result):
     """Refuted by a density at which the optimum or the best sampled model shows another arrangement."""
-    best, other = pairs.best_with(result, case)
-    optimal, sampled = (pairs.best_shows(runs, case) for runs in (result, result.sampled))
+    best, other = pairs_in_the_plane.best_with(result, case)
+    optimal, sampled = (pairs_in_the_plane.best_shows(runs, case) for runs in (result, result.sampled))
     settings = case.settings
     return Claim(
         id, f"m=2, {settings.features // 2} sets of two {settings.correlation} features: members of a set are "
-        f"{case.name}", "yes", pairs.numbers(result, case),
+        f"{case.name}", "yes", pairs_in_the_plane.numbers(result, case),
         bool((optimal & sampled & (other > best * (1 + SAME_LOSS))).all()),
     )  # fmt: skip
 
@@ -234,7 +252,7 @@ def claim_sets(result):
     """Refuted by a run at the lowest density that does not show it."""
     return Claim(
         "4.11", "two sets of ten correlated features, m=10: nearly orthogonal within a set, all in superposition",
-        "yes", sets.numbers(result), bool(sets.locally_orthogonal(result)[0].all()),
+        "yes", correlated_sets.numbers(result), bool(correlated_sets.locally_orthogonal(result)[0].all()),
     )  # fmt: skip
 
 
@@ -249,7 +267,7 @@ def claim_collapse(result):
     return Claim(
         "4.12", "three correlated pairs in m=2 collapse one by one into their principal components as density grows",
         "one from 0.05, two from 0.15, all from 0.25, principal components above 0.5",
-        collapse.numbers(result), collapse.stages(result) == [0, 1, 2, 3] and near,
+        collapsing_pairs.numbers(result), collapsing_pairs.stages(result) == [0, 1, 2, 3] and near,
     )  # fmt: skip
 
 

@@ -13,16 +13,16 @@ import sys
 
 import torch
 
-from claims import Claim
-from experiments import dynamics, stages
-from sweeps import Experiment, section_main
+from experiments.section5 import jumps, stages
+from sweeps.claims import Claim
+from sweeps.running import Experiment, section_main
 
 MOST = 0.9  # share of features, runs or stages that have to agree
 RESTS = 1e-3  # a gradient has vanished where its norm is below this share of the largest of any run
 CLOSE = 0.1  # a run passes close to a point where it comes within this share of its norm at the end
 
 EXPERIMENTS = {
-    "digons": Experiment(dynamics, dynamics.SIZES, (dynamics.QUICK,) * 2),
+    "digons": Experiment(jumps, jumps.SIZES, (jumps.QUICK,) * 2),
     "stages": Experiment(stages, stages.Settings(), stages.QUICK),
 }
 
@@ -30,7 +30,7 @@ EXPERIMENTS = {
 def figures(results):
     """All figures of the section by name."""
     return {
-        "section5-digons": dynamics.figure(results.digons),
+        "section5-digons": jumps.figure(results.digons),
         "section5-stages": stages.figure(results.stages),
         "section5-octahedron": stages.animation(results.stages),
     }
@@ -46,15 +46,15 @@ def _claim_jumps(results):
     of the loss are not sudden, or where sudden moves fall into drops of the loss no more often than by chance."""
     sudden, matched, together, drops = [], [], [], []
     for result in results:
-        moves, fast = dynamics.moves(result), dynamics.drops(result)
-        of_moves = dynamics.sudden(result, moves.first, moves.last)
+        moves, fast = jumps.moves(result), jumps.drops(result)
+        of_moves = jumps.sudden(result, moves.first, moves.last)
         sudden.append(of_moves)
-        matched.append(dynamics.in_drop(result, moves)[of_moves])
-        together.append(dynamics.together(result, moves))
-        drops.append(dynamics.sudden(result, fast.first, fast.last))
+        matched.append(jumps.in_drop(result, moves)[of_moves])
+        together.append(jumps.together(result, moves))
+        drops.append(jumps.sudden(result, fast.first, fast.last))
     at_levels, in_digons, chance = (
         sum(measure(result) for result in results) / len(results)
-        for measure in (dynamics.at_levels, dynamics.in_digons, dynamics.covered)
+        for measure in (jumps.at_levels, jumps.in_digons, jumps.covered)
     )
     of_moves, of_drops, in_drops = (_share(torch.cat(values)) for values in (sudden, drops, matched))
     numbers = {

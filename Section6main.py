@@ -10,14 +10,16 @@ training; saves the figures under figures/ and prints claims 6.1 and 6.2.
 
 import sys
 
-from claims import Claim
-from experiments import adversarial, adversarial_training
-from experiments.adversarial import WORST, correlation, definitions, features_per_dimension, forming, rise
-from sweeps import Experiment, section_main
+from experiments.section6 import adversarial_training, vulnerability
+from experiments.section6.vulnerability import WORST, correlation, definitions, features_per_dimension, forming, rise
+from sweeps.claims import Claim
+from sweeps.running import Experiment, section_main
 
 EXPERIMENTS = {
     "adversarial": Experiment(
-        adversarial, (adversarial.Settings(), adversarial.FALLING), (adversarial.QUICK, adversarial.QUICK_FALLING)
+        vulnerability,
+        (vulnerability.Settings(), vulnerability.FALLING),
+        (vulnerability.QUICK, vulnerability.QUICK_FALLING),
     ),
     "training": Experiment(adversarial_training, adversarial_training.Settings(), adversarial_training.QUICK),
 }
@@ -30,7 +32,7 @@ POINTS = 5  # and at least so many points of it
 def figures(results):
     """All figures of the section by name."""
     return {
-        "section6-vulnerability": adversarial.figure(results.adversarial),
+        "section6-vulnerability": vulnerability.figure(results.adversarial),
         "section6-training": adversarial_training.figure(results.training),
     }
 

@@ -12,14 +12,14 @@ import sys
 
 import torch
 
-from claims import Claim
-from experiments import alignment, privileged
+from experiments.section7 import neuron_alignment, neuron_patterns
 from geometry import neuron_pattern
-from sweeps import Experiment, section_main
+from sweeps.claims import Claim
+from sweeps.running import Experiment, section_main
 
 EXPERIMENTS = {
-    "alignment": Experiment(alignment, alignment.Settings(), alignment.QUICK),
-    "privileged": Experiment(privileged, privileged.Settings(), privileged.QUICK),
+    "alignment": Experiment(neuron_alignment, neuron_alignment.Settings(), neuron_alignment.QUICK),
+    "privileged": Experiment(neuron_patterns, neuron_patterns.Settings(), neuron_patterns.QUICK),
 }
 MOSTLY_MONOSEMANTIC = 0.2  # from this density on most of the paper's neurons carry one feature
 PAPER_STEPS = {  # of the paper: densities; polysemantic neurons, features in them
@@ -35,9 +35,9 @@ PAPER_STEPS = {  # of the paper: densities; polysemantic neurons, features in th
 def figures(results):
     """All figures of the section by name."""
     return {
-        "section7-alignment": alignment.figure(results.alignment),
-        "section7-neurons": privileged.figure(results.privileged),
-        "section7-steps": privileged.steps_figure(results.privileged, of_paper()),
+        "section7-alignment": neuron_alignment.figure(results.alignment),
+        "section7-neurons": neuron_patterns.figure(results.privileged),
+        "section7-steps": neuron_patterns.steps_figure(results.privileged, of_paper()),
     }
 
 
@@ -57,9 +57,9 @@ def claim_aligned(result):
     """
     dense = result.density >= MOSTLY_MONOSEMANTIC
     numbers, shown = {"densities from 0.2 on": int(dense.sum())}, {}
-    for field, name in alignment.NAMES.items():
+    for field, name in neuron_alignment.NAMES.items():
         W = getattr(result, field)
-        shown[field], spread = alignment.aligned(W), alignment.spread(W)
+        shown[field], spread = neuron_alignment.aligned(W), neuron_alignment.spread(W)
         numbers[f"{name}: of these aligned"] = int(shown[field][dense].sum())
         numbers[f"{name}: of all {len(W)} densities"] = int(shown[field].sum())
         there = spread[dense & spread.isfinite()]
@@ -76,14 +76,14 @@ def claim_steps(result):
     other numbers of polysemantic neurons or of features in them, other neurons that do not carry one feature each,
     or, at density 0.04, a feature that is not carried by two neurons.
     """
-    alike, gained = alike_at(result), privileged.gained(result)
+    alike, gained = alike_at(result), neuron_patterns.gained(result)
     numbers = {}
     for step, (densities, *_) in PAPER_STEPS.items():
         there = [alike[density] for density in densities if density in alike]
         if there:
             numbers[f"{step}: share of the paper's densities"] = sum(there) / len(there)
-    numbers["lowest share of runs that reach the best"] = privileged.reached(result).min().item()
-    numbers["densities at which fresh runs alone miss the best"] = int((gained > privileged.SAME).sum())
+    numbers["lowest share of runs that reach the best"] = neuron_patterns.reached(result).min().item()
+    numbers["densities at which fresh runs alone miss the best"] = int((gained > neuron_patterns.SAME).sum())
     return Claim(
         "7.2", "as density falls neurons turn from monosemantic to polysemantic in the paper's steps",
         "; ".join(f"{', '.join(f'{d:g}' for d in densities)}: {step}" for step, (densities, *_) in PAPER_STEPS.items()),
@@ -93,13 +93,15 @@ def claim_steps(result):
 
 def alike_at(result):
     """{density: whether the best known solution has the paper's pattern}, of the paper's densities that there are."""
-    of_best = dict(zip(result.density.tolist(), torch.stack(neuron_pattern(privileged.best(result)), dim=1).tolist()))
+    of_best = dict(
+        zip(result.density.tolist(), torch.stack(neuron_pattern(neuron_patterns.best(result)), dim=1).tolist())
+    )
     alike = {}
     for density, neurons, features in of_paper():
         if density in of_best:
             *counts, pairs = of_best[density]
-            every_pair = features < privileged.FEATURES or pairs == privileged.FEATURES
-            alike[density] = counts == [privileged.NEURONS - neurons, neurons, features] and every_pair
+            every_pair = features < neuron_patterns.FEATURES or pairs == neuron_patterns.FEATURES
+            alike[density] = counts == [neuron_patterns.NEURONS - neurons, neurons, features] and every_pair
     return alike
 
 

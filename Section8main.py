@@ -10,10 +10,10 @@ searches for the asymmetric superposition motif. Saves the figures under figures
 
 import sys
 
-from claims import Claim
-from experiments import absolute_value, motif
-from experiments.absolute_value import importance_order, neurons, over_monosemantic, single_runs
-from sweeps import Experiment, section_main
+from experiments.section8 import absolute_value, asymmetric_motif
+from experiments.section8.absolute_value import importance_order, neurons, over_monosemantic, single_runs
+from sweeps.claims import Claim
+from sweeps.running import Experiment, section_main
 
 SINGLE = 0.5  # 8.1: this share of single runs, and the best one, have one neuron a side
 KIND = 0.9  # 8.2: of the neurons in use, so many are monosemantic when dense, and polysemantic when sparsest
@@ -27,7 +27,11 @@ CHANCE = 0.5  # another output is inhibited at most this times as often as the o
 EXPERIMENTS = {
     "sides": Experiment(absolute_value, absolute_value.SIDES, absolute_value.QUICK_SIDES),
     "neurons": Experiment(absolute_value, absolute_value.Settings(), absolute_value.QUICK),
-    "motif": Experiment(motif, (motif.Settings(), motif.EQUAL), (motif.QUICK, motif.QUICK_EQUAL)),
+    "motif": Experiment(
+        asymmetric_motif,
+        (asymmetric_motif.Settings(), asymmetric_motif.EQUAL),
+        (asymmetric_motif.QUICK, asymmetric_motif.QUICK_EQUAL),
+    ),
 }
 
 
@@ -36,7 +40,7 @@ def figures(results):
     return {
         "section8-sides": absolute_value.sides_figure(results.sides),
         "section8-neurons": absolute_value.figure(results.neurons),
-        "section8-motif": motif.figure(results.motif),
+        "section8-motif": asymmetric_motif.figure(results.motif),
     }
 
 
@@ -87,24 +91,24 @@ def claim_neurons(result):
 
 def claim_motif(result, equal):
     """Refuted where the motif is rare or not in the best run, or inhibition is by chance or worth nothing."""
-    shares = motif.shares(result)
+    shares = asymmetric_motif.shares(result)
     at = int(shares[:, -1].argmax())
     best = result.loss[at].argmin()
-    in_best = bool(motif.strongest(result.W1[at, best, None], result.W2[at, best, None]).found)
-    own, elsewhere = motif.inhibition_elsewhere(result)
-    cost = motif.cost(result)
+    in_best = bool(asymmetric_motif.strongest(result.W1[at, best, None], result.W2[at, best, None]).found)
+    own, elsewhere = asymmetric_motif.inhibition_elsewhere(result)
+    cost = asymmetric_motif.cost(result)
     worth = {"loss without the inhibiting weight over loss, median": cost.median().item()} if len(cost) else {}
     return Claim(
         "8.3", "n=6, m=10: the asymmetric superposition motif, a neuron with two features of reciprocal, unequal in- "
         "and out-weights, and another that inhibits where interference would be positive", "found",
         {
             "density with most": result.density[at].item(),
-            **{f"share of runs: {name}": share for name, share in zip(motif.STAGES, shares[at].tolist())},
+            **{f"share of runs: {name}": share for name, share in zip(asymmetric_motif.STAGES, shares[at].tolist())},
             "best run there has the motif": int(in_best),
             "disturbed outputs inhibited, share": own,
             "other outputs by the same rule": elsewhere,
             **worth,
-            "largest share of runs with equal importances": motif.shares(equal)[:, -1].max().item(),
+            "largest share of runs with equal importances": asymmetric_motif.shares(equal)[:, -1].max().item(),
         },
         bool(shares[at, -1] >= COMMON and in_best and elsewhere <= CHANCE * own and (cost.median() >= COSTS)),
     )  # fmt: skip

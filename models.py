@@ -35,7 +35,7 @@ from features import (
     check_size,
     check_torch,
 )
-from files import read_object, read_tensors, write_together
+from sweeps.files import read_object, read_tensors, write_together
 
 TENSORS, CONFIG = "model.safetensors", "config.json"  # the files of a model's folder
 SIZES = ("instances", "features", "hidden")

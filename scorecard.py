@@ -4,7 +4,7 @@
     python scorecard.py --quick         # from small settings: says that all runs, not that claims hold
     python scorecard.py --seeds 10      # each number as median [lowest, highest] over ten seeds
     python scorecard.py --seeds 10 --markdown SCORECARD.md --json scorecard.json      # what is committed
-    python scorecard.py --sections 5 A  # of some sections alone, A: Autoencoders.py
+    python scorecard.py --sections 5 A  # of some sections alone, A: Autoencodersmain.py
 
 Takes the options of the sections; computes what is not finished.
 """
@@ -14,10 +14,10 @@ import json
 import sys
 from functools import partial
 
-import claims
-import sweeps
-from cells import claimed
-from files import write
+from sweeps import claims
+from sweeps import running as sweeps
+from sweeps.cells import claimed
+from sweeps.files import write
 
 # section -> of computing one seed on 2 cores
 MINUTES = {"2": 0.5, "3": 1, "4": 8, "5": 1, "6": 0.7, "7": 1.5, "8": 1, "A": 2}
@@ -60,7 +60,7 @@ SEEN = {  # where a claim does not hold with every seed: what was seen instead
 
 def sections():
     """The sections that exist, in order, by what the ids of their claims begin with."""
-    paths = [*sorted(sweeps.HOME.glob("Section[0-9]main.py")), *sweeps.HOME.glob("Autoencoders.py")]
+    paths = [*sorted(sweeps.HOME.glob("Section[0-9]main.py")), *sweeps.HOME.glob("Autoencodersmain.py")]
     return {path.stem.removeprefix("Section")[0]: importlib.import_module(path.stem) for path in paths}
 
 

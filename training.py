@@ -20,8 +20,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from tqdm import tqdm
 
-from expected_loss import DescentGradient, expected_loss, in_range
 from features import RowMaker, as_real, check_count, check_distribution, check_positive, check_size, check_torch
+from losses.exact import DescentGradient, expected_loss, in_range
 from models import ToyModel, check_inputs
 
 BLOCK_NUMBERS = 250_000  # numbers in a block's z on the CPU: with its gradient it stays in the cache

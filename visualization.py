@@ -20,7 +20,7 @@ from matplotlib.patheffects import withStroke
 from torch import Tensor
 
 from geometry import dimensionality, represented
-from polytopes import POLYTOPES, tegum_factors
+from theory.polytopes import POLYTOPES, tegum_factors
 
 BLANK = "#f3f1ec"  # not represented
 DEDICATED = "#23497d"  # a dimension of its own

@@ -25,14 +25,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-import many_features
-from descents import ignored_loss
-from experiments import periodic_table
+from experiments.section4 import periodic_table
 from features import FeatureDistribution
 from geometry import represented
+from losses import many_features
 from models import AbsoluteValueModel, ReLUHiddenModel, ReLUOutputModel, read
-from polytopes import POLYTOPES, tegum_factors
-from stationary import exact_gradient, hessian, nearest_stationary
+from theory.descents import ignored_loss
+from theory.polytopes import POLYTOPES, tegum_factors
+from theory.stationary import exact_gradient, hessian, nearest_stationary
 from training import best_restart, sampled_loss, train
 
 FOLDER = Path(__file__).resolve().parent / "zoo"

@@ -28,11 +28,11 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import phases
 import training
-from expected_loss import expected_loss
 from features import FeatureDistribution
+from losses.exact import expected_loss
 from models import ReLUOutputModel
+from theory import phases
 from training import sampled_loss, train, train_best
 
 SEVEN = (1, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)

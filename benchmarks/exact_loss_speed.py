@@ -19,9 +19,9 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import phases
-from expected_loss import DescentGradient, expected_loss
 from features import FeatureDistribution
+from losses.exact import DescentGradient, expected_loss
+from theory import phases
 
 SIZES = ((2, 1, 20_000), (3, 2, 10_000), (5, 2, 500))  # features, hidden, instances
 DENSITY, ROUNDS = 0.1, 9

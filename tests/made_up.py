@@ -16,8 +16,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-import sweeps
-from claims import Claim
+from sweeps import running as sweeps
+from sweeps.claims import Claim
 
 MAY_BE_INFINITE = ("part.position",)
 SEED = 0x1234

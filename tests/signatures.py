@@ -7,10 +7,14 @@ from pathlib import Path
 from beartype import BeartypeConf, beartype
 from jaxtyping import install_import_hook, jaxtyped
 
+HOME = Path(__file__).resolve().parents[1]
 TYPED = (
-    *("features", "geometry", "models", "expected_loss", "polytopes", "training"),
-    *("autoencoders", "descents", "visualization", "curves", "phases", "packing", "stationary", "many_features"),
-    *(f"experiments.{file.stem}" for file in Path(__file__).parents[1].glob("experiments/[!_]*.py")),
+    *("features", "geometry", "models", "training", "visualization"),
+    *(
+        ".".join(file.relative_to(HOME).with_suffix("").parts)
+        for folder in ("losses", "theory", "experiments")
+        for file in sorted((HOME / folder).glob("**/[!_]*.py"))
+    ),
 )
 checked = beartype(conf=BeartypeConf(is_pep484_tower=True))  # an int is a float, too
 

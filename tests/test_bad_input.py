@@ -10,39 +10,30 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import descents
 import geometry
-import packing
-import phases
-from descents import Sampling
-from expected_loss import expected_loss
-from experiments import (
-    absolute_value,
-    adversarial,
-    adversarial_training,
-    alignment,
-    autoencoder,
-    boundary,
-    collapse,
-    demonstration,
-    dynamics,
-    exact_optimum,
-    introduction,
-    motif,
-    pairs,
+from experiments.autoencoders import recovered_features
+from experiments.section2 import demonstration, introduction
+from experiments.section3 import exact_optimum, phase_boundary, phase_diagram
+from experiments.section4 import (
+    collapsing_pairs,
+    correlated_sets,
+    pairs_in_the_plane,
     periodic_table,
-    perturbed,
-    phase_diagram,
-    predicted,
-    privileged,
-    sets,
-    stages,
-    started,
-    uniform,
+    perturbed_pentagon,
+    predicted_polytopes,
+    started_as_polytopes,
+    uniform_superposition,
 )
+from experiments.section5 import jumps, stages
+from experiments.section6 import adversarial_training, vulnerability
+from experiments.section7 import neuron_alignment, neuron_patterns
+from experiments.section8 import absolute_value, asymmetric_motif
 from features import CORRELATIONS, MOST, FeatureDistribution
+from losses.exact import expected_loss
 from models import AbsoluteValueModel, LinearModel, ReLUHiddenModel, ReLUOutputModel
-from polytopes import square_antiprism, tegum_factors
+from theory import descents, packing, phases
+from theory.descents import Sampling
+from theory.polytopes import square_antiprism, tegum_factors
 from training import best_restart, sampled_loss, train, train_best
 
 NAN, INF = math.nan, math.inf
@@ -382,12 +373,31 @@ def test_descents(W, b, lines, kinds, steps, lr, hidden, runs):
 # Settings
 
 SETTINGS = [
-    absolute_value.Settings(), adversarial.Settings(), adversarial_training.Settings(), alignment.Settings(),
-    autoencoder.Settings(), boundary.Settings(), collapse.Settings(), demonstration.Settings(), dynamics.Settings(),
-    exact_optimum.Settings(), introduction.Settings(), motif.Settings(), pairs.Settings(), periodic_table.Settings(),
-    perturbed.Settings(), phase_diagram.Settings(), predicted.Settings(), privileged.Settings(), sets.Settings(),
-    stages.Settings(), started.Settings(), uniform.Settings(), demonstration.Settings().relu, Sampling(),
-]  # fmt: skip
+    absolute_value.Settings(),
+    vulnerability.Settings(),
+    adversarial_training.Settings(),
+    neuron_alignment.Settings(),
+    recovered_features.Settings(),
+    phase_boundary.Settings(),
+    collapsing_pairs.Settings(),
+    demonstration.Settings(),
+    jumps.Settings(),
+    exact_optimum.Settings(),
+    introduction.Settings(),
+    asymmetric_motif.Settings(),
+    pairs_in_the_plane.Settings(),
+    periodic_table.Settings(),
+    perturbed_pentagon.Settings(),
+    phase_diagram.Settings(),
+    predicted_polytopes.Settings(),
+    neuron_patterns.Settings(),
+    correlated_sets.Settings(),
+    stages.Settings(),
+    started_as_polytopes.Settings(),
+    uniform_superposition.Settings(),
+    demonstration.Settings().relu,
+    Sampling(),
+]
 WRONG = {
     int: (-1, 1.5, NAN, "a", None, True, 10**30, [1]),
     float: (-1.0, NAN, INF, "a", None, True, 1j),

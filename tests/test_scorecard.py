@@ -7,12 +7,12 @@ import made_up
 import pytest
 
 import scorecard
-import sweeps
+from sweeps import running as sweeps
 
 SECTION = '''"""Section {number}: made up."""
 import made_up
-import sweeps
-from claims import Claim
+from sweeps import running as sweeps
+from sweeps.claims import Claim
 
 EXPERIMENTS = {{"only": sweeps.Experiment(made_up, made_up.Settings(numbers={number}), made_up.QUICK)}}
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from matplotlib import pyplot as plt
 
-import Autoencoders
+import Autoencodersmain
 import scorecard
 import Section2main as section2
 import Section3main as section3
@@ -28,7 +28,7 @@ CLAIMS = {  # section -> its claims
     section6: ["6.1", "6.2"],
     section7: ["7.1", "7.2"],
     section8: ["8.1", "8.2", "8.3"],
-    Autoencoders: [f"A.{k}" for k in range(1, 7)],
+    Autoencodersmain: [f"A.{k}" for k in range(1, 7)],
 }
 FIGURES = {
     section2: "introduction n20 n80 represented",
@@ -38,7 +38,7 @@ FIGURES = {
     section6: "training vulnerability",
     section7: "alignment neurons steps",
     section8: "motif neurons sides",
-    Autoencoders: "found",
+    Autoencodersmain: "found",
 }
 each_section = pytest.mark.parametrize("section", CLAIMS, ids=lambda section: section.__name__)
 

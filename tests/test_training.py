@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import training
-from expected_loss import expected_loss
 from features import Draw, FeatureDistribution, RowMaker
+from losses.exact import expected_loss
 from models import AbsoluteValueModel, LinearModel, ReLUHiddenModel, ReLUOutputModel
 from training import best_restart, train, train_best
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 import visualization as v
 from geometry import dimensionality, feature_norms
-from polytopes import POLYTOPES
+from theory.polytopes import POLYTOPES
 
 
 def product(*names, features=9):

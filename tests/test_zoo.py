@@ -11,7 +11,7 @@ import torch
 import zoo
 from features import FeatureDistribution
 from models import ReLUOutputModel, read
-from polytopes import POLYTOPES
+from theory.polytopes import POLYTOPES
 
 SMALL = [name for name, entry in zoo.ENTRIES.items() if entry.distribution.features <= 20]
 LINEAR_HIDDEN = [name for name, entry in zoo.ENTRIES.items() if entry.kind is ReLUOutputModel]  # as in those lines

@@ -1,0 +1,52 @@
+"""Averages: what local minima explain of their noise, by hand, and the changes of the training."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from drawing import drawn
+from test_phase_diagram import ideal_diagram, noisy, spoil
+
+from experiments.section3 import noisy_averages
+from experiments.section3.noisy_averages import STUDY
+from experiments.section3.phase_diagram import THREE
+from theory import phases
+
+
+def test_each_change_of_the_study_is_one_of_the_diagrams_settings():
+    studied = noisy_averages.study(THREE)
+    assert studied[0] == THREE and len(set(studied)) == len(STUDY)
+    assert noisy_averages.study(THREE, ["initial weights 1"]) == (replace(THREE, init_scale=1.0),)
+
+
+def test_explained_by_hand():
+    """Without restarts in local minima the mean is right; blindly it is right where the good one stays."""
+    result, optimum = ideal_diagram(2, points=6)
+    assert noisy_averages.explained(result, optimum) == (0, 1, 1)
+    minima = noisy_averages.explained(spoil(result, [0, 1]), optimum, draws=200)
+    represented = int((phases.phase(*phases.last_feature(optimum.W)) != 0).sum())
+    assert minima.points == represented and minima.share == 1
+    assert minima.chance == pytest.approx(1 / 3, abs=0.05)  # which of the three is kept
+    assert noisy_averages.explained(noisy(result), optimum) == (represented, 0, 0)
+    everywhere = noisy_averages.explained(spoil(result, [0, 1, 2]), optimum)
+    assert everywhere == (represented, 1, 1)  # then chance says as much, and nothing is shown
+
+
+def test_success_by_hand():
+    result, optimum = ideal_diagram(2, points=4)
+    assert noisy_averages.success(result, optimum) == (1, 1, 1)
+    reached, mean, best = noisy_averages.success(spoil(result, [0, 1]), optimum)
+    assert reached == pytest.approx(1 / 3) and mean < best == 1
+
+
+def test_study_figure_shows_each_measure():
+    cases = [ideal_diagram(features, points=4) for features in (2, 3)]
+    panels = [([result, spoil(result, [0]), spoil(result, [0, 1])], optimum) for result, optimum in cases]
+    changes = list(STUDY)[:3]
+    figure = drawn(noisy_averages.figure, panels, changes)
+    for ax, (results, optimum) in zip(figure.axes, panels):
+        shown = torch.tensor([bar.get_width() for bar in ax.patches]).view(3, 3).T
+        expected = torch.tensor([noisy_averages.success(result, optimum) for result in results])
+        torch.testing.assert_close(shown, expected, check_dtype=False)
+    assert [ax.get_title() for ax in figure.axes] == ["$n=2$, $m=1$", "$n=3$, $m=2$"]
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == changes

@@ -1,0 +1,155 @@
+"""Stages of learning: the rules on made-up courses, an ideal Result and broken ones, and a short run."""
+
+import pytest
+import torch
+from drawing import drawn
+
+import Section5main as section5
+from experiments.section5 import stages
+from experiments.section5.stages import QUICK, Course, Result, Settings, Stationary, run
+from sweeps.running import save_figure
+
+OCTAHEDRON = torch.cat((torch.eye(3), -torch.eye(3)[:, [1, 2, 0]]), dim=1).double()
+COLLAPSED = torch.tensor([[1.0] * 3 + [0.0] * 3, [0.0] * 3 + [1.0] * 3, [0.0] * 6]).double() / 3**0.5
+NOTHING = torch.zeros(3, 6).double()
+STEPS = torch.tensor([0, *(2.0 ** (torch.arange(8, 45) / 4)).round().long().tolist()])  # 4 to 2048
+
+
+def ideal(runs=10):
+    """Runs rest at the origin, with both sets collapsed, and as an octahedron."""
+    which = torch.bucketize(STEPS, torch.tensor([30, 300]), right=True)
+    loss = torch.tensor([0.1, 0.02, 0.003]).double()[which]
+    W = torch.stack((NOTHING, COLLAPSED, OCTAHEDRON))[which]
+    course = Course(
+        STEPS, W[:, None].repeat(1, runs, 1, 1), torch.zeros(len(STEPS), runs, 6).double(),
+        loss[:, None].repeat(1, runs), torch.full((len(STEPS), runs), 0.1).double(),
+    )  # fmt: skip
+    found = [(k, *stage) for k, of_run in enumerate(stages.stages(course)[:2]) for stage in of_run]
+    of_run, first, last = torch.tensor(found).T
+    curvatures = torch.ones(len(found), 24).double()
+    curvatures[last < len(STEPS) - 1, :4] = -0.1
+    points = Stationary(
+        of_run, first, last, first, W[(first + last) // 2], torch.zeros(len(found), 6).double(), loss[first],
+        torch.full((len(found),), 1e-6).double(), curvatures,
+    )  # fmt: skip
+    return Result(course, course, points)
+
+
+def with_course(result, **changes):
+    return result._replace(exact=result.exact._replace(**changes))
+
+
+def with_points(result, **changes):
+    return result._replace(stationary=result.stationary._replace(**changes))
+
+
+def ending_in(W):
+    def change(result):
+        result.sampled.W[-1, :2] = W  # the exact runs' too: an ideal Result has one course
+        return result
+
+    return change
+
+
+RANDOM = torch.randn(3, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+BROKEN = {
+    "a loss without stages": lambda r: with_course(r, loss=1 / (1 + STEPS.double())[:, None].expand(-1, 10)),
+    "a fifth ends at random": ending_in(RANDOM),
+    "a fifth ends with antipodal features of one set": ending_in(OCTAHEDRON[:, [0, 5, 1, 3, 2, 4]]),
+    "gradients that do not vanish": lambda r: with_points(r, gradient=r.stationary.gradient + 1e-3),
+    "points that are no saddles": lambda r: with_points(r, curvatures=r.stationary.curvatures.abs()),
+    "points that no run visits": lambda r: with_points(r, W=RANDOM.expand(len(r.stationary.W), -1, -1)),
+}
+
+
+def test_claim_holds_on_an_ideal_result():
+    found = section5._claim_stages(ideal())
+    assert found.holds
+    assert found.numbers == {
+        "stages of a run, median": 3,
+        "share of runs with at least three": 1,
+        "share of exact runs that end in an octahedron": 1,
+        "share of sampled runs that do": 1,
+        "stages searched, but for the last": 4,
+        "share of these that are at a saddle point": 1,
+        "share of last stages at a minimum": 1,
+        "closest approach to the saddle points, median": 0,
+    }
+
+
+@pytest.mark.parametrize("change", BROKEN.values(), ids=BROKEN)
+def test_claim_refuses_broken_results(change):
+    assert not section5._claim_stages(change(ideal())).holds
+
+
+def of_slopes(*parts):
+    """A course whose loss falls with these powers of the step, (power, factor by which steps grow)."""
+    time, log_loss = [0.0], [0.0]
+    for power, factor in parts:
+        for _ in range(20):
+            time.append(time[-1] + torch.tensor(factor).log().item() / 20)
+            log_loss.append(log_loss[-1] - power * (time[-1] - time[-2]))
+    steps = (1e6 * torch.tensor(time).double().exp()).long()
+    loss = torch.tensor(log_loss).double().exp()[:, None]
+    W = torch.zeros(len(time), 1, 3, 6)
+    return Course(steps, W, W[:, :, 0], loss, loss)
+
+
+@pytest.mark.parametrize(
+    ("parts", "count"),
+    [
+        ([(0.0, 2.0), (3.0, 2.0), (0.0, 2.0)], 2),
+        ([(0.45, 2.0), (3.0, 2.0), (0.45, 2.0)], 2),
+        ([(0.55, 2.0), (3.0, 2.0), (0.55, 2.0)], 0),  # too steep
+        ([(3.0, 2.0), (0.0, 1.1), (3.0, 2.0)], 0),  # too short
+        ([(3.0, 2.0), (0.0, 1.4), (3.0, 2.0)], 1),
+        ([(1.0, 8.0)], 0),
+    ],
+)
+def test_stages(parts, count):
+    assert [len(of_run) for of_run in stages.stages(of_slopes(*parts))] == [count]
+
+
+def test_endings():
+    turned = torch.linalg.qr(RANDOM[:, :3]).Q @ OCTAHEDRON
+    assert stages.ending(OCTAHEDRON) == stages.ending(turned) == "octahedron"
+    assert stages.ending(OCTAHEDRON[:, [0, 5, 1, 3, 2, 4]]) == "digon, digon, digon"
+    assert stages.ending(NOTHING) == "" and "irregular" in stages.ending(COLLAPSED)
+    assert stages.endings(ending_in(RANDOM)(ideal()).exact)["octahedron"] == 0.8
+
+
+def test_ways_down_are_counted_by_the_steepest():
+    result = ideal()
+    assert stages.negative(result).tolist() == [4, 4, 0] * 2
+    result.stationary.curvatures[0, :3] = torch.tensor([-1.1e-3, -0.9e-3, -1e-9])
+    assert stages.negative(result).tolist()[0] == 2
+    assert stages.negative(with_points(result, curvatures=result.stationary.curvatures.abs())).sum() == 0
+
+
+def test_approach_is_up_to_rotation():
+    result = ideal()
+    turn = torch.linalg.qr(RANDOM[:, :3]).Q
+    turned = with_points(result, W=turn @ result.stationary.W)
+    torch.testing.assert_close(stages.approach(turned), stages.approach(result), rtol=0, atol=1e-6)
+    assert stages.approach(result)[-1].tolist() == pytest.approx(
+        [1, (OCTAHEDRON.norm() ** 2 + 2 - 2 * 2**0.5).sqrt().item() / 6**0.5, 0] * 2, abs=0.3
+    )
+
+
+def test_run(tmp_path):
+    result, again, other = (run(QUICK, seed=seed, progress=False) for seed in (0, 0, 1))
+    assert torch.equal(again.stationary.W, result.stationary.W) and torch.equal(again.sampled.W, result.sampled.W)
+    assert not torch.equal(other.exact.W, result.exact.W)
+    points = result.stationary
+    assert points.gradient[0] < 1e-6 and stages.negative(result)[0] == 18  # the origin, which every run leaves
+    assert (points.gradient <= result.exact.gradient[points.start, points.run] * (1 + 1e-9)).all()
+    drawn(stages.figure, result)
+    save_figure(stages.animation(result), tmp_path, "octahedron")
+    content = (tmp_path / "octahedron.gif").read_bytes()
+    assert content[:6] == b"GIF89a" and 10_000 < len(content) < 1_500_000
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_density_above_one_is_refused():
+    with pytest.raises(ValueError, match=r"density: expected at most 1, got 1\.5"):
+        Settings(density=1.5)

@@ -1,0 +1,300 @@
+"""Section 8: what short runs return, the rules on neurons and weights made by hand, claims on made-up results."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from drawing import drawn
+
+import Section8main as section8
+from experiments.section8 import absolute_value, asymmetric_motif
+from experiments.section8.absolute_value import Result, importance_order, neurons, one_neuron_a_side, over_monosemantic
+from experiments.section8.asymmetric_motif import motifs, strongest, without_inhibition
+
+
+def noise(*shape, seed=0):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+# One neuron a side
+
+
+def sides(runs=1):
+    """Two neurons for each of three features, with scales of their own: W1, W2."""
+    identity = torch.eye(3)
+    scale = torch.tensor([0.5, 1, 2, 1, 0.8, 1.5])[:, None]
+    W1 = scale * torch.cat((identity, -identity))
+    W2 = (torch.cat((identity, identity)) / scale).T
+    return W1.repeat(runs, 1, 1), W2.repeat(runs, 1, 1)
+
+
+def changed(weights, at, value):
+    weights = weights.clone()
+    weights[0, *at] = value
+    return weights
+
+
+def test_one_neuron_a_side():
+    W1, W2 = sides()
+    assert one_neuron_a_side(W1, W2).tolist() == [True]
+    mixed = torch.tensor([3, 1, 5, 0, 2, 4])
+    assert one_neuron_a_side(W1[:, mixed], W2[:, :, mixed]).all()  # in any order
+    assert one_neuron_a_side(changed(W1, (1, 0), 0.09), W2).all()
+    assert not one_neuron_a_side(changed(W1, (1, 0), 0.11), W2).any()  # reads a second feature
+    assert one_neuron_a_side(W1, changed(W2, (0, 1), -0.09)).all()
+    assert not one_neuron_a_side(W1, changed(W2, (0, 1), -0.11)).any()  # writes to a second
+    assert one_neuron_a_side(W1, changed(W2, (1, 1), 1.09)).all()
+    assert not one_neuron_a_side(W1, changed(W2, (1, 1), 0.89)).any()  # too little of its own
+    assert not one_neuron_a_side(changed(W1, (1, 1), -1.0), W2).any()  # two for one side, none for the other
+    assert not one_neuron_a_side(noise(500, 6, 3), noise(500, 3, 6, seed=1)).any()
+
+
+def sides_result(good, bad):
+    """Runs with one neuron a side, which have the lower loss, and runs without."""
+    W1, W2 = sides(good + bad)
+    W1[good:, 0] = 0
+    loss = torch.cat((torch.full((good,), 1e-6), torch.full((bad,), 0.06))).double()
+    return Result(torch.ones(1).double(), W1[None], W2[None], loss[None])
+
+
+def test_claim_of_sides():
+    claim = section8.claim_sides(sides_result(6, 4))
+    assert claim.holds and claim.numbers["share of these"] == pytest.approx(0.6)
+    assert claim.numbers["lowest loss of any other run"] == pytest.approx(0.06)
+    assert section8.claim_sides(sides_result(5, 0)).holds
+    assert not section8.claim_sides(sides_result(4, 6)).holds
+    better = sides_result(6, 4)
+    better.loss[0, -1] = 1e-9  # another arrangement is the best
+    assert not section8.claim_sides(better).holds
+    random = sides_result(6, 4)._replace(W1=noise(1, 10, 6, 3), W2=noise(1, 10, 3, 6, seed=1))
+    assert not section8.claim_sides(random).holds
+
+
+# Mono- and polysemantic neurons
+
+
+def layer(in_weights, out=1.0):
+    """A result of one model with these in-weights, and out-weights all alike."""
+    W1 = torch.tensor([[in_weights]], dtype=torch.float32)
+    return Result(torch.ones(1).double(), W1, torch.full_like(W1.mT, out), torch.zeros(1, 1).double())
+
+
+def test_kinds_of_neurons():
+    of = neurons(layer([[3.0, 0.9], [3.0, 1.1], [-1.1, 3.0], [0.01, 0.05]]))  # squares: 0.92, 0.88, 0.88; not in use
+    assert of.monosemantic.tolist() == [[True, False, False, False]]
+    assert of.polysemantic.tolist() == [[False, True, True, False]]
+    assert of.main.tolist() == [[0, 0, 1, 1]]
+    assert of.superposition[0, 1].item() == pytest.approx(1.21 / 10.21)
+    for weight, used in ((0.11, True), (0.09, False)):
+        assert neurons(layer([[weight, 0.0]])).monosemantic.item() == used
+    unheard = neurons(layer([[3.0, 3.0]], out=-1.0))  # it writes to no output
+    assert not unheard.monosemantic.any() and not unheard.polysemantic.any()
+
+
+def test_importance_order():
+    alone, mixed = [[1.0, 0, 0], [0, 1.0, 0], [0, 0, 1.0]], [[1.0, 0.9, 0], [0, 1.0, 0.9], [0, 0.9, 1.0]]
+
+    def order(rows):
+        return importance_order(neurons(layer(rows))).item()
+
+    assert order([alone[0], alone[1], mixed[2]]) == 1
+    assert order([alone[2], mixed[0], mixed[1]]) == 0
+    assert order([alone[1], mixed[1]]) == 0.5  # equal
+    assert order([alone[0], alone[2], mixed[1]]) == 0.5
+    assert order(alone) == order(mixed) == 0.5  # one kind alone
+
+
+def model_of(alone, hidden=40, features=100, backwards=False):
+    """W1 of `hidden` neurons, of which the first `alone` have a feature of their own and the others two."""
+    main = torch.arange(hidden) // 2
+    if backwards:
+        main = main.flip(0)
+    W1 = torch.nn.functional.one_hot(main, features).float()
+    return W1 + torch.roll(W1, 20, dims=1) * (torch.arange(hidden) >= alone)[:, None]
+
+
+def neurons_result(counts, backwards=False):
+    W1 = torch.stack([model_of(alone, backwards=backwards) for alone in counts])[:, None]
+    density = torch.logspace(0, -3, len(counts), dtype=torch.float64)
+    return Result(density, W1, W1.mT.clone(), torch.full((len(counts), 1), 1e-3, dtype=torch.float64))
+
+
+def test_claim_of_neurons():
+    claim = section8.claim_neurons(neurons_result([40, 36, 20, 4, 0]))
+    assert claim.holds and claim.numbers["monosemantic at density 1"] == 40
+    assert claim.numbers["densities with both kinds"] == 3
+    assert claim.numbers["pairs of both kinds in the order of importance, lowest share"] == 1
+    assert section8.claim_neurons(neurons_result([38, 40, 20, 0])).holds  # two more are allowed
+    refused = {
+        "come back": [36, 39, 20, 0],
+        "never mixed": [40, 40, 0, 0],
+        "mixed when dense": [35, 20, 10, 0],
+        "not all mixed when sparse": [40, 20, 10, 5],
+        "the other way round": [0, 20, 40],
+    }
+    for name, counts in refused.items():
+        assert not section8.claim_neurons(neurons_result(counts)).holds, name
+    assert not section8.claim_neurons(neurons_result([40, 20, 0], backwards=True)).holds
+    random = neurons_result([40, 20, 0])._replace(W1=noise(3, 1, 40, 100), W2=noise(3, 1, 100, 40, seed=1))
+    assert not section8.claim_neurons(random).holds
+
+
+def test_over_monosemantic():
+    """Two features of equal importance, two neurons: the other one is ignored and costs s/3 - s^2/4."""
+    result = layer([[1.0, 0], [-1.0, 0]])._replace(density=torch.tensor([0.4]).double())
+    result = result._replace(loss=torch.tensor([[0.4 / 3 - 0.04]]).double())
+    assert over_monosemantic(result, 1.0).item() == pytest.approx(1)
+    assert over_monosemantic(result, 0.5).item() == pytest.approx(2)
+
+
+# The motif
+
+
+def motif_model():
+    """n=3, m=4: neuron 0 holds (0, +) and (1, -) with in-weights 2, -1/2; neuron 1 reads (0, +) and inhibits output 1.
+
+    Neurons 2 and 3 are the other sides of features 1 and 0; feature 2 has none.
+    """
+    W1 = torch.tensor([[2.0, -0.5, 0], [1, 0, 0], [0, 1, 0], [-1, 0, 0]])
+    W2 = torch.tensor([[0.5, 0, 0, 1], [2, -4, 1, 0], [0, 0, 0, 0]])
+    return W1[None], W2[None]
+
+
+def met(W1, W2):
+    return [part.any().item() for part in motifs(W1, W2)]
+
+
+def test_motif_is_found():
+    W1, W2 = motif_model()
+    assert met(W1, W2) == [True] * 4
+    assert [value.item() for value in strongest(W1, W2)] == [True, 0, 0, 1, 1]
+    assert met(W1[:, [1, 3, 0, 2]] * 3, W2[:, :, [1, 3, 0, 2]] / 3) == [True] * 4  # neurons in any order and scale
+    assert met(-W1, W2) == [True] * 4  # and features with either sign
+    expected = W2.clone()
+    expected[0, 1, 1] = 0
+    assert torch.equal(without_inhibition(W1, W2), expected)
+
+
+CASES = {  # what is changed: (weights, place, value just inside, value just outside), and how many parts are met then
+    "reads a third feature": (0, (0, 2), 0.19, 0.21, 0),
+    "feature a not computed": (1, (0, 0), 0.38, 0.37, 0),
+    "feature b not computed": (1, (1, 0), 1.55, 1.45, 0),  # slope 0.73 instead of 1
+    "in-weights nearly equal": (0, (0, 1), -0.62, -0.64, 0),  # b's slope is 1.26
+    "no inhibition": (1, (1, 1), -3.9, -3.8, 3),  # of an interference of 4 more than 0.1 is left
+}
+
+
+@pytest.mark.parametrize("which, at, inside, outside, parts", CASES.values(), ids=CASES)
+def test_rule_on_both_sides_of_the_line(which, at, inside, outside, parts):
+    weights = list(motif_model())
+    original = weights[which]
+    weights[which] = changed(original, at, inside)
+    assert met(*weights) == [True] * 4
+    weights[which] = changed(original, at, outside)
+    assert met(*weights) == [True] * parts + [False] * (4 - parts)
+
+
+def shared(in_b, out_b):
+    """The motif with other weights of its neuron for feature b, both sides of which are still computed."""
+    W1, W2 = motif_model()
+    return changed(W1, (0, 1), in_b), changed(changed(W2, (1, 0), out_b), (1, 1), -2 * out_b)
+
+
+def test_unequal_and_reciprocal():
+    assert met(*shared(-0.99, 1.01)) == [True] * 4
+    assert met(*shared(-1.01, 1.01)) == [True, False, False, False]  # in-weights less than twice apart
+    assert met(*shared(-0.95, 0.99)) == [True, True, False, False]  # out-weights less than twice apart
+    symmetric = torch.tensor([[[1.0, -1], [-1, 1]]])
+    assert met(symmetric, symmetric.abs().mT.contiguous()) == [True, False, False, False]
+
+
+def test_one_neuron_must_inhibit():
+    """Three neurons that take away a third each are no motif."""
+    W1, W2 = motif_model()
+    W1 = torch.cat((W1, W1[:, [1, 1]]), dim=1)
+    W2 = torch.cat((W2, torch.zeros(1, 3, 2)), dim=2)
+    W2[0, 1, [1, 4, 5]] = -4 / 3
+    assert met(W1, W2) == [True, True, True, False]
+    W2[0, 1, [1, 4, 5]] = torch.tensor([-2.01, -1, -1])
+    assert met(W1, W2) == [True] * 4
+
+
+def test_random_weights_have_no_motif():
+    for scale in (0.5, 1, 2):
+        assert not met(scale * noise(2000, 10, 6), scale * noise(2000, 6, 10, seed=1))[-1]
+
+
+def motif_result(runs_with, runs=10, cost=3.0):
+    """One density, at which some runs have the motif, these of lowest loss, and the others neither it nor anything."""
+    W1, W2 = (value.repeat(runs, 1, 1) for value in motif_model())
+    W1[runs_with:] = 0
+    loss = torch.linspace(1, 2, runs, dtype=torch.float64)
+    uninhibited = torch.where(torch.arange(runs) < runs_with, cost * loss, loss)
+    return asymmetric_motif.Result(
+        torch.tensor([0.2]).double(), W1[None], W2[None], torch.zeros(1, runs, 3), loss[None], uninhibited[None]
+    )
+
+
+def test_claim_of_the_motif():
+    equal = motif_result(0)
+    claim = section8.claim_motif(motif_result(3), equal)
+    assert claim.holds
+    assert claim.numbers["share of runs: and is inhibited"] == pytest.approx(0.3)
+    assert claim.numbers["disturbed outputs inhibited, share"] == 1
+    assert claim.numbers["other outputs by the same rule"] == 0
+    assert claim.numbers["loss without the inhibiting weight over loss, median"] == pytest.approx(3)
+    assert not section8.claim_motif(motif_result(2), equal).holds  # rare
+    assert not section8.claim_motif(motif_result(3, cost=1.4), equal).holds  # worth little
+    other = motif_result(3)
+    other.loss[0, -1] = 0.5  # the best run has none
+    assert not section8.claim_motif(other, equal).holds
+    everywhere = motif_result(3)
+    everywhere.W2[0, :, 2, 1] = -4  # the neuron inhibits whatever there is
+    assert not section8.claim_motif(everywhere, equal).holds
+    random = motif_result(3)._replace(W1=noise(1, 10, 4, 3), W2=noise(1, 10, 3, 4, seed=1))
+    for result in (random, motif_result(0)):
+        claim = section8.claim_motif(result, equal)
+        assert not claim.holds and all(value == value for value in claim.numbers.values())
+
+
+# Runs and figures
+
+
+def test_run_and_its_shards():
+    settings = replace(absolute_value.QUICK, steps=5, batch_size=16)
+    whole, other = (absolute_value.run(settings, seed=seed, progress=False) for seed in (0, 1))
+    parts = [absolute_value.run(shard, progress=False) for shard in absolute_value.shards(settings)]
+    for value, joined, of_other in zip(whole, absolute_value.joined(parts), other):
+        torch.testing.assert_close(joined, value)
+        assert value.dim() == 1 or not torch.equal(value, of_other)
+    assert whole.W1.shape == (3, 1, 40, 100) and whole.W2.shape == (3, 1, 100, 40)
+
+
+def test_run_of_the_motif_keeps_the_weights_that_were_trained():
+    settings = replace(asymmetric_motif.QUICK, runs=40, densities=(0.2,), steps=800)
+    result = asymmetric_motif.run(settings, progress=False)
+    found = strongest(result.W1[0], result.W2[0]).found
+    assert found.any() and not found.all()
+    assert (result.uninhibited[0] > result.loss[0])[found].all()
+    torch.testing.assert_close(result.uninhibited[0][~found], result.loss[0][~found])
+    drawn(asymmetric_motif.figure, [result, motif_result(0)])
+
+
+def test_figures():
+    drawn(absolute_value.sides_figure, sides_result(6, 4))
+    drawn(absolute_value.sides_figure, sides_result(5, 0))
+    figure = drawn(absolute_value.figure, neurons_result([40, 20, 0]))
+    assert [ax.get_title() for ax in figure.axes[:2]] == [
+        "density 1\n40 mono-, 0 polysemantic",
+        "density 0.0316228\n20 mono-, 20 polysemantic",
+    ]
+    counts = figure.axes[3]
+    assert [line.get_ydata().tolist() for line in counts.lines] == [[40, 20, 0], [0, 20, 40]]
+    drawn(asymmetric_motif.figure, [motif_result(3), motif_result(0)])
+    drawn(asymmetric_motif.figure, [motif_result(0)])
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_motif_of_one_feature_is_refused():
+    with pytest.raises(ValueError, match=r"^features - 1: expected a whole number of at least 1, got 0"):
+        asymmetric_motif.Settings(features=1)
