@@ -30,7 +30,12 @@ from sweeps.running import Experiment, section_main
 
 NAMES = [settings.name for settings in MODELS]
 STRONG, MIDDLE, WEAK = {"keep": 1}, {"penalty": 0.3}, {"penalty": 0.03}  # levels of sparsity
-SPARSE = ("square-antiprism", "n20-m5", "n40-m10", "digons, densities 0.1 and 0.1")  # independent features
+SPARSE = (
+    "square-antiprism",
+    "n20-m5",
+    "n40-m10",
+    "digons, densities 0.1 and 0.1",
+)  # independent features
 MANY = ("n20-m5", "n40-m10")
 CORRELATED, ANTICORRELATED = ("correlated-pairs", "octahedron"), "anticorrelated-pairs"
 EQUAL, RARE, VERY_RARE = (f"digons, densities 0.1 and {density}" for density in (0.1, 0.01, 0.001))
@@ -65,7 +70,9 @@ def _twice(result):
 
 def claim_sparse(of):
     """Refuted where k=1 and 2n codes miss more than 5 % of one model's features, or chance finds half of them."""
-    shares = {name: found(of[name])[_twice(of[name]), level(of[name], **STRONG)].item() for name in SPARSE}
+    shares = {
+        name: found(of[name])[_twice(of[name]), level(of[name], **STRONG)].item() for name in SPARSE
+    }
     chance = max(by_chance(of[name])[_twice(of[name]), 1].item() for name in SPARSE)
     return Claim(
         "A.1", "sparse independent features, several of them active at once, are found by a top-k autoencoder with "
@@ -109,9 +116,14 @@ def claim_correlated(of):
     """
     plain = {name: surplus(of[name])[of[name].keep == 0] for name in (*CORRELATED, ANTICORRELATED)}
     anti = found(of[ANTICORRELATED])[as_many(of[ANTICORRELATED])].max().item()
-    lowest = {f"surplus at the true dictionary, lowest, {name}": plain[name].min().item() for name in CORRELATED}
+    lowest = {
+        f"surplus at the true dictionary, lowest, {name}": plain[name].min().item()
+        for name in CORRELATED
+    }
     best = {
-        f"largest share found, {name}": found(of[name])[as_many(of[name])][of[name].keep == 0].max().item()
+        f"largest share found, {name}": found(of[name])[as_many(of[name])][of[name].keep == 0]
+        .max()
+        .item()
         for name in CORRELATED
     }
     return Claim(
@@ -130,8 +142,14 @@ def claim_dense(of):
 
     Dense: both halves of density 0.5, or one of density 1.
     """
-    largest = {name: found(of[name])[[as_many(of[name]), _twice(of[name])]].max().item() for name in (EQUAL, *DENSE)}
-    over = {f"highest surplus at the true dictionary, {name}": surplus(of[name]).max().item() for name in DENSE}
+    largest = {
+        name: found(of[name])[[as_many(of[name]), _twice(of[name])]].max().item()
+        for name in (EQUAL, *DENSE)
+    }
+    over = {
+        f"highest surplus at the true dictionary, {name}": surplus(of[name]).max().item()
+        for name in DENSE
+    }
     return Claim(
         "A.5", "digons are found where features are sparse, and at most half of them at any level where half of them "
         "are dense (ours)", "-",
@@ -148,7 +166,12 @@ def claim_unequal(of):
     """
     shares = {name: _halves(of[name]) for name in (EQUAL, RARE, VERY_RARE)}
     true, released = of[EQUAL].directions, of[EQUAL].released
-    kept = torch.stack([matched(true, dictionary) > FOUND for dictionary in released]).float().mean().item()
+    kept = (
+        torch.stack([matched(true, dictionary) > FOUND for dictionary in released])
+        .float()
+        .mean()
+        .item()
+    )
     numbers = {}
     for name, (first, second) in shares.items():
         numbers |= {f"share found of the first, {name}": first, f"of the second, {name}": second}
@@ -169,7 +192,9 @@ def _at(of, names, which):
 
 def _numbers(names, shares, over):
     found_shares = {f"share found, {name}": share for name, share in zip(names, shares)}
-    return found_shares | {f"surplus at the true dictionary, {name}": value for name, value in zip(names, over)}
+    return found_shares | {
+        f"surplus at the true dictionary, {name}": value for name, value in zip(names, over)
+    }
 
 
 def _halves(result):

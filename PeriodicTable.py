@@ -15,9 +15,13 @@ from sweeps.running import HOME, cells_of, check_folder, sweep
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--jobs", type=int, help="processes (default: one a core)")
-    parser.add_argument("--out", type=Path, default=HOME, help="where the folder results/ of its cells is")
+    parser.add_argument(
+        "--out", type=Path, default=HOME, help="where the folder results/ of its cells is"
+    )
     arguments = parser.parse_args(argv)
     folder = arguments.out.absolute() / "results"
     check_folder(folder)

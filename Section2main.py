@@ -11,16 +11,24 @@ saves the figures under figures/ and prints claims 2.1 to 2.5.
 import sys
 
 from experiments.section2 import demonstration, introduction
-from experiments.section2.demonstration import bias_errors, least_important_first, top_projection_error
+from experiments.section2.demonstration import (
+    bias_errors,
+    least_important_first,
+    top_projection_error,
+)
 from geometry import in_superposition, represented
 from sweeps.claims import Claim
 from sweeps.running import Experiment, section_main
 from theory.polytopes import tegum_factors
 
 EXPERIMENTS = {
-    "introduction": Experiment(introduction, introduction.Settings(), introduction.QUICK, drawn=True),
+    "introduction": Experiment(
+        introduction, introduction.Settings(), introduction.QUICK, drawn=True
+    ),
     "demonstration": Experiment(
-        demonstration, (demonstration.Settings(), demonstration.LARGE), (demonstration.QUICK, demonstration.QUICK_LARGE)
+        demonstration,
+        (demonstration.Settings(), demonstration.LARGE),
+        (demonstration.QUICK, demonstration.QUICK_LARGE),
     ),
 }
 
@@ -39,7 +47,12 @@ def figures(results):
 def claims(results):
     """Claims 2.1 to 2.5: the first four at n=20, m=5, the last all of them at n=80, m=20."""
     small, large = (
-        [_claim_linear(result), _claim_dense_relu(result), _claim_growth(result), _claim_pairs(result)]
+        [
+            _claim_linear(result),
+            _claim_dense_relu(result),
+            _claim_growth(result),
+            _claim_pairs(result),
+        ]
         for result in results.demonstration
     )
     return [*small, _claim_again(large)]
@@ -47,7 +60,9 @@ def claims(results):
 
 def _claim_linear(result):
     weights = top_projection_error(result.linear.W).max().item()
-    learned, dropped = (errors.max().item() for errors in bias_errors(result.linear, result.density))
+    learned, dropped = (
+        errors.max().item() for errors in bias_errors(result.linear, result.density)
+    )
     return Claim(
         "2.1", "linear model: the m most important features, orthogonal, at every density; bias 0 for these, the "
         "expected value for the rest", "exactly",
@@ -87,9 +102,15 @@ def _claim_growth(result):
 def _claim_pairs(result):
     sharing = in_superposition(result.relu.W).any(dim=1)
     first = int(sharing.int().argmax())  # the highest density with superposition
-    factors = [f for f in tegum_factors(result.relu.W[first]) if f.polytope != "dedicated dimension"]
+    factors = [
+        f for f in tegum_factors(result.relu.W[first]) if f.polytope != "dedicated dimension"
+    ]
     pairs = sum(factor.polytope == "digon" for factor in factors)
-    at = {"highest density with superposition": result.density[first].item()} if sharing.any() else {}
+    at = (
+        {"highest density with superposition": result.density[first].item()}
+        if sharing.any()
+        else {}
+    )
     return Claim(
         "2.4", "the first superposition to appear is antipodal pairs", "yes",
         {**at, "groups of features there": len(factors), "of these antipodal pairs": pairs},
@@ -99,8 +120,12 @@ def _claim_pairs(result):
 
 def _claim_again(large):
     held = sum(claim.holds for claim in large)
-    numbers = {f"{claim.id}: {name}": value for claim in large for name, value in claim.numbers.items()}
-    return Claim("2.5", "2.1 to 2.4 again at n=80, m=20", "yes", {"of 4, hold": held, **numbers}, held == 4)
+    numbers = {
+        f"{claim.id}: {name}": value for claim in large for name, value in claim.numbers.items()
+    }
+    return Claim(
+        "2.5", "2.1 to 2.4 again at n=80, m=20", "yes", {"of 4, hold": held, **numbers}, held == 4
+    )
 
 
 def main(argv=None):

@@ -15,7 +15,15 @@ from dataclasses import replace
 import torch
 
 from experiments.section3 import exact_optimum, noisy_averages, phase_boundary, phase_diagram
-from experiments.section3.phase_diagram import agreement, averaged, below, best, best_known, named, phase_shares
+from experiments.section3.phase_diagram import (
+    agreement,
+    averaged,
+    below,
+    best,
+    best_known,
+    named,
+    phase_shares,
+)
 from sweeps.claims import Claim
 from sweeps.running import Experiment, section_main
 from theory.phases import NAMED_SOLUTIONS, PHASES, last_feature, tricritical_densities
@@ -25,7 +33,9 @@ QUICK, QUICK_THREE = phase_diagram.QUICK, phase_diagram.QUICK_THREE
 
 
 def _optima(points):
-    return tuple(exact_optimum.Settings(features, points) for features in (TWO.features, THREE.features))
+    return tuple(
+        exact_optimum.Settings(features, points) for features in (TWO.features, THREE.features)
+    )
 
 
 def _study(settings, points):
@@ -64,13 +74,18 @@ def figures(results):
 
 def _diagrams(results):
     """(trained, optimum) of n=2 and of n=3, nothing that was trained below the optimum."""
-    return [(trained, best_known(trained, optimum)) for trained, optimum in zip(results.diagrams, results.optima)]
+    return [
+        (trained, best_known(trained, optimum))
+        for trained, optimum in zip(results.diagrams, results.optima)
+    ]
 
 
 def claims(results):
     """Claims 3.1 to 3.5."""
     two, three = _diagrams(results)
-    phases_of_two = "n=2, m=1: three phases, in the mean of all restarts but the worst and in the best restart"
+    phases_of_two = (
+        "n=2, m=1: three phases, in the mean of all restarts but the worst and in the best restart"
+    )
     return [
         _claim_regions("3.1", phases_of_two, *two),
         _claim_named(*two),
@@ -87,7 +102,9 @@ def _claim_regions(claim, statement, result, optimum):
     agree = {f"{name}: share like the optimum": agreement(diagram(result), exact)
              for name, diagram in (("best", best), ("mean", averaged))}  # fmt: skip
     names = [solution.name for solution in NAMED_SOLUTIONS[result.W.shape[-1]]]
-    given_back = _by_name("best: gives back", names, shares.best) | _by_name("mean: gives back", names, shares.mean)
+    given_back = _by_name("best: gives back", names, shares.best) | _by_name(
+        "mean: gives back", names, shares.mean
+    )
     return Claim(
         claim, statement, "yes", {**agree, **given_back},
         min(*agree.values(), *given_back.values()) >= ALIKE,

@@ -30,17 +30,40 @@ from theory.descents import SAME_LOSS
 from theory.polytopes import PAPER_POLYTOPES, peaks
 
 EXPERIMENTS = {
-    "uniform": Experiment(uniform_superposition, uniform_superposition.Settings(), uniform_superposition.QUICK),
-    "settled": Experiment(uniform_superposition, uniform_superposition.SETTLED, uniform_superposition.QUICK_SETTLED),
-    "long": Experiment(uniform_superposition, uniform_superposition.LONG, uniform_superposition.QUICK_LONG),
-    "searches": Experiment(uniform_superposition, uniform_superposition.SEARCHES, uniform_superposition.QUICK_SEARCHES),
-    "study": Experiment(uniform_superposition, training_length.SETTINGS, training_length.QUICK, drawn=True),
-    "map": Experiment(uniform_superposition, features_per_dimension.SETTINGS, features_per_dimension.QUICK, drawn=True),
-    "predicted": Experiment(predicted_polytopes, predicted_polytopes.Settings(), predicted_polytopes.QUICK),
-    "started": Experiment(started_as_polytopes, started_as_polytopes.Settings(), started_as_polytopes.QUICK),
-    "perturbed": Experiment(perturbed_pentagon, perturbed_pentagon.Settings(), perturbed_pentagon.QUICK),
+    "uniform": Experiment(
+        uniform_superposition, uniform_superposition.Settings(), uniform_superposition.QUICK
+    ),
+    "settled": Experiment(
+        uniform_superposition, uniform_superposition.SETTLED, uniform_superposition.QUICK_SETTLED
+    ),
+    "long": Experiment(
+        uniform_superposition, uniform_superposition.LONG, uniform_superposition.QUICK_LONG
+    ),
+    "searches": Experiment(
+        uniform_superposition, uniform_superposition.SEARCHES, uniform_superposition.QUICK_SEARCHES
+    ),
+    "study": Experiment(
+        uniform_superposition, training_length.SETTINGS, training_length.QUICK, drawn=True
+    ),
+    "map": Experiment(
+        uniform_superposition,
+        features_per_dimension.SETTINGS,
+        features_per_dimension.QUICK,
+        drawn=True,
+    ),
+    "predicted": Experiment(
+        predicted_polytopes, predicted_polytopes.Settings(), predicted_polytopes.QUICK
+    ),
+    "started": Experiment(
+        started_as_polytopes, started_as_polytopes.Settings(), started_as_polytopes.QUICK
+    ),
+    "perturbed": Experiment(
+        perturbed_pentagon, perturbed_pentagon.Settings(), perturbed_pentagon.QUICK
+    ),
     "pairs": Experiment(
-        pairs_in_the_plane, tuple(case.settings for case in pairs_in_the_plane.CASES), pairs_in_the_plane.QUICK
+        pairs_in_the_plane,
+        tuple(case.settings for case in pairs_in_the_plane.CASES),
+        pairs_in_the_plane.QUICK,
     ),
     "sets": Experiment(correlated_sets, correlated_sets.Settings(), correlated_sets.QUICK),
     "collapse": Experiment(collapsing_pairs, collapsing_pairs.Settings(), collapsing_pairs.QUICK),
@@ -53,12 +76,19 @@ NEAR_PAPER = 0.25  # a number read off a figure of the paper may be this far fro
 MOST_BEHIND = 0.01  # a trained polytope saves no less than the predicted best, up to this share
 PAPER_SNAP = 2.5  # times sparser than the others, at the first density
 SMOOTH = 0.1  # the pentagon moves by less from one ratio to the next, where it deforms smoothly
-PAPER_COLLAPSES = (0.05, 0.15, 0.25)  # densities from which one, two and all three pairs have collapsed
+PAPER_COLLAPSES = (
+    0.05,
+    0.15,
+    0.25,
+)  # densities from which one, two and all three pairs have collapsed
 
 
 def figures(results):
     """All figures of the section by name."""
-    windows, curve = predicted_polytopes.windows(results.predicted), predicted_polytopes.staircase(results.predicted)
+    windows, curve = (
+        predicted_polytopes.windows(results.predicted),
+        predicted_polytopes.staircase(results.predicted),
+    )
     return {
         "section4-long": uniform_superposition.figure(results.long, windows, curve),
         "section4-uniform": uniform_superposition.figure(results.uniform, windows, curve),
@@ -66,7 +96,9 @@ def figures(results):
             results.predicted, (results.long, results.uniform), results.started
         ),
         "section4-table": periodic_table.figure(results.predicted.table),
-        "section4-grey": beyond_polytopes.figure(results.long, results.uniform, results.predicted.table),
+        "section4-grey": beyond_polytopes.figure(
+            results.long, results.uniform, results.predicted.table
+        ),
         "section4-map": features_per_dimension.figure(results.predicted, results.map),
         "section4-study": training_length.figure(results.study),
         "section4-perturbed": perturbed_pentagon.figure(results.perturbed),
@@ -98,7 +130,10 @@ def nonuniform_claims(results):
     ids = ("4.8", "4.9", "4.10")
     return [
         claim_snap(results.perturbed),
-        *[claim_pairs(id, case, result) for id, case, result in zip(ids, pairs_in_the_plane.CASES, results.pairs)],
+        *[
+            claim_pairs(id, case, result)
+            for id, case, result in zip(ids, pairs_in_the_plane.CASES, results.pairs)
+        ],
         claim_sets(results.sets),
         claim_collapse(results.collapse),
     ]
@@ -123,7 +158,9 @@ def claim_sticky(*sweeps):
             at_level = f"{result.steps:,} steps: D* within {STICKY:.0%} of {name}"
             numbers |= {f"{at_level}, densities": int(there.sum())} | _from_to(at_level, ends)
             holds &= _wide(ends, 1.25)
-    return Claim("4.1", "D* = m / ||W||_F^2 is sticky at 1 and at 1/2", "plateaus at both", numbers, holds)
+    return Claim(
+        "4.1", "D* = m / ||W||_F^2 is sticky at 1 and at 1/2", "plateaus at both", numbers, holds
+    )
 
 
 def claim_clusters(*sweeps):
@@ -133,8 +170,13 @@ def claim_clusters(*sweeps):
     """
     numbers, found = {}, [list(peaks(result.W.flatten(0, 1)).values()) for result in sweeps]
     for result, shares in zip(sweeps, found):
-        name = "n={}, m={}".format(*result.W.shape[:1:-1]) + f", {result.steps:,} steps: share in the peak at "
-        numbers |= {name + level: share for level, share in zip(("3/4", "2/3", "1/2", "2/5", "3/8"), shares)}
+        name = (
+            "n={}, m={}".format(*result.W.shape[:1:-1])
+            + f", {result.steps:,} steps: share in the peak at "
+        )
+        numbers |= {
+            name + level: share for level, share in zip(("3/4", "2/3", "1/2", "2/5", "3/8"), shares)
+        }
     return Claim(
         "4.2", "dimensionalities cluster at 3/4, 2/3, 1/2, 2/5 and 3/8", "all five",
         numbers, any(min(shares) > LEAST_PEAK for shares in found),
@@ -160,7 +202,13 @@ def claim_tegum(*sweeps):
         }
         numbers |= {f"{steps}: there in {name}, at most": most for name, most in held.items()}
         holds &= _wide(ends, 1.5) and len(held.keys() & set(PAPER_POLYTOPES) - {"digon"}) >= OTHERS
-    return Claim("4.3", "the geometry is a tegum product of polytopes, not of digons alone", "yes", numbers, holds)
+    return Claim(
+        "4.3",
+        "the geometry is a tegum product of polytopes, not of digons alone",
+        "yes",
+        numbers,
+        holds,
+    )
 
 
 def claim_packing(*sweeps):
@@ -168,7 +216,10 @@ def claim_packing(*sweeps):
     sums = {f"{result.steps:,} steps": uniform_superposition.filled(result) for result in sweeps}
     numbers = {}
     for steps, filled in sums.items():
-        numbers |= {f"{steps}: lowest sum over m": filled.min().item(), f"{steps}: highest": filled.max().item()}
+        numbers |= {
+            f"{steps}: lowest sum over m": filled.min().item(),
+            f"{steps}: highest": filled.max().item(),
+        }
     return Claim(
         "4.4", "the dimensionalities of all features sum to m where packing is efficient", "yes",
         numbers, all(abs(value - 1) < 0.02 for value in numbers.values()),
@@ -204,18 +255,29 @@ def claim_predicted(results):
     centres = [uniform_superposition.centre(results.long, polytope) for polytope in PAPER_POLYTOPES]
     trained = {polytope: at for polytope, at in zip(PAPER_POLYTOPES, centres) if at is not None}
     in_order = len(trained) == len(PAPER_POLYTOPES) and centres == sorted(centres)
-    behind = max((predicted_polytopes.shortfall(results.predicted, *at) for at in trained.items()), default=1.0)
-    expected = [predicted_polytopes.best_at(leads, at) for at in results.started.inverse_density.tolist()]
-    best_starts = started_as_polytopes.best(results.started)  # None where no model kept its polytope
+    behind = max(
+        (predicted_polytopes.shortfall(results.predicted, *at) for at in trained.items()),
+        default=1.0,
+    )
+    expected = [
+        predicted_polytopes.best_at(leads, at) for at in results.started.inverse_density.tolist()
+    ]
+    best_starts = started_as_polytopes.best(
+        results.started
+    )  # None where no model kept its polytope
     agree = sum(of is not None and of == name for name, of in zip(expected, best_starts))
     numbers |= {
         "polytopes trained": len(trained),
         "in the predicted order (1: yes)": int(in_order),
         "worse than the best by prediction, at the centre of a trained polytope, at most": behind,
-        "models that kept the polytope they started as": int(started_as_polytopes.kept(results.started).sum()),
+        "models that kept the polytope they started as": int(
+            started_as_polytopes.kept(results.started).sum()
+        ),
         "densities at which the best of these is the predicted one": agree,
         "of": len(expected),
-        "of these, one of the paper's polytopes is predicted at": sum(name in PAPER_POLYTOPES for name in expected),
+        "of these, one of the paper's polytopes is predicted at": sum(
+            name in PAPER_POLYTOPES for name in expected
+        ),
     }
     return Claim(
         "4.6", "(ours) with nothing trained, the exact loss predicts which polytope at which density", "-",
@@ -239,7 +301,9 @@ def claim_snap(result):
 def claim_pairs(id, case, result):
     """Refuted by a density at which the optimum or the best sampled model shows another arrangement."""
     best, other = pairs_in_the_plane.best_with(result, case)
-    optimal, sampled = (pairs_in_the_plane.best_shows(runs, case) for runs in (result, result.sampled))
+    optimal, sampled = (
+        pairs_in_the_plane.best_shows(runs, case) for runs in (result, result.sampled)
+    )
     settings = case.settings
     return Claim(
         id, f"m=2, {settings.features // 2} sets of two {settings.correlation} features: members of a set are "

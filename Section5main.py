@@ -56,7 +56,9 @@ def _claim_jumps(results):
         sum(measure(result) for result in results) / len(results)
         for measure in (jumps.at_levels, jumps.in_digons, jumps.covered)
     )
-    of_moves, of_drops, in_drops = (_share(torch.cat(values)) for values in (sudden, drops, matched))
+    of_moves, of_drops, in_drops = (
+        _share(torch.cat(values)) for values in (sudden, drops, matched)
+    )
     numbers = {
         "share of features at a level in the end": at_levels,
         "share of represented features in digons": in_digons,
@@ -96,8 +98,14 @@ def _claim_stages(result):
         "share of sampled runs that do": sampled,
         "stages searched, but for the last": int(before.sum()),
         "share of these that are at a saddle point": _share(saddles),
-        "share of last stages at a minimum": _share((rests & (closest < CLOSE) & (down == 0))[~before]),
-        **({"closest approach to the saddle points, median": closest[before].median().item()} if before.any() else {}),
+        "share of last stages at a minimum": _share(
+            (rests & (closest < CLOSE) & (down == 0))[~before]
+        ),
+        **(
+            {"closest approach to the saddle points, median": closest[before].median().item()}
+            if before.any()
+            else {}
+        ),
     }
     holds = min(_share(counts >= 3), exact, sampled, _share(saddles)) >= MOST
     return Claim(

@@ -11,7 +11,14 @@ training; saves the figures under figures/ and prints claims 6.1 and 6.2.
 import sys
 
 from experiments.section6 import adversarial_training, vulnerability
-from experiments.section6.vulnerability import WORST, correlation, definitions, features_per_dimension, forming, rise
+from experiments.section6.vulnerability import (
+    WORST,
+    correlation,
+    definitions,
+    features_per_dimension,
+    forming,
+    rise,
+)
 from sweeps.claims import Claim
 from sweeps.running import Experiment, section_main
 
@@ -21,7 +28,9 @@ EXPERIMENTS = {
         (vulnerability.Settings(), vulnerability.FALLING),
         (vulnerability.QUICK, vulnerability.QUICK_FALLING),
     ),
-    "training": Experiment(adversarial_training, adversarial_training.Settings(), adversarial_training.QUICK),
+    "training": Experiment(
+        adversarial_training, adversarial_training.Settings(), adversarial_training.QUICK
+    ),
 }
 RISE = 3  # 6.1: the paper's "more than three times"
 NONE = 1.1  # and at the densest there must be no superposition yet: no more features per dimension than this
@@ -48,7 +57,11 @@ def claim_rise(equal, falling):
     the densest features, where these are in superposition already, or where those of the peak are not."""
     per_dimension, vulnerability = features_per_dimension(equal), definitions(equal)[WORST]
     peak = vulnerability.argmax()
-    others = {f"rise by {name}": rise(values) for name, values in definitions(equal).items() if name != WORST}
+    others = {
+        f"rise by {name}": rise(values)
+        for name, values in definitions(equal).items()
+        if name != WORST
+    }
     return Claim(
         "6.1", "vulnerability relative to a model without superposition rises more than three times as superposition "
         "forms", "more than 3 times",

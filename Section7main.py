@@ -43,7 +43,9 @@ def figures(results):
 
 def of_paper():
     """The paper's steps as points: [density, polysemantic neurons, features in them]."""
-    return [(density, *counts) for densities, *counts in PAPER_STEPS.values() for density in densities]
+    return [
+        (density, *counts) for densities, *counts in PAPER_STEPS.values() for density in densities
+    ]
 
 
 def claims(results):
@@ -82,8 +84,12 @@ def claim_steps(result):
         there = [alike[density] for density in densities if density in alike]
         if there:
             numbers[f"{step}: share of the paper's densities"] = sum(there) / len(there)
-    numbers["lowest share of runs that reach the best"] = neuron_patterns.reached(result).min().item()
-    numbers["densities at which fresh runs alone miss the best"] = int((gained > neuron_patterns.SAME).sum())
+    numbers["lowest share of runs that reach the best"] = (
+        neuron_patterns.reached(result).min().item()
+    )
+    numbers["densities at which fresh runs alone miss the best"] = int(
+        (gained > neuron_patterns.SAME).sum()
+    )
     return Claim(
         "7.2", "as density falls neurons turn from monosemantic to polysemantic in the paper's steps",
         "; ".join(f"{', '.join(f'{d:g}' for d in densities)}: {step}" for step, (densities, *_) in PAPER_STEPS.items()),
@@ -94,14 +100,19 @@ def claim_steps(result):
 def alike_at(result):
     """{density: whether the best known solution has the paper's pattern}, of the paper's densities that there are."""
     of_best = dict(
-        zip(result.density.tolist(), torch.stack(neuron_pattern(neuron_patterns.best(result)), dim=1).tolist())
+        zip(
+            result.density.tolist(),
+            torch.stack(neuron_pattern(neuron_patterns.best(result)), dim=1).tolist(),
+        )
     )
     alike = {}
     for density, neurons, features in of_paper():
         if density in of_best:
             *counts, pairs = of_best[density]
             every_pair = features < neuron_patterns.FEATURES or pairs == neuron_patterns.FEATURES
-            alike[density] = counts == [neuron_patterns.NEURONS - neurons, neurons, features] and every_pair
+            alike[density] = (
+                counts == [neuron_patterns.NEURONS - neurons, neurons, features] and every_pair
+            )
     return alike
 
 

@@ -11,7 +11,12 @@ searches for the asymmetric superposition motif. Saves the figures under figures
 import sys
 
 from experiments.section8 import absolute_value, asymmetric_motif
-from experiments.section8.absolute_value import importance_order, neurons, over_monosemantic, single_runs
+from experiments.section8.absolute_value import (
+    importance_order,
+    neurons,
+    over_monosemantic,
+    single_runs,
+)
 from sweeps.claims import Claim
 from sweeps.running import Experiment, section_main
 
@@ -94,10 +99,16 @@ def claim_motif(result, equal):
     shares = asymmetric_motif.shares(result)
     at = int(shares[:, -1].argmax())
     best = result.loss[at].argmin()
-    in_best = bool(asymmetric_motif.strongest(result.W1[at, best, None], result.W2[at, best, None]).found)
+    in_best = bool(
+        asymmetric_motif.strongest(result.W1[at, best, None], result.W2[at, best, None]).found
+    )
     own, elsewhere = asymmetric_motif.inhibition_elsewhere(result)
     cost = asymmetric_motif.cost(result)
-    worth = {"loss without the inhibiting weight over loss, median": cost.median().item()} if len(cost) else {}
+    worth = (
+        {"loss without the inhibiting weight over loss, median": cost.median().item()}
+        if len(cost)
+        else {}
+    )
     return Claim(
         "8.3", "n=6, m=10: the asymmetric superposition motif, a neuron with two features of reciprocal, unequal in- "
         "and out-weights, and another that inhibits where interference would be positive", "found",

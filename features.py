@@ -10,10 +10,8 @@ The paper's inputs are sparse: a feature is zero with probability ``S`` and else
 """
 
 import math
-import numbers
-import sys
 from collections.abc import Sequence
-from dataclasses import KW_ONLY, dataclass, fields, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -21,8 +19,9 @@ import torch
 from jaxtyping import Float, Float64, Real
 from torch import Tensor
 
+from checks import as_real, check_count, check_size, check_torch, extremes
+
 CORRELATIONS = ("independent", "correlated", "anticorrelated")
-MOST = 2**31  # numbers in one tensor; as float64 they take 16 GiB
 HIGHEST_IMPORTANCE = 1e30  # beyond it float32 overflows soon
 
 
@@ -67,22 +66,32 @@ class FeatureDistribution:
         density = _as_table("density", self.density, device=getattr(self.density, "device", None))
         importance = _as_table("importance", self.importance, device=density.device)
         if not ((density >= 0) & (density <= 1)).all():  # false for NaN too
-            raise ValueError(f"density: expected values in [0, 1], got {_extremes(density)}")
+            raise ValueError(f"density: expected values in [0, 1], got {extremes(density)}")
         if not ((importance >= 0) & (importance <= HIGHEST_IMPORTANCE)).all():
-            raise ValueError(f"importance: expected values in [0, 1e30], got {_extremes(importance)}")
+            raise ValueError(
+                f"importance: expected values in [0, 1e30], got {extremes(importance)}"
+            )
         if self.correlation not in CORRELATIONS:
-            raise ValueError(f"correlation: expected one of {CORRELATIONS}, got {self.correlation!r}")
+            raise ValueError(
+                f"correlation: expected one of {CORRELATIONS}, got {self.correlation!r}"
+            )
         shape = self._resolved_shape(density.shape, importance.shape)
         check_count("set_size", self.set_size)
         if shape[1] % self.set_size:
-            raise ValueError(f"set_size: expected a divisor of {shape[1]} features, got {self.set_size}")
+            raise ValueError(
+                f"set_size: expected a divisor of {shape[1]} features, got {self.set_size}"
+            )
         # Contiguous copies of our own: what the caller does to the arguments later changes nothing.
         density, importance = (t.expand(shape).contiguous().clone() for t in (density, importance))
         if self.correlation != "independent":
             of_sets = density.unflatten(1, (-1, self.set_size))
             if (of_sets != of_sets[..., :1]).any():
-                raise ValueError("density: expected the same value for all members of a set, got different ones")
-        for name, value in zip(("density", "importance", "instances", "features"), (density, importance, *shape)):
+                raise ValueError(
+                    "density: expected the same value for all members of a set, got different ones"
+                )
+        for name, value in zip(
+            ("density", "importance", "instances", "features"), (density, importance, *shape)
+        ):
             object.__setattr__(self, name, value)
 
     def _resolved_shape(self, density, importance):
@@ -92,9 +101,13 @@ class FeatureDistribution:
             if count is not None:
                 check_count(name, count)
         if self.features is None and len(density) == len(importance) == 0:
-            raise ValueError("features: expected a number of features, as density and importance are scalars, got None")
+            raise ValueError(
+                "features: expected a number of features, as density and importance are scalars, got None"
+            )
         try:
-            shape = torch.broadcast_shapes(density, importance, tuple(int(count or 1) for count in asked))
+            shape = torch.broadcast_shapes(
+                density, importance, tuple(int(count or 1) for count in asked)
+            )
         except RuntimeError:
             shape = ()
         if len(shape) != 2 or any(count not in (None, size) for count, size in zip(asked, shape)):
@@ -109,7 +122,12 @@ class FeatureDistribution:
 
     def select(self, instances):
         """The distribution of some instances only: a slice or indices of the instance axis; IndexError for others."""
-        return replace(self, density=self.density[instances], importance=self.importance[instances], instances=None)
+        return replace(
+            self,
+            density=self.density[instances],
+            importance=self.importance[instances],
+            instances=None,
+        )
 
     def with_restarts(self, restarts):
         """Each instance `restarts` times in a row: the layout that training.best_restart expects."""
@@ -135,7 +153,9 @@ class FeatureDistribution:
         Members of one set have the covariance `shared`, each has the variance own + shared; features of different sets
         are independent.
         """
-        centre = 0 if self.signed else 1 / 2  # mean of an active value; the mean of its square is 1/3
+        centre = (
+            0 if self.signed else 1 / 2
+        )  # mean of an active value; the mean of its square is 1/3
         p = self.density
         if self.correlation == "anticorrelated":
             p = p / self.set_size
@@ -151,7 +171,9 @@ class FeatureDistribution:
         """The probability that a row has at least one active feature."""
         return self._first_cumulative[:, -1]
 
-    def sample(self, batch_size, generator=None, dtype=torch.float32) -> Float[Tensor, "instances batch features"]:
+    def sample(
+        self, batch_size, generator=None, dtype=torch.float32
+    ) -> Float[Tensor, "instances batch features"]:
         """Draw rows.
 
         All instances see the same uniform numbers u, and x = max(1 - u / p, 0): each has exactly
@@ -170,7 +192,9 @@ class FeatureDistribution:
         """
         check_torch(dtype=dtype)
         maker = RowMaker(self, dtype, rare=torch.finfo(dtype).eps / 2)
-        return maker.rows(self.draw(batch_size, generator, dtype)), self.active_probability.to(dtype)
+        return maker.rows(self.draw(batch_size, generator, dtype)), self.active_probability.to(
+            dtype
+        )
 
     def draw(self, batch_size, generator=None, dtype=torch.float32) -> Draw:
         """The uniform numbers of a batch: they depend on the features, not on the instances."""
@@ -180,18 +204,28 @@ class FeatureDistribution:
         def uniform(*shape):
             return torch.rand(shape, generator=generator, dtype=torch.float64, device=device)
 
-        def rounded(u):  # drawn in float64 to resolve small densities; rounding must not reach 0 or 1
+        def rounded(
+            u,
+        ):  # drawn in float64 to resolve small densities; rounding must not reach 0 or 1
             return u.to(dtype).clamp_(torch.finfo(dtype).tiny, 1 - torch.finfo(dtype).eps / 2)
 
         first = uniform(batch_size)
         sets = rounded(uniform(batch_size, self._set_density.shape[1]))
-        values = rounded(uniform(batch_size, self.features)) if self.correlation == "correlated" else sets
+        values = (
+            rounded(uniform(batch_size, self.features))
+            if self.correlation == "correlated"
+            else sets
+        )
         return Draw(first, sets, values)
 
     @cached_property
     def _set_density(self):
         """(instances, sets): the density of what is active or not as one."""
-        return self.density if self.correlation == "independent" else self.density[:, :: self.set_size].contiguous()
+        return (
+            self.density
+            if self.correlation == "independent"
+            else self.density[:, :: self.set_size].contiguous()
+        )
 
     @cached_property
     def _first_cumulative(self):
@@ -212,7 +246,11 @@ class RowMaker:
     """
 
     def __init__(self, distribution, dtype, rare):
-        self.distribution, p, active = distribution, distribution._set_density, distribution.active_probability
+        self.distribution, p, active = (
+            distribution,
+            distribution._set_density,
+            distribution.active_probability,
+        )
         never_empty = 1 - active <= rare
         self.probability = torch.where(never_empty, 1, active).to(dtype)
         self.one = torch.ones((), dtype=dtype, device=p.device)
@@ -222,9 +260,13 @@ class RowMaker:
             self.cumulative = distribution._first_cumulative * _reciprocal(active)[:, None]
             column = torch.arange(p.shape[1], device=p.device)
             first = column[:, None]
-            given_first = torch.where(column > first, self.factors, torch.where(column == first, self.one, math.inf))
+            given_first = torch.where(
+                column > first, self.factors, torch.where(column == first, self.one, math.inf)
+            )
             as_it_is = (never_empty | (active == 0))[:, None, None]
-            self.factors = torch.where(as_it_is, self.factors, given_first).flatten(0, 1)  # (instances * first, sets)
+            self.factors = torch.where(as_it_is, self.factors, given_first).flatten(
+                0, 1
+            )  # (instances * first, sets)
             self.block = len(column) * torch.arange(len(p), device=p.device)[:, None]
 
     def rows(
@@ -236,8 +278,12 @@ class RowMaker:
             check_size(instances=of.instances, batch_size=len(draw.first), features=of.features)
         if self.cumulative is not None:
             chosen = draw.first.expand(len(self.cumulative), -1).contiguous()
-            first = torch.searchsorted(self.cumulative, chosen, right=True).clamp_(max=factors.shape[1] - 1)
-            factors = factors.index_select(0, (first + self.block).flatten()).unflatten(0, first.shape)
+            first = torch.searchsorted(self.cumulative, chosen, right=True).clamp_(
+                max=factors.shape[1] - 1
+            )
+            factors = factors.index_select(0, (first + self.block).flatten()).unflatten(
+                0, first.shape
+            )
         if self.distribution.correlation == "independent" and not self.distribution.signed:
             return torch.addcmul(self.one, draw.sets, factors, value=-1, out=out).clamp_(min=0)
         within = torch.addcmul(self.one, draw.sets, factors, value=-1).clamp_(min=0)
@@ -250,8 +296,12 @@ class RowMaker:
         active = within > 0
         if self.distribution.correlation == "correlated":
             active, within = active.repeat_interleave(k, dim=2), values
-        elif self.distribution.correlation == "anticorrelated":  # one number chooses the member and is its value
-            within = ((k * within)[..., None] - torch.arange(k, dtype=within.dtype, device=within.device)).flatten(2)
+        elif (
+            self.distribution.correlation == "anticorrelated"
+        ):  # one number chooses the member and is its value
+            within = (
+                (k * within)[..., None] - torch.arange(k, dtype=within.dtype, device=within.device)
+            ).flatten(2)
             active = (within > 0) & (within <= 1)
         return torch.where(active, 2 * within - 1 if signed else within, 0)
 
@@ -260,88 +310,17 @@ def _as_table(name, value, device):
     """value as real numbers of at most two dimensions, on a device (None for where numbers land by default)."""
     table = as_real(name, value, device)
     if table.dim() > 2:
-        raise ValueError(f"{name}: expected at most two dimensions (instances, features), got {tuple(table.shape)}")
+        raise ValueError(
+            f"{name}: expected at most two dimensions (instances, features), got {tuple(table.shape)}"
+        )
     return table
-
-
-def _extremes(table):
-    return f"values from {table.min():g} to {table.max():g}" if table.numel() else "none"
-
-
-# Checks of arguments: ValueError, naming the argument, unless it is what they say
-
-
-def as_real(name, value, device=None):
-    """value, a number or a tensor of real numbers, as a float64 tensor."""
-    try:
-        given = torch.as_tensor(value, device=device)
-    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
-        raise ValueError(f"{name}: expected a number or a tensor of numbers, got {value!r}") from error
-    if given.is_complex():
-        raise ValueError(f"{name}: expected real numbers, got {given.dtype}")
-    return torch.as_tensor(value, dtype=torch.float64, device=device).detach()
-
-
-def as_line(name, values, highest=math.inf):
-    """values, a tensor or a sequence of at least one number above 0 and up to the highest, as float64 on the CPU."""
-    line = as_real(name, values).cpu()
-    if line.dim() != 1 or not len(line):
-        raise ValueError(f"{name}: expected numbers in one dimension, got shape {tuple(line.shape)}")
-    if not ((line > 0) & (line <= highest) & line.isfinite()).all():
-        raise ValueError(f"{name}: expected finite numbers above 0, at most {highest:g}, got {_extremes(line)}")
-    return line
-
-
-def check_count(name, value):
-    """A whole number from 1 to MOST."""
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name}: expected a whole number of at least 1, got {value!r}")
-    if value > MOST:
-        raise ValueError(f"{name}: expected at most {MOST:,}, as more fit no memory, got {value:,}")
-
-
-def check_size(**counts):
-    """Counts whose product, the numbers in a tensor, is at most MOST."""
-    for name, count in counts.items():
-        check_count(name, count)
-    check_count(" * ".join(counts), math.prod(map(int, counts.values())))
-
-
-def check_positive(name, value):
-    """A finite number above 0."""
-    if not isinstance(value, numbers.Real) or isinstance(value, bool) or not 0 < value <= sys.float_info.max:
-        raise ValueError(f"{name}: expected a finite number above 0, got {value!r}")
-
-
-def check_torch(seed=0, dtype=torch.float32, device="cpu"):
-    """What torch takes: a seed of 64 bits, a dtype that tells small densities from none, a device that is there."""
-    if not isinstance(seed, numbers.Integral) or isinstance(seed, bool) or not -(2**63) <= seed < 2**64:
-        raise ValueError(f"seed: expected a whole number of at most 64 bits, got {seed!r}")
-    if dtype not in (torch.float32, torch.float64):
-        raise ValueError(f"dtype: expected torch.float32 or torch.float64, got {dtype!r}")
-    try:
-        torch.empty(0, device=device)
-    except (AssertionError, RuntimeError, TypeError) as error:
-        raise ValueError(f"device: expected one that is there, got {device!r}") from error
 
 
 def check_distribution(distribution):
     if not isinstance(distribution, FeatureDistribution):
-        raise ValueError(f"distribution: expected a FeatureDistribution, got {type(distribution).__name__}")
-
-
-def check_settings(settings, may_be_zero=()):
-    """A dataclass whose ints are counts, floats are above 0, `densities` in (0, 1], and others of their type."""
-    for field in fields(settings):
-        value, zero = getattr(settings, field.name), field.name in may_be_zero
-        if zero and value == 0:
-            continue
-        if field.type in (int, float):
-            (check_count if field.type is int else check_positive)(field.name + " (unless 0)" * zero, value)
-        elif field.name == "densities":
-            as_line(field.name, value, highest=1)
-        elif isinstance(field.type, type) and not isinstance(value, field.type):
-            raise ValueError(f"{field.name}: expected a {field.type.__name__}, got {value!r}")
+        raise ValueError(
+            f"distribution: expected a FeatureDistribution, got {type(distribution).__name__}"
+        )
 
 
 def _reciprocal(p):

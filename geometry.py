@@ -12,36 +12,52 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from checks import check_weights
+
 REPRESENTED_NORM = 0.5
 SHARED_DIRECTION = 0.25  # a represented feature of this interference is in superposition: half a norm lies along it
-SAME_COSINE = 0.1  # cosines no further apart than this count as equal, and as zero for orthogonal features
-SAME_ANGLE = 0.02  # radians: directions no further apart than this, 1.1 degrees, may stand in either order
+SAME_COSINE = (
+    0.1  # cosines no further apart than this count as equal, and as zero for orthogonal features
+)
+SAME_ANGLE = (
+    0.02  # radians: directions no further apart than this, 1.1 degrees, may stand in either order
+)
 CARRIED = 0.5  # a neuron carries a feature for which its weight is at least this share of the feature's largest
 COLLAPSED = 0.2  # a pair has collapsed where the difference of its columns is shorter than this share of their sum
 
 
-def feature_norms(W: Float[Tensor, "instances hidden features"]) -> Float[Tensor, "instances features"]:
+def feature_norms(
+    W: Float[Tensor, "instances hidden features"],
+) -> Float[Tensor, "instances features"]:
     """||W_i||: how far each feature is represented."""
     return check_weights(W).norm(dim=1)
 
 
-def represented(W: Float[Tensor, "instances hidden features"]) -> Bool[Tensor, "instances features"]:
+def represented(
+    W: Float[Tensor, "instances hidden features"],
+) -> Bool[Tensor, "instances features"]:
     """Which features are represented, ||W_i|| > 0.5."""
     return feature_norms(W) > REPRESENTED_NORM
 
 
-def in_superposition(W: Float[Tensor, "instances hidden features"]) -> Bool[Tensor, "instances features"]:
+def in_superposition(
+    W: Float[Tensor, "instances hidden features"],
+) -> Bool[Tensor, "instances features"]:
     """Which features are represented and share their direction with others."""
     return represented(W) & (interference(W) >= SHARED_DIRECTION)
 
 
-def unit_directions(W: Float[Tensor, "instances hidden features"]) -> Float[Tensor, "instances hidden features"]:
+def unit_directions(
+    W: Float[Tensor, "instances hidden features"],
+) -> Float[Tensor, "instances hidden features"]:
     """W_i / ||W_i||; a feature with zero weights stays zero."""
     norms = feature_norms(W)[:, None]
     return torch.where(norms > 0, W / norms, 0)
 
 
-def interference(W: Float[Tensor, "instances hidden features"]) -> Float[Tensor, "instances features"]:
+def interference(
+    W: Float[Tensor, "instances hidden features"],
+) -> Float[Tensor, "instances features"]:
     """sum over j != i of (What_i . W_j)^2: how far feature i shares its direction with others.
 
     The colour of the paper's norm bars in Section 2; 0 for a feature with zero weights.
@@ -51,7 +67,9 @@ def interference(W: Float[Tensor, "instances hidden features"]) -> Float[Tensor,
     return overlap.square_().sum(dim=2)
 
 
-def dimensionality(W: Float[Tensor, "instances hidden features"]) -> Float[Tensor, "instances features"]:
+def dimensionality(
+    W: Float[Tensor, "instances hidden features"],
+) -> Float[Tensor, "instances features"]:
     """D_i = ||W_i||^2 / sum_j (What_i . W_j)^2: the share of a hidden dimension that feature i has, in [0, 1].
 
     1 is a dedicated dimension, 1/2 an antipodal pair (paper, Section 4); 0 for a feature with zero weights.
@@ -60,7 +78,9 @@ def dimensionality(W: Float[Tensor, "instances hidden features"]) -> Float[Tenso
     return torch.where(squared > 0, squared / (squared + interference(W)), 0)
 
 
-def dimensions_per_feature(W: Float[Tensor, "instances hidden features"]) -> Float[Tensor, " instances"]:
+def dimensions_per_feature(
+    W: Float[Tensor, "instances hidden features"],
+) -> Float[Tensor, " instances"]:
     """D* = m / ||W||_F^2: hidden dimensions per represented feature; inf for an instance of zeros."""
     return check_weights(W).shape[1] / W.square().sum(dim=(1, 2))
 
@@ -86,11 +106,15 @@ def side_by_side(W: Float[Tensor, "instances 2 features"], set_size) -> Bool[Ten
     Where features of two sets have the same direction, either order will do.
     """
     angles = torch.atan2(*_checked_plane(_checked_sets(W, set_size)).flip(1).unbind(dim=1))
-    ahead = (angles[:, :, None] - angles[:, None]).unflatten(2, (-1, set_size))  # of i: (instances, i, set, member)
+    ahead = (angles[:, :, None] - angles[:, None]).unflatten(
+        2, (-1, set_size)
+    )  # of i: (instances, i, set, member)
     set_of = torch.arange(W.shape[2], device=W.device) // set_size
     other = set_of[:, None] != set_of[::set_size]  # (i, set)
     # going around from its first member, all of a set are passed before any other feature
-    of_set, of_others = ((ahead + shift) % (2 * torch.pi) - shift for shift in (SAME_ANGLE, -SAME_ANGLE))
+    of_set, of_others = (
+        (ahead + shift) % (2 * torch.pi) - shift for shift in (SAME_ANGLE, -SAME_ANGLE)
+    )
     last = torch.where(other[..., None], 0, of_set).amax(dim=1)  # (instances, set, member)
     next_other = torch.where(other[..., None], of_others, torch.inf).amin(dim=1)
     return (last <= next_other + SAME_ANGLE).any(dim=2).all(dim=1) & represented(W).all(dim=1)
@@ -106,7 +130,9 @@ def collapsed_pairs(W: Float[Tensor, "instances hidden features"]) -> Int[Tensor
     return ((first - second).norm(dim=1) < COLLAPSED * (first + second).norm(dim=1)).sum(dim=1)
 
 
-def oriented(W: Float[Tensor, "instances 2 features"], first=0, second=1) -> Float[Tensor, "instances 2 features"]:
+def oriented(
+    W: Float[Tensor, "instances 2 features"], first=0, second=1
+) -> Float[Tensor, "instances 2 features"]:
     """The plane turned and mirrored such that one feature points right and another up.
 
     What remains is the arrangement itself, alike in instances that differ by a rotation or a reflection. Raises
@@ -133,10 +159,14 @@ class NeuronPattern(NamedTuple):
     pairs: Int[Tensor, " instances"]  # features that exactly two neurons carry
 
 
-def carried(W: Float[Tensor, "instances neurons features"]) -> Bool[Tensor, "instances neurons features"]:
+def carried(
+    W: Float[Tensor, "instances neurons features"],
+) -> Bool[Tensor, "instances neurons features"]:
     """Which neurons carry which features: by the positive part of W, of features that it represents."""
     positive = check_weights(W).clamp(min=0)
-    return (positive >= CARRIED * positive.amax(dim=1, keepdim=True)) & represented(positive)[:, None]
+    return (positive >= CARRIED * positive.amax(dim=1, keepdim=True)) & represented(positive)[
+        :, None
+    ]
 
 
 def neuron_pattern(W: Float[Tensor, "instances neurons features"]) -> NeuronPattern:
@@ -146,7 +176,10 @@ def neuron_pattern(W: Float[Tensor, "instances neurons features"]) -> NeuronPatt
     polysemantic = features > 1
     shared = (of & polysemantic[:, :, None]).any(dim=1)
     return NeuronPattern(
-        (features == 1).sum(dim=1), polysemantic.sum(dim=1), shared.sum(dim=1), (of.sum(dim=1) == 2).sum(dim=1)
+        (features == 1).sum(dim=1),
+        polysemantic.sum(dim=1),
+        shared.sum(dim=1),
+        (of.sum(dim=1) == 2).sum(dim=1),
     )
 
 
@@ -154,22 +187,6 @@ def ordered_neurons(W: Float[Tensor, "neurons features"]) -> Float[Tensor, "neur
     """One instance, neurons by the number of features that they carry, then by the most important of these."""
     of = [row.nonzero()[:, 0].tolist() for row in carried(W[None])[0]]
     return W[sorted(range(len(W)), key=lambda neuron: (len(of[neuron]), of[neuron]))]
-
-
-def check_weights(W, axes=("instances", "hidden", "features"), name="W"):
-    """W; ValueError unless it is a tensor of these axes with finite floating-point weights, their squares finite too.
-
-    There may be no instances; hidden dimensions and features there must be.
-    """
-    if not isinstance(W, torch.Tensor) or W.dim() != len(axes) or 0 in W.shape[-2:]:
-        raise ValueError(f"{name}: expected a tensor ({', '.join(axes)}), got {getattr(W, 'shape', W)!r}")
-    if not W.is_floating_point() or W.itemsize < 2:  # of eight bits torch cannot even say whether they are finite
-        raise ValueError(f"{name}: expected floating-point weights, got {W.dtype}")
-    if not W.isfinite().all():
-        raise ValueError(f"{name}: expected finite weights, got {(~W.isfinite()).sum()} that are not")
-    if not W.square().sum(dim=(-2, -1)).isfinite().all():
-        raise ValueError(f"{name}: expected weights of finite squares in {W.dtype}, got up to {W.abs().max():g}")
-    return W
 
 
 def _checked_plane(W):

@@ -9,38 +9,17 @@ A model is a stack of instances along the leading axis: W (instances, hidden, fe
 | ReLUOutputModel    | Section 2 | h = W x          | ReLU(W^T h + b)     |
 | ReLUHiddenModel    | Section 7 | h = ReLU(W x)    | ReLU(W^T h + b)     |
 | AbsoluteValueModel | Section 8 | h = ReLU(W1 x)   | ReLU(W2 h + b)      |
-
-A model is kept in a folder: `model.safetensors`, its tensors by their parameter's name, instances first, and
-`config.json`, which says what they are and what they were trained on.
 """
 
-import contextlib
 import copy
-import json
-from pathlib import Path
-from typing import Any, NamedTuple
 
-import safetensors.torch
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
-from features import (
-    FeatureDistribution,
-    as_real,
-    check_count,
-    check_distribution,
-    check_positive,
-    check_size,
-    check_torch,
-)
-from sweeps.files import read_object, read_tensors, write_together
-
-TENSORS, CONFIG = "model.safetensors", "config.json"  # the files of a model's folder
-SIZES = ("instances", "features", "hidden")
-OF_INPUTS = ("density", "importance", "set_size", "correlation", "signed")  # of a FeatureDistribution
-CONFIG_KEYS = ("class", *SIZES, *OF_INPUTS, "seed", "training", "certificate")
+from checks import as_real, check_count, check_positive, check_size, check_torch
+from features import check_distribution
 
 
 class ToyModel(nn.Module):
@@ -59,7 +38,17 @@ class ToyModel(nn.Module):
     relu_hidden = relu_output = True
     closed_form = None  # the `output` for which expected_loss has this model's loss, if it has
 
-    def __init__(self, instances, features, hidden, *, seed=0, dtype=torch.float32, device="cpu", init_scale=0.1):
+    def __init__(
+        self,
+        instances,
+        features,
+        hidden,
+        *,
+        seed=0,
+        dtype=torch.float32,
+        device="cpu",
+        init_scale=0.1,
+    ):
         super().__init__()
         check_size(instances=instances, features=features, hidden=hidden)
         check_positive("init_scale", init_scale)
@@ -70,7 +59,9 @@ class ToyModel(nn.Module):
         # first instances do not depend on how many follow.
         generator = torch.Generator().manual_seed(seed)
         uniform = torch.rand(instances, hidden, features, generator=generator, dtype=torch.float64)
-        weights = init_scale * torch.special.ndtri(uniform.clamp_(min=torch.finfo(torch.float64).tiny))
+        weights = init_scale * torch.special.ndtri(
+            uniform.clamp_(min=torch.finfo(torch.float64).tiny)
+        )
         self._set_weights(weights.to(dtype).to(device))
 
     def _set_weights(self, weights):
@@ -86,95 +77,98 @@ class ToyModel(nn.Module):
         """What takes h back; the encoder itself where weights are tied."""
         return self.W
 
-    def encode(self, x: Float[Tensor, "instances batch features"]) -> Float[Tensor, "instances batch hidden"]:
+    def encode(
+        self, x: Float[Tensor, "instances batch features"]
+    ) -> Float[Tensor, "instances batch hidden"]:
         self._check_input("x", x, self.features)
         h = x @ self.encoder.mT
         return h.relu() if self.relu_hidden else h
 
-    def decode(self, h: Float[Tensor, "instances batch hidden"]) -> Float[Tensor, "instances batch features"]:
+    def decode(
+        self, h: Float[Tensor, "instances batch hidden"]
+    ) -> Float[Tensor, "instances batch features"]:
         self._check_input("h", h, self.hidden)
         z = torch.baddbmm(self.b[:, None], h, self.decoder)
-        return _finite("output", z.relu() if self.relu_output else z)
+        return finite("output", z.relu() if self.relu_output else z)
 
-    def forward(self, x: Float[Tensor, "instances batch features"]) -> Float[Tensor, "instances batch features"]:
+    def forward(
+        self, x: Float[Tensor, "instances batch features"]
+    ) -> Float[Tensor, "instances batch features"]:
         """The output x'."""
         return self.decode(self.encode(x))
 
     def _check_input(self, name, rows, last):
         like, got = self.b, getattr(rows, "shape", rows)
-        if not isinstance(rows, Tensor) or rows.dim() != 3 or got != (self.instances, max(got[1], 1), last):
-            raise ValueError(f"{name}: expected shape ({self.instances}, batch, {last}), got {got!r}")
+        if (
+            not isinstance(rows, Tensor)
+            or rows.dim() != 3
+            or got != (self.instances, max(got[1], 1), last)
+        ):
+            raise ValueError(
+                f"{name}: expected shape ({self.instances}, batch, {last}), got {got!r}"
+            )
         if (rows.dtype, rows.device) != (like.dtype, like.device):
-            raise ValueError(f"{name}: expected {like.dtype} on {like.device}, got {rows.dtype} on {rows.device}")
+            raise ValueError(
+                f"{name}: expected {like.dtype} on {like.device}, got {rows.dtype} on {rows.device}"
+            )
         if not rows.isfinite().all():
-            raise ValueError(f"{name}: expected finite numbers, got {(~rows.isfinite()).sum()} that are not")
+            raise ValueError(
+                f"{name}: expected finite numbers, got {(~rows.isfinite()).sum()} that are not"
+            )
 
-    def target(self, x: Float[Tensor, "instances batch features"]) -> Float[Tensor, "instances batch features"]:
+    def target(
+        self, x: Float[Tensor, "instances batch features"]
+    ) -> Float[Tensor, "instances batch features"]:
         """What the output should be: the input itself."""
         return x
 
     def loss(
-        self, x: Float[Tensor, "instances batch features"], importance: Float[Tensor, "instances features"] | float
+        self,
+        x: Float[Tensor, "instances batch features"],
+        importance: Float[Tensor, "instances features"] | float,
     ) -> Float[Tensor, " instances"]:
         """sum_i importance_i (target_i - x'_i)^2, mean over the batch; importance: one number for all, or of each."""
-        squared_error = mse_loss(self.forward(x), self.target(x), reduction="none")  # (instances, batch, features)
+        squared_error = mse_loss(
+            self.forward(x), self.target(x), reduction="none"
+        )  # (instances, batch, features)
         importance = as_real("importance", importance, x.device).to(x.dtype)
         if importance.shape not in ((), (self.instances, self.features)):
             expected = (self.instances, self.features)
-            raise ValueError(f"importance: expected a number or shape {expected}, got {tuple(importance.shape)}")
-        return _finite("loss", (squared_error.sum(dim=1) * importance).sum(dim=1) / x.shape[1])
+            raise ValueError(
+                f"importance: expected a number or shape {expected}, got {tuple(importance.shape)}"
+            )
+        return finite("loss", (squared_error.sum(dim=1) * importance).sum(dim=1) / x.shape[1])
 
     def select(self, instances):
         """A model of some instances only, by a slice, indices or a mask, its weights its own; IndexError for others."""
         index = torch.arange(self.instances, device=self.b.device)[instances].reshape(-1)
         check_count("instances", len(index))
         chosen = copy.copy(self)
-        chosen._parameters = {name: nn.Parameter(value.detach()[index]) for name, value in self.named_parameters()}
+        chosen._parameters = {
+            name: nn.Parameter(value.detach()[index]) for name, value in self.named_parameters()
+        }
         chosen.instances = len(index)
         return chosen
-
-    def save(self, folder, distribution=None, *, seed=None, training=None, certificate=None):
-        """Keep the model in a folder, which is made if need be: `model.safetensors` and `config.json`.
-
-        distribution: what it was trained on, of its instances and features
-        seed:         of its initial weights and samples
-        training, certificate: what else is known, as dicts of what JSON holds; what is not given is null
-
-        Raises ValueError, naming the argument, for what does not fit; FloatingPointError for weights that are not
-        finite; an OSError leaves nothing half-written.
-        """
-        config = {"class": type(self).__name__, **{name: int(getattr(self, name)) for name in SIZES}}
-        config |= dict.fromkeys(OF_INPUTS) if distribution is None else _described(distribution, self)
-        config |= {"seed": seed, "training": training, "certificate": certificate}
-        _check_known(config)
-        tensors = {
-            name: _finite(name, value.detach()).cpu().contiguous().clone() for name, value in self.named_parameters()
-        }
-        text = json.dumps(config, indent=1) + "\n"
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_together({folder / TENSORS: safetensors.torch.save(tensors), folder / CONFIG: text.encode()})
-
-    @classmethod
-    def load(cls, folder):
-        """The model in a folder, of this class; of whichever class it is, for ToyModel. Errors as of `read`."""
-        model = read(folder).model
-        if cls not in (ToyModel, type(model)):
-            raise ValueError(f"{Path(folder) / CONFIG}: class: expected {cls.__name__}, got {type(model).__name__}")
-        return model
 
 
 def check_inputs(model, distribution):
     """A FeatureDistribution of the model's instances and features."""
     check_distribution(distribution)
-    ours, theirs = (model.instances, model.features), (distribution.instances, distribution.features)
+    ours, theirs = (
+        (model.instances, model.features),
+        (distribution.instances, distribution.features),
+    )
     if ours != theirs:
-        raise ValueError(f"distribution: expected (instances, features) = {ours} as the model has, got {theirs}")
+        raise ValueError(
+            f"distribution: expected (instances, features) = {ours} as the model has, got {theirs}"
+        )
 
 
-def _finite(name, values):
+def finite(name, values):
     if not values.isfinite().all():
-        raise FloatingPointError(f"{name}: expected finite numbers, got {(~values.isfinite()).sum()} that are not")
+        raise FloatingPointError(
+            f"{name}: expected finite numbers, got {(~values.isfinite()).sum()} that are not"
+        )
     return values
 
 
@@ -185,14 +179,22 @@ class LinearModel(ToyModel):
     closed_form = "linear"
 
     @classmethod
-    def from_weights(cls, W: Float[Tensor, "instances hidden features"], b: Float[Tensor, "instances features"]):
+    def from_weights(
+        cls, W: Float[Tensor, "instances hidden features"], b: Float[Tensor, "instances features"]
+    ):
         """A model with these weights, copied."""
-        if not (isinstance(W, Tensor) and isinstance(b, Tensor) and (W.dtype, W.device) == (b.dtype, b.device)):
+        if not (
+            isinstance(W, Tensor)
+            and isinstance(b, Tensor)
+            and (W.dtype, W.device) == (b.dtype, b.device)
+        ):
             got = " and ".join(repr(getattr(value, "dtype", value)) for value in (W, b))
             raise ValueError(f"W, b: expected tensors of one dtype on one device, got {got}")
         if W.dim() != 3 or b.shape != (W.shape[0], W.shape[2]):
             expected = "W (instances, hidden, features) and b (instances, features)"
-            raise ValueError(f"W, b: expected {expected}, got {tuple(W.shape)} and {tuple(b.shape)}")
+            raise ValueError(
+                f"W, b: expected {expected}, got {tuple(W.shape)} and {tuple(b.shape)}"
+            )
         model = cls(W.shape[0], W.shape[2], W.shape[1], dtype=W.dtype, device=W.device)
         if not (W.isfinite().all() and b.isfinite().all()):
             raise ValueError("W, b: expected finite numbers, got NaN or infinity")
@@ -238,112 +240,3 @@ class AbsoluteValueModel(ToyModel):
 
     def target(self, x):
         return x.abs()
-
-
-# Models in folders
-
-
-class Stored(NamedTuple):
-    """What is in a model's folder."""
-
-    model: ToyModel
-    distribution: FeatureDistribution | None
-    config: dict[str, Any]  # CONFIG_KEYS, None where unknown
-
-
-load = ToyModel.load
-
-
-def read(folder) -> Stored:
-    """A model that `ToyModel.save` has kept, with what is known of it.
-
-    Raises ValueError, naming the file and what in it is wrong, for a file that is not there, cut off or foreign, and
-    where config and tensors contradict each other.
-    """
-    folder = Path(folder)
-    with _naming(folder / CONFIG):
-        config = dict.fromkeys(CONFIG_KEYS) | read_object(folder / CONFIG)
-        kind, distribution = _checked(config)
-    sizes = [config[name] for name in SIZES]
-    with _naming(folder / TENSORS):
-        tensors, _ = read_tensors(folder / TENSORS)
-        _check_tensors(tensors, kind, *sizes)
-    model = kind(*sizes, dtype=tensors["b"].dtype)
-    model.load_state_dict(tensors)
-    return Stored(model, distribution, config)
-
-
-@contextlib.contextmanager
-def _naming(path):
-    """What is wrong with a file is a ValueError that names it."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise ValueError(f"{path}: expected a file, got none") from error
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
-
-
-def _checked(config):
-    """The class and the distribution that a config describes; ValueError, naming the field, if it is none."""
-    unknown = [key for key in config if key not in CONFIG_KEYS]
-    if unknown:
-        raise ValueError(f"{unknown[0]}: expected one of {CONFIG_KEYS}")
-    _check_known(config)
-    check_size(**{name: config[name] for name in SIZES})
-    kind = KINDS[config["class"]]
-    given = {name: config[name] for name in OF_INPUTS if config[name] is not None}
-    if not given:
-        return kind, None
-    if config["density"] is None:
-        raise ValueError(f"density: expected numbers, as {next(iter(given))} is given, got None")
-    if not isinstance(config["signed"], bool | None):
-        raise ValueError(f"signed: expected true or false, got {config['signed']!r}")
-    return kind, FeatureDistribution(**given, features=config["features"], instances=config["instances"])
-
-
-def _check_known(config):
-    """ValueError, naming the field, for what a config cannot say of class, seed, training and certificate."""
-    if config["class"] not in [*KINDS]:
-        raise ValueError(f"class: expected one of {[*KINDS]}, got {config['class']!r}")
-    if config["seed"] is not None:
-        check_torch(config["seed"])
-    for name in ("training", "certificate"):
-        value = config[name]
-        if not isinstance(value, dict | None):
-            raise ValueError(f"{name}: expected an object or None, got {value!r}")
-        try:
-            json.dumps(value, allow_nan=False)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{name}: expected what JSON holds, got {value!r}") from error
-
-
-def _check_tensors(tensors, kind, instances, features, hidden):
-    """ValueError, naming the tensor, for other names, shapes and dtypes than the model's, and what is not finite."""
-    of_weights = {"W": (instances, hidden, features)}
-    if not kind.tied:
-        of_weights = {"W1": (instances, hidden, features), "W2": (instances, features, hidden)}
-    shapes = {"b": (instances, features), **of_weights}
-    if tensors.keys() != shapes.keys():
-        raise ValueError(f"tensors: expected {sorted(shapes)}, got {sorted(tensors)}")
-    for name, shape in shapes.items():
-        got = tensors[name]
-        if got.shape != shape:
-            raise ValueError(f"{name}: expected shape {shape}, got {tuple(got.shape)}")
-        if got.dtype not in (torch.float32, torch.float64) or got.dtype != tensors["b"].dtype:
-            raise ValueError(f"{name}: expected float32 or float64, the same as b, got {got.dtype}")
-        if not got.isfinite().all():
-            raise ValueError(f"{name}: expected finite numbers, got {(~got.isfinite()).sum()} that are not")
-
-
-def _described(distribution, model):
-    """What a config says of the inputs; density and importance as one number where all are the same."""
-    check_inputs(model, distribution)
-    described = {name: getattr(distribution, name) for name in OF_INPUTS}
-    for name in ("density", "importance"):
-        table = described[name]
-        described[name] = table[0, 0].item() if (table == table[0, 0]).all() else table.tolist()
-    return described
-
-
-KINDS = {kind.__name__: kind for kind in (LinearModel, ReLUOutputModel, ReLUHiddenModel, AbsoluteValueModel)}

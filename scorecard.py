@@ -60,8 +60,13 @@ SEEN = {  # where a claim does not hold with every seed: what was seen instead
 
 def sections():
     """The sections that exist, in order, by what the ids of their claims begin with."""
-    paths = [*sorted(sweeps.HOME.glob("Section[0-9]main.py")), *sweeps.HOME.glob("Autoencodersmain.py")]
-    return {path.stem.removeprefix("Section")[0]: importlib.import_module(path.stem) for path in paths}
+    paths = [
+        *sorted(sweeps.HOME.glob("Section[0-9]main.py")),
+        *sweeps.HOME.glob("Autoencodersmain.py"),
+    ]
+    return {
+        path.stem.removeprefix("Section")[0]: importlib.import_module(path.stem) for path in paths
+    }
 
 
 def main(argv=None):
@@ -70,15 +75,22 @@ def main(argv=None):
         ("--json", "every claim with its numbers of each seed"),
         ("--markdown", "a summary and every number"),
     ):
-        parser.add_argument(option, metavar="FILE", type=sweeps.path, help=f"write {what} to a file, too")
+        parser.add_argument(
+            option, metavar="FILE", type=sweeps.path, help=f"write {what} to a file, too"
+        )
     every = sections()
     of = {"choices": every, "metavar": "N", "default": [*every]}
     parser.add_argument("--sections", nargs="+", help=f"of {', '.join(every)} (default: all)", **of)
     arguments = sweeps.parse_arguments(parser, argv)
     of_name = {name: section for name, section in every.items() if name in arguments.sections}
     chosen = [*of_name.values()]
-    files = {"--json": (arguments.json, as_json), "--markdown": (arguments.markdown, partial(as_markdown, of_name))}
-    files = {option: (file, written) for option, (file, written) in files.items() if file is not None}
+    files = {
+        "--json": (arguments.json, as_json),
+        "--markdown": (arguments.markdown, partial(as_markdown, of_name)),
+    }
+    files = {
+        option: (file, written) for option, (file, written) in files.items() if file is not None
+    }
     for option, (file, _) in files.items():
         check_file(parser, option, file)
 
@@ -115,7 +127,10 @@ def as_markdown(chosen, by_seed):
     every_claim = claims.same_claims(by_seed)
     seeds = "one seed" if len(by_seed) == 1 else f"{len(by_seed)} seeds"
     always = sum(all(claim.holds for claim in of_seeds) for of_seeds in every_claim)
-    rows = [(f"[{c[0].id}](#claim-{c[0].id.replace('.', '')})", *c[0][1:3], claims.held(c)) for c in every_claim]
+    rows = [
+        (f"[{c[0].id}](#claim-{c[0].id.replace('.', '')})", *c[0][1:3], claims.held(c))
+        for c in every_claim
+    ]
     parts = [
         f"""# Scorecard
 
@@ -128,8 +143,12 @@ holds where the criterion beside its name in its section's script is met; the cr
     ]
     for name, section in chosen.items():
         parts.append(f"## {section.__doc__.partition(':')[0]}")
-        parts.append(f"`python {section.__name__}.py`, {MINUTES[name]:g} minutes a seed on 2 cores.")
-        parts += [_in_full(of_seeds) for of_seeds in every_claim if of_seeds[0].id.startswith(f"{name}.")]
+        parts.append(
+            f"`python {section.__name__}.py`, {MINUTES[name]:g} minutes a seed on 2 cores."
+        )
+        parts += [
+            _in_full(of_seeds) for of_seeds in every_claim if of_seeds[0].id.startswith(f"{name}.")
+        ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -157,7 +176,9 @@ def check_file(parser, option, file):
             if file.is_dir():
                 raise IsADirectoryError("it is a folder")
     except OSError as error:
-        parser.error(f"argument {option}: expected a file that can be written, got {str(file)!r} ({error})")
+        parser.error(
+            f"argument {option}: expected a file that can be written, got {str(file)!r} ({error})"
+        )
 
 
 if __name__ == "__main__":

@@ -20,14 +20,23 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from tqdm import tqdm
 
-from features import RowMaker, as_real, check_count, check_distribution, check_positive, check_size, check_torch
+from checks import as_real, check_count, check_positive, check_size, check_torch
+from features import RowMaker, check_distribution
 from losses.exact import DescentGradient, expected_loss, in_range
 from models import ToyModel, check_inputs
 
-BLOCK_NUMBERS = 250_000  # numbers in a block's z on the CPU: with its gradient it stays in the cache
-TINY, MANY = 16, 64  # weights of a model up to which, and instances from which, products go term by term
+BLOCK_NUMBERS = (
+    250_000  # numbers in a block's z on the CPU: with its gradient it stays in the cache
+)
+TINY, MANY = (
+    16,
+    64,
+)  # weights of a model up to which, and instances from which, products go term by term
 RARE = 0.01  # empty rows less likely than this are drawn like any other: leaving them out costs more than it saves
-SAMPLE_STREAM, TEST_STREAM = 0x5A5A5A5A, 0x3C3C3C3C  # the same seed gives weights, samples and tests of their own
+SAMPLE_STREAM, TEST_STREAM = (
+    0x5A5A5A5A,
+    0x3C3C3C3C,
+)  # the same seed gives weights, samples and tests of their own
 WARM_UP = 0.05  # share of the steps in which the learning rate rises to its full value
 SCHEDULES = ("cosine", "constant")  # of the learning rate
 
@@ -84,11 +93,17 @@ def train(
     if schedule not in SCHEDULES:
         raise ValueError(f"schedule: expected one of {SCHEDULES}, got {schedule!r}")
     if exact and model.closed_form is None:
-        raise ValueError(f"exact: expected a LinearModel or a ReLUOutputModel, got {type(model).__name__}")
+        raise ValueError(
+            f"exact: expected a LinearModel or a ReLUOutputModel, got {type(model).__name__}"
+        )
     attack = None if attack is None else _checked_attack(attack, model, exact)
     for parameter in model.parameters():
         parameter.grad = torch.empty_like(parameter)
-    blocks = [_ExactLoss(model, distribution)] if exact else _blocks(model, distribution, batch_size, attack)
+    blocks = (
+        [_ExactLoss(model, distribution)]
+        if exact
+        else _blocks(model, distribution, batch_size, attack)
+    )
     optimizer = torch.optim.Adam(model.parameters(), lr=lr, fused=True)
     generator = torch.Generator(model.b.device).manual_seed(seed ^ SAMPLE_STREAM)
     finite_steps = torch.zeros(model.instances, dtype=torch.long, device=model.b.device)
@@ -108,13 +123,17 @@ def train(
             records.append((step, losses.cpu(), _snapshot(model)))
         if step < steps:
             finite_steps += model.b.grad.isfinite().all(dim=1)
-            optimizer.param_groups[0]["lr"] = lr if schedule == "constant" else lr * _cosine(step, steps)
+            optimizer.param_groups[0]["lr"] = (
+                lr if schedule == "constant" else lr * _cosine(step, steps)
+            )
             optimizer.step()
     model.zero_grad(set_to_none=True)
     _raise_if_diverged(finite_steps + losses.isfinite(), steps)
     at, losses, weights = zip(*records)
     return History(
-        torch.tensor(at), torch.stack(losses), {name: torch.stack([w[name] for w in weights]) for name in weights[0]}
+        torch.tensor(at),
+        torch.stack(losses),
+        {name: torch.stack([w[name] for w in weights]) for name in weights[0]},
     )
 
 
@@ -122,10 +141,14 @@ def _checked_attack(attack, model, exact):
     """(instances,) in the model's dtype, on its device."""
     if exact or model.closed_form is None:
         got = f"{type(model).__name__}{', exact' if exact else ''}"
-        raise ValueError(f"attack: expected a LinearModel or a ReLUOutputModel, trained on samples, got {got}")
+        raise ValueError(
+            f"attack: expected a LinearModel or a ReLUOutputModel, trained on samples, got {got}"
+        )
     sizes = as_real("attack", attack, model.b.device)
     if sizes.shape not in ((), (model.instances,)):
-        raise ValueError(f"attack: expected a number or shape ({model.instances},), got {tuple(sizes.shape)}")
+        raise ValueError(
+            f"attack: expected a number or shape ({model.instances},), got {tuple(sizes.shape)}"
+        )
     if not ((sizes >= 0) & sizes.isfinite()).all():
         raise ValueError(f"attack: expected finite numbers of at least 0, got {attack!r}")
     return sizes.to(model.b.dtype).expand(model.instances)
@@ -135,7 +158,9 @@ def _raise_if_diverged(finite, steps):
     """FloatingPointError unless the output was finite at all steps + 1: finite (instances,), in how many it was."""
     diverged = (finite <= steps).nonzero()[:, 0]
     if len(diverged):
-        shown = ", ".join(str(k) for k in diverged[:10].tolist()) + ("" if len(diverged) <= 10 else ", ...")
+        shown = ", ".join(str(k) for k in diverged[:10].tolist()) + (
+            "" if len(diverged) <= 10 else ", ..."
+        )
         raise FloatingPointError(
             f"{len(diverged)} of {len(finite)} instances diverged, the first at step {finite.min()}: {shown} "
             "(the others are trained)"
@@ -172,7 +197,9 @@ def best_restart(losses: Float[Tensor, " instances"], restarts) -> Int[Tensor, "
     check_count("restarts", restarts)
     losses = as_real("losses", losses)
     if losses.dim() != 1 or not len(losses) or len(losses) % restarts:
-        raise ValueError(f"losses: expected one dimension divisible by {restarts} restarts, got {tuple(losses.shape)}")
+        raise ValueError(
+            f"losses: expected one dimension divisible by {restarts} restarts, got {tuple(losses.shape)}"
+        )
     by_setting = losses.nan_to_num(nan=math.inf).view(-1, restarts)
     return by_setting.argmin(dim=1) + restarts * torch.arange(len(by_setting), device=losses.device)
 
@@ -189,7 +216,14 @@ def train_best(
         raise ValueError(f"model_class: expected a ToyModel, got {model_class!r}")
     repeated = distribution.with_restarts(restarts)
     device = repeated.density.device
-    model = model_class(repeated.instances, repeated.features, hidden, seed=seed, device=device, init_scale=init_scale)
+    model = model_class(
+        repeated.instances,
+        repeated.features,
+        hidden,
+        seed=seed,
+        device=device,
+        init_scale=init_scale,
+    )
     history = train(model, repeated, seed=seed, **settings)
     losses = history.losses[-1] if settings.get("exact") else sampled_loss(model, repeated)
     best = best_restart(losses, restarts)
@@ -205,12 +239,16 @@ class _Buffers:
         def empty(*shape):
             if not long:
                 return weights.new_empty(shape)
-            return weights.new_empty(shape[::-1]).permute(*reversed(range(len(shape))))  # instances vary fastest
+            return weights.new_empty(shape[::-1]).permute(
+                *reversed(range(len(shape)))
+            )  # instances vary fastest
 
         self.x = empty(rows, batch_size, features)
         self.z, self.g = (empty(instances, batch_size, features) for _ in range(2))
         self.h, self.of_h = (empty(instances, hidden, batch_size) for _ in range(2))
-        self.E, self.of_E, self.of_D, self.scaled_D = (empty(instances, hidden, features) for _ in range(4))
+        self.E, self.of_E, self.of_D, self.scaled_D = (
+            empty(instances, hidden, features) for _ in range(4)
+        )
         self.D = self.E if tied else empty(instances, hidden, features)
         self.of_b = empty(instances, features)
 
@@ -231,7 +269,9 @@ class _Block:
     def __init__(self, model, distribution, instances, restarts, batch_size, buffers, attack=None):
         self.model, self.batch_size = model, batch_size
         self.attack = None if attack is None else attack[instances]
-        self.encoder, self.decoder, self.b = (t.detach()[instances] for t in (model.encoder, model.decoder, model.b))
+        self.encoder, self.decoder, self.b = (
+            t.detach()[instances] for t in (model.encoder, model.decoder, model.b)
+        )
         self.gradients = [p.grad[instances] for p in model.parameters() if p.grad is not None]
         distribution, dtype = distribution.select(instances), model.b.dtype
         rare = RARE if attack is None else 1.0  # an empty row that is attacked is not empty
@@ -245,7 +285,9 @@ class _Block:
         long = count >= MANY and hidden * features <= TINY
         self.product = _long_product if long else _product
         if (count, restarts) not in buffers:
-            buffers[count, restarts] = _Buffers(self.encoder, count // restarts, batch_size, model.tied, long)
+            buffers[count, restarts] = _Buffers(
+                self.encoder, count // restarts, batch_size, model.tied, long
+            )
         self.buffers = buffers[count, restarts]
 
     def forward(self, draw):
@@ -262,7 +304,9 @@ class _Block:
         self.product(at.h.mT, at.D, out=at.z, plus=self.b[:, None])
         if model.relu_output:
             at.z.clamp_(min=0)
-        z, g = (t.unflatten(0, (len(at.x), -1)) for t in (at.z, at.g))  # (densities, restarts, batch, features)
+        z, g = (
+            t.unflatten(0, (len(at.x), -1)) for t in (at.z, at.g)
+        )  # (densities, restarts, batch, features)
         torch.sub(z, model.target(at.x)[:, None], out=g)
 
     def _attacked(self, draw):
@@ -281,7 +325,9 @@ class _Block:
     def loss(self):
         """(instances,), after `forward`."""
         at = self.buffers
-        active = (self.importance * torch.sum(at.g.square(), dim=1, out=at.of_b)).sum(dim=1) / self.batch_size
+        active = (self.importance * torch.sum(at.g.square(), dim=1, out=at.of_b)).sum(
+            dim=1
+        ) / self.batch_size
         empty = (self.importance * self._empty_output().square()).sum(dim=1)
         return torch.lerp(empty, active, self.probability)
 
@@ -348,7 +394,9 @@ class _ExactLoss:
         """(instances,), NaN where weights are not finite or too large."""
         finite = in_range(self.W, self.b)
         W, b = self.W.where(finite[:, None, None], 0), self.b.where(finite[:, None], 0)
-        return expected_loss(W, b, self.distribution, self.model.closed_form).where(finite, torch.nan)
+        return expected_loss(W, b, self.distribution, self.model.closed_form).where(
+            finite, torch.nan
+        )
 
     def backward(self):
         """Leave the gradient in the model's parameters."""
@@ -362,14 +410,20 @@ def _blocks(model, distribution, batch_size, attack=None):
     size = instances
     if model.b.device.type == "cpu":
         size = max(1, BLOCK_NUMBERS // (batch_size * model.features))
-    group = max(restarts, size - size % restarts)  # a block holds whole runs of restarts, or a part of one
+    group = max(
+        restarts, size - size % restarts
+    )  # a block holds whole runs of restarts, or a part of one
     starts = [
-        start + part for start in range(0, instances, group) for part in range(0, min(group, instances - start), size)
+        start + part
+        for start in range(0, instances, group)
+        for part in range(0, min(group, instances - start), size)
     ]
     blocks, buffers = [], {}
     for start, end in pairwise([*starts, instances]):
         shared = min(restarts, end - start)
-        blocks.append(_Block(model, distribution, slice(start, end), shared, batch_size, buffers, attack))
+        blocks.append(
+            _Block(model, distribution, slice(start, end), shared, batch_size, buffers, attack)
+        )
     return blocks
 
 
@@ -385,7 +439,9 @@ def _recorded(record, steps):
     except TypeError:
         kept = {None}
     if not all(isinstance(step, Integral) and 0 <= step <= steps for step in kept):
-        raise ValueError(f"record: expected a count, or whole numbers from 0 to {steps}, got {record!r}")
+        raise ValueError(
+            f"record: expected a count, or whole numbers from 0 to {steps}, got {record!r}"
+        )
     return {*map(int, kept), steps}
 
 

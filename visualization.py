@@ -39,8 +39,15 @@ POLYTOPE_COLOURS = {
     "irregular": FAINT,
 }
 OTHERS, OTHER_POLYTOPE = "another polytope", "#754327"
-PIECE_WITH_EDGE = 0.015  # of a stack plot: pieces higher than this share of the highest stack have a white edge
-SET_COLOURS = (DEDICATED, SHARED, POLYTOPE_COLOURS["pentagon"], POLYTOPE_COLOURS["tetrahedron"])  # members share one
+PIECE_WITH_EDGE = (
+    0.015  # of a stack plot: pieces higher than this share of the highest stack have a white edge
+)
+SET_COLOURS = (
+    DEDICATED,
+    SHARED,
+    POLYTOPE_COLOURS["pentagon"],
+    POLYTOPE_COLOURS["tetrahedron"],
+)  # members share one
 WIDTH = 10  # inches: the width of a full figure, at which 9 points are 11 pixels on GitHub
 SMALL, TINY = 9, 8  # points: notes within a figure; what stands in cells
 STYLE = {
@@ -49,7 +56,9 @@ STYLE = {
     "text.color": INK,
     "axes.labelcolor": INK,
     **dict.fromkeys(("font.size", "axes.titlesize", "figure.titlesize", "figure.labelsize"), 10),
-    **dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "legend.fontsize", "legend.title_fontsize"), SMALL),
+    **dict.fromkeys(
+        ("xtick.labelsize", "ytick.labelsize", "legend.fontsize", "legend.title_fontsize"), SMALL
+    ),
     "legend.handlelength": 1.6,
     "lines.markersize": 4,
 }
@@ -63,11 +72,15 @@ DENSITY_TICKS = (1, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
 INVERSE_DENSITY_TICKS = (1, 1.2, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20)
 
 
-def polytope_areas(inverse_density: Float[Tensor, " points"], shares: dict[str, Float[Tensor, " points"]], ax):
+def polytope_areas(
+    inverse_density: Float[Tensor, " points"], shares: dict[str, Float[Tensor, " points"]], ax
+):
     """Which share of the represented features is in which polytope, stacked."""
     stacked = in_palette(shares)
     colours = [polytope_colour(name) for name in stacked]
-    ax.stackplot(inverse_density.numpy(), *[s.numpy() for s in stacked.values()], colors=colours, linewidth=0)
+    ax.stackplot(
+        inverse_density.numpy(), *[s.numpy() for s in stacked.values()], colors=colours, linewidth=0
+    )
     ax.set(ylim=(0, 1), ylabel="share of the\nrepresented features", facecolor=BLANK)
     return over_inverse_density(ax)
 
@@ -80,16 +93,24 @@ def polytope_colour(name):
 def polytope_legend(figure, shares: dict[str, Float[Tensor, " points"]], title, **where):
     """The colours of the polytopes that are there, and of none where none is; below a figure, or elsewhere."""
     stacked = in_palette(shares)
-    handles = [Patch(color=polytope_colour(name), label=name) for name, share in stacked.items() if share.any()]
+    handles = [
+        Patch(color=polytope_colour(name), label=name)
+        for name, share in stacked.items()
+        if share.any()
+    ]
     if not sum(stacked.values()).all():
         handles.append(Patch(facecolor=BLANK, edgecolor=FAINT, label="no represented features"))
-    figure.legend(handles=handles, title=title, **{"loc": "outside lower center", "ncols": 5} | where)
+    figure.legend(
+        handles=handles, title=title, **{"loc": "outside lower center", "ncols": 5} | where
+    )
 
 
 def in_palette(shares: dict[str, Float[Tensor, " points"]]) -> dict[str, Float[Tensor, " points"]]:
     """Shares in the order of the palette, polytopes without a colour of their own as one."""
     total = torch.zeros_like(next(iter(shares.values())))
-    others = sum((share for name, share in shares.items() if name not in POLYTOPE_COLOURS), start=total)
+    others = sum(
+        (share for name, share in shares.items() if name not in POLYTOPE_COLOURS), start=total
+    )
     known = {name: shares.get(name, total) for name in POLYTOPE_COLOURS}
     irregular = known.pop("irregular")
     return known | {OTHERS: others, "irregular": irregular}
@@ -118,21 +139,30 @@ def plain_ticks(axis, ticks):
 
 def nearest(values: Float[Tensor, " points"], wanted) -> Int[Tensor, " wanted"]:
     """Index of the point nearest to each of some numbers, on a log axis."""
-    return (values[:, None].log() - torch.tensor(wanted, dtype=values.dtype).log()).abs().argmin(dim=0)
+    return (
+        (values[:, None].log() - torch.tensor(wanted, dtype=values.dtype).log()).abs().argmin(dim=0)
+    )
 
 
 def dimensionality_scatter(
-    inverse_density: Float[Tensor, " points"], W: Float[Tensor, "points hidden features"], polytopes, ax
+    inverse_density: Float[Tensor, " points"],
+    W: Float[Tensor, "points hidden features"],
+    polytopes,
+    ax,
 ):
     """The dimensionality of every represented feature over 1/(1-S), with a line for each polytope."""
     shown = represented(W)
     x = inverse_density[:, None].expand(shown.shape)
-    spread = torch.linspace(-0.008, 0.008, shown.shape[1], dtype=x.dtype).exp()  # so that equal features stay visible
+    spread = torch.linspace(
+        -0.008, 0.008, shown.shape[1], dtype=x.dtype
+    ).exp()  # so that equal features stay visible
     points = (x * spread)[shown].numpy(), dimensionality(W)[shown].numpy()
     ax.scatter(*points, s=26, alpha=0.45, color=INK, linewidths=0, label="features, trained")
     lines = {name: POLYTOPES[name].dimensionality for name in ("dedicated dimension", *polytopes)}
     for name, value in lines.items():
-        apart = [value - other for other in lines.values() if 0 < abs(value - other) < 0.04]  # labels would overlap
+        apart = [
+            value - other for other in lines.values() if 0 < abs(value - other) < 0.04
+        ]  # labels would overlap
         ax.axhline(value, color=FAINT, linewidth=1, zorder=0)
         side = ("bottom" if apart[0] > 0 else "top") if apart else "center"
         label = f"{name} {Fraction(value).limit_denominator(20)}"
@@ -146,7 +176,9 @@ def geometry_graph(W: Float[Tensor, "hidden features"], ax):
 
     Each connected component is laid out by itself, the components in rows, largest first.
     """
-    polytope = {feature: factor.polytope for factor in tegum_factors(W) for feature in factor.features}
+    polytope = {
+        feature: factor.polytope for factor in tegum_factors(W) for feature in factor.features
+    }
     shown = sorted(polytope)
     overlap = (W[:, shown].T @ W[:, shown]).abs().fill_diagonal_(0)
     graph = nx.from_numpy_array(torch.where(overlap > 0.2, overlap, 0).numpy())
@@ -155,7 +187,9 @@ def geometry_graph(W: Float[Tensor, "hidden features"], ax):
     faint = 0.12 if len(graph.edges) > 400 else 0.5
     nx.draw_networkx_edges(graph, position, ax=ax, width=widths, edge_color=INK, alpha=faint)
     colours = [polytope_colour(polytope[feature]) for feature in shown]
-    nx.draw_networkx_nodes(graph, position, ax=ax, node_size=24, node_color=colours, edgecolors="white", linewidths=0.5)
+    nx.draw_networkx_nodes(
+        graph, position, ax=ax, node_size=24, node_color=colours, edgecolors="white", linewidths=0.5
+    )
     ax.set(aspect="equal")
     ax.axis("off")
     return ax
@@ -171,7 +205,11 @@ def _packed_layout(graph):
         if x > 0 and x + side[k] > width:
             x, y, row_height = 0.0, y - row_height, 0.0
         part = graph.subgraph(component)
-        placed = nx.circular_layout(part) if len(part) <= 3 else nx.spring_layout(part, seed=0, iterations=200)
+        placed = (
+            nx.circular_layout(part)
+            if len(part) <= 3
+            else nx.spring_layout(part, seed=0, iterations=200)
+        )
         for node, (u, v) in placed.items():
             position[node] = (x + side[k] * (0.5 + 0.36 * u), y - side[k] * (0.5 - 0.36 * v))
         x, row_height = x + side[k], max(row_height, side[k])
@@ -190,7 +228,11 @@ def set_arrows(rows: dict[str, tuple[Float[Tensor, "_ 2 _"], list[str]]], note="
         columns = max(len(W) for W, _ in rows.values())
         height = WIDTH / (columns + 0.4) + 0.3
         _, axes = plt.subplots(
-            len(rows), columns, figsize=(WIDTH, height * len(rows)), layout="constrained", squeeze=False
+            len(rows),
+            columns,
+            figsize=(WIDTH, height * len(rows)),
+            layout="constrained",
+            squeeze=False,
         )
     for of_row, (label, (W, titles)) in zip(axes, rows.items()):
         for ax in of_row[len(W) :]:
@@ -209,7 +251,14 @@ def plane(W: Float[Tensor, "2 features"], ax):
     for feature, (x, y) in enumerate(W.T.tolist()):
         colour, second = SET_COLOURS[feature // 2 % len(SET_COLOURS)], feature % 2
         ax.plot((0, x), (0, y), color=colour, linewidth=1 if second else 2.5)
-        ax.plot(x, y, "o", color=colour, markersize=9 if second else 5, fillstyle="none" if second else "full")
+        ax.plot(
+            x,
+            y,
+            "o",
+            color=colour,
+            markersize=9 if second else 5,
+            fillstyle="none" if second else "full",
+        )
     ax.set(xlim=(-1.3, 1.3), ylim=(-1.3, 1.3), aspect="equal", xticks=[], yticks=[])
     return ax
 
@@ -217,7 +266,9 @@ def plane(W: Float[Tensor, "2 features"], ax):
 # Learning dynamics (Section 5)
 
 
-def over_steps(steps: Int[Tensor, " records"], values: Float[Tensor, "records curves"], ax, **style):
+def over_steps(
+    steps: Int[Tensor, " records"], values: Float[Tensor, "records curves"], ax, **style
+):
     """Curves over the steps of training, on a log axis, which step 0 is not on."""
     shown = steps > 0
     ax.plot(steps[shown].numpy(), values[shown].numpy(), **style)
@@ -244,10 +295,14 @@ def space(W: Float[Tensor, "3 features"], set_size, ax):
 
 def weight_text(ax, column, row, text, dark):
     """A number in a cell of a heat map of weights, white where the cell is dark."""
-    ax.text(column, row, text, ha="center", va="center", fontsize=TINY, color="white" if dark else INK)
+    ax.text(
+        column, row, text, ha="center", va="center", fontsize=TINY, color="white" if dark else INK
+    )
 
 
-def neuron_stacks(W: Float[Tensor, "neurons features"], values: Float[Tensor, "#neurons #features"], ax):
+def neuron_stacks(
+    W: Float[Tensor, "neurons features"], values: Float[Tensor, "#neurons #features"], ax
+):
     """The paper's stack plot: a bar for each neuron, made of the absolute values of its weights, the largest lowest.
 
     values: superposition of every feature (1, features), of every neuron (neurons, 1) or of every weight, as colour:
@@ -260,9 +315,14 @@ def neuron_stacks(W: Float[Tensor, "neurons features"], values: Float[Tensor, "#
     corners = [(left, bottoms), (right, bottoms), (right, tops), (left, tops)]
     pieces = torch.stack([torch.stack(corner, dim=2) for corner in corners], dim=2).flatten(0, 1)
     colours = values.clamp(0, 1).expand_as(W).gather(1, order).flatten()
-    edges = torch.where(heights > PIECE_WITH_EDGE * tops.max(), 0.5, 0).flatten()  # edges would cover smaller ones
+    edges = torch.where(
+        heights > PIECE_WITH_EDGE * tops.max(), 0.5, 0
+    ).flatten()  # edges would cover smaller ones
     drawn = heights.flatten() > 0
-    style = {"facecolors": SUPERPOSITION(colours[drawn].numpy()), "linewidths": edges[drawn].tolist()}
+    style = {
+        "facecolors": SUPERPOSITION(colours[drawn].numpy()),
+        "linewidths": edges[drawn].tolist(),
+    }
     ax.add_collection(PolyCollection(pieces[drawn].numpy(), edgecolors="white", **style))
     ax.set(xlim=(-0.7, len(W) - 0.3), ylim=(0, 1.05 * max(tops.max().item(), 1e-9)))
     ax.set(xlabel="neuron", ylabel="weights $|W|$, stacked")

@@ -29,7 +29,8 @@ from experiments.section4 import periodic_table
 from features import FeatureDistribution
 from geometry import represented
 from losses import many_features
-from models import AbsoluteValueModel, ReLUHiddenModel, ReLUOutputModel, read
+from models import AbsoluteValueModel, ReLUHiddenModel, ReLUOutputModel
+from storage import read, save
 from theory.descents import ignored_loss
 from theory.polytopes import POLYTOPES, tegum_factors
 from theory.stationary import exact_gradient, hessian, nearest_stationary
@@ -52,7 +53,9 @@ class Entry:
     hidden: int
     inputs: dict
     kind: type = ReLUOutputModel
-    training: dict = field(default_factory=lambda: {"restarts": 16, "steps": 600, "lr": 0.05, "exact": True})
+    training: dict = field(
+        default_factory=lambda: {"restarts": 16, "steps": 600, "lr": 0.05, "exact": True}
+    )
     polytope: str | None = None
 
     @property
@@ -63,7 +66,9 @@ class Entry:
     def described(self):
         """The training, with what else decides where it ends."""
         start = {"first_restart": f"the {self.polytope}'s vertices"} if self.polytope else {}
-        return self.training | start | ({"newton_steps": NEWTON} if "exact" in self.training else {})
+        return (
+            self.training | start | ({"newton_steps": NEWTON} if "exact" in self.training else {})
+        )
 
 
 def _sampled(restarts, steps, lr=1e-2, batch_size=256):
@@ -76,7 +81,12 @@ def _falling(features, factor):
 
 
 def _in_sets(features, set_size, correlation, density):
-    return {"density": density, "features": features, "set_size": set_size, "correlation": correlation}
+    return {
+        "density": density,
+        "features": features,
+        "set_size": set_size,
+        "correlation": correlation,
+    }
 
 
 ENTRIES = {
@@ -95,13 +105,22 @@ ENTRIES = {
     "n40-m10": Entry(10, {"density": 0.05, "features": 40}, training=_sampled(4, 3000)),
     "two-sets-of-ten": Entry(10, _in_sets(20, 10, "correlated", 0.1), training=_sampled(4, 2000)),
     "hidden-relu-n10-m5": Entry(
-        5, {"density": 0.1, "importance": _falling(10, 0.75)}, ReLUHiddenModel, _sampled(64, 2000, 2e-2)
+        5,
+        {"density": 0.1, "importance": _falling(10, 0.75)},
+        ReLUHiddenModel,
+        _sampled(64, 2000, 2e-2),
     ),
     "absolute-value-n3-m6": Entry(
-        6, {"density": 1.0, "features": 3, "signed": True}, AbsoluteValueModel, _sampled(64, 1500, 3e-2)
+        6,
+        {"density": 1.0, "features": 3, "signed": True},
+        AbsoluteValueModel,
+        _sampled(64, 1500, 3e-2),
     ),
     "absolute-value-n100-m40": Entry(
-        40, {"density": 0.01, "importance": _falling(100, 0.8), "signed": True}, AbsoluteValueModel, _sampled(1, 3000)
+        40,
+        {"density": 0.01, "importance": _falling(100, 0.8), "signed": True},
+        AbsoluteValueModel,
+        _sampled(1, 3000),
     ),
 }
 
@@ -122,12 +141,15 @@ def made(entry, seed=0):
     if not has_exact_loss(model):
         return model.select(best_restart(sampled_loss(model, repeated), restarts)), None
     if not exact:
-        losses = torch.stack([exact_slope(model.select([k]), inputs).loss[0] for k in range(restarts)])
+        losses = torch.stack(
+            [exact_slope(model.select([k]), inputs).loss[0] for k in range(restarts)]
+        )
         chosen = losses.argmin()
         return model.select(chosen), gap(losses[chosen], losses, inputs, entry.hidden)
     losses = history.losses[-1]
     wanted = [
-        entry.polytope is None or any(factor.polytope == entry.polytope for factor in tegum_factors(W))
+        entry.polytope is None
+        or any(factor.polytope == entry.polytope for factor in tegum_factors(W))
         for W in model.W.detach()
     ]
     if not any(wanted):
@@ -147,7 +169,9 @@ def has_exact_loss(model):
 def exact_slope(model, distribution):
     """The exact loss and gradient of one instance, by the recursion for few features, by Fourier series for many."""
     few = model.features <= EXACT_FEATURES
-    return (exact_gradient if few else many_features.exact_gradient)(model.W.detach(), model.b.detach(), distribution)
+    return (exact_gradient if few else many_features.exact_gradient)(
+        model.W.detach(), model.b.detach(), distribution
+    )
 
 
 def gap(loss, losses, distribution, hidden):
@@ -164,11 +188,18 @@ def best_product(distribution, hidden) -> float:
     alike = (distribution.density == density).all() and (distribution.importance == 1).all()
     if not (at and alike and distribution.correlation == "independent" and not distribution.signed):
         return math.inf
-    saved = {tuple(size): d * size[1] for size, d in zip(table.size.tolist(), table.benefit[:, at[0]].tolist())}
-    most = [[0.0] * (hidden + 1) for _ in range(features + 1)]  # by features and dimensions, in dedicated dimensions
+    saved = {
+        tuple(size): d * size[1]
+        for size, d in zip(table.size.tolist(), table.benefit[:, at[0]].tolist())
+    }
+    most = [
+        [0.0] * (hidden + 1) for _ in range(features + 1)
+    ]  # by features and dimensions, in dedicated dimensions
     for n in range(1, features + 1):
         for m in range(1, hidden + 1):
-            fitting = [most[n - k][m - d] + gain for (k, d), gain in saved.items() if k <= n and d <= m]
+            fitting = [
+                most[n - k][m - d] + gain for (k, d), gain in saved.items() if k <= n and d <= m
+            ]
             most[n][m] = max(most[n - 1][m - 1] + 1, *fitting, 0.0)
     return ((features - most[features][hidden]) * ignored_loss(1, density)).item()
 
@@ -187,7 +218,10 @@ def certificate(model, distribution, gap=None, seed=0):
         if model.features <= EXACT_FEATURES:
             lowest = lowest_curvature(W, model.b.detach(), distribution)
     else:
-        losses = [sampled_loss(model, distribution, rows=ROWS, seed=SAMPLES * seed + k) for k in range(SAMPLES)]
+        losses = [
+            sampled_loss(model, distribution, rows=ROWS, seed=SAMPLES * seed + k)
+            for k in range(SAMPLES)
+        ]
         error, loss = (value.item() for value in torch.std_mean(torch.cat(losses)))
         error /= SAMPLES**0.5
     factors = Counter(factor.polytope for factor in tegum_factors(W[0].double()))
@@ -197,7 +231,9 @@ def certificate(model, distribution, gap=None, seed=0):
     }  # fmt: skip
 
 
-def lowest_curvature(W: Float[Tensor, "1 hidden features"], b: Float[Tensor, "1 features"], distribution) -> float:
+def lowest_curvature(
+    W: Float[Tensor, "1 hidden features"], b: Float[Tensor, "1 features"], distribution
+) -> float:
     """The lowest eigenvalue of the exact Hessian across the directions in which the hidden space turns."""
     matrix, hidden = hessian(W, b, distribution)[0], W.shape[1]
     turns = []
@@ -223,18 +259,27 @@ def disagreements(stored) -> list[str]:
     for name, value in measured.items():
         tolerance = 0.0
         if name == "loss" and claimed["standard_error"]:
-            tolerance = STANDARD_ERRORS * math.hypot(measured["standard_error"], claimed["standard_error"])
+            tolerance = STANDARD_ERRORS * math.hypot(
+                measured["standard_error"], claimed["standard_error"]
+            )
         elif name == "standard_error" and claimed[name]:
             tolerance = claimed[name]
         elif name == "loss":
             tolerance = SAME * abs(value) + LEAST
         elif isinstance(value, float):
             tolerance = SAME * max(1.0, abs(value))
-        same = abs(value - claimed[name]) <= tolerance if isinstance(value, float) else value == claimed[name]
+        same = (
+            abs(value - claimed[name]) <= tolerance
+            if isinstance(value, float)
+            else value == claimed[name]
+        )
         if not same:
             wrong.append(f"{name}: claimed {claimed[name]}, measured {value}")
     if claimed["gap"] is not None:
-        least = max(0.0, measured["loss"] / best_product(stored.distribution, stored.model.hidden) - 1 - SAME)
+        least = max(
+            0.0,
+            measured["loss"] / best_product(stored.distribution, stored.model.hidden) - 1 - SAME,
+        )
         if claimed["gap"] < least:
             wrong.append(f"gap: claimed {claimed['gap']}, expected at least {least}")
     return wrong
@@ -246,7 +291,14 @@ def build(names, folder=FOLDER, seed=0):
         entry = ENTRIES[name]
         model, gap = made(entry, seed)
         told = certificate(model, entry.distribution, gap)
-        model.save(folder / name, entry.distribution, seed=seed, training=entry.described, certificate=told)
+        save(
+            model,
+            folder / name,
+            entry.distribution,
+            seed=seed,
+            training=entry.described,
+            certificate=told,
+        )
         print(name, told)
 
 
@@ -264,9 +316,13 @@ def check(names, folder=FOLDER):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument(
-        "--check", action="store_true", help="measure every certificate anew; exit status 1 if one fails"
+        "--check",
+        action="store_true",
+        help="measure every certificate anew; exit status 1 if one fails",
     )
     torch.set_num_threads(1)  # more would change the order of sums, and with it the last digits
     if parser.parse_args(argv).check:

@@ -66,7 +66,12 @@ def usual_loop(distribution, hidden, seed, steps, batch_size):
     shape = (batch_size, distribution.instances, distribution.features)
     for _ in range(steps):
         active = torch.rand(shape, generator=generator) <= density
-        usual_step(model, torch.where(active, torch.rand(shape, generator=generator), 0), importance, optimizer)
+        usual_step(
+            model,
+            torch.where(active, torch.rand(shape, generator=generator), 0),
+            importance,
+            optimizer,
+        )
     return model
 
 
@@ -111,7 +116,12 @@ def losses(seeds):
             *others, model = our_columns(distribution, hidden, seed, ours)
             rounds.append((usual, *others))
             ratios.append(loss_ratios(model, theirs, distribution))
-        yield f"{name}: to the losses", "s", [median(times) for times in zip(*rounds)], compared(torch.stack(ratios))
+        yield (
+            f"{name}: to the losses",
+            "s",
+            [median(times) for times in zip(*rounds)],
+            compared(torch.stack(ratios)),
+        )
     yield many_features()
 
 
@@ -130,7 +140,9 @@ def many_features(shorter=5, timed=20, every=slice(4, None, 10)):
 
 def our_columns(distribution, hidden, seed, ours):
     """Seconds of the usual loop with our settings, of ours and of its products alone, and our model."""
-    mine, (model, _) = seconds(train_best, ReLUOutputModel, distribution, hidden, seed=seed, progress=False, **ours)
+    mine, (model, _) = seconds(
+        train_best, ReLUOutputModel, distribution, hidden, seed=seed, progress=False, **ours
+    )
     repeated, part = distribution.with_restarts(ours["restarts"]), max(20, ours["steps"] // 100)
     whole = ours["steps"] / part
     same, _ = seconds(usual_loop, repeated, hidden, seed, part, ours["batch_size"])
@@ -140,7 +152,9 @@ def our_columns(distribution, hidden, seed, ours):
 
 def loss_ratios(model, theirs, distribution):
     """(instances,): test losses over the usual loop's, on the same fresh rows."""
-    mine, usual = (sampled_loss(fitted, distribution, rows=2**16, seed=10**6) for fitted in (model, theirs))
+    mine, usual = (
+        sampled_loss(fitted, distribution, rows=2**16, seed=10**6) for fitted in (model, theirs)
+    )
     return mine / usual
 
 
@@ -152,7 +166,12 @@ def steps(rounds=9):
     """Milliseconds of a step."""
     cases = {
         "n=20, m=5, 7 instances, batch 1,024": (setting(SEVEN, 20, 0.7), 5, 1024, 60),
-        "n=20, m=5, 28 instances, batch 256": (setting(SEVEN, 20, 0.7).with_restarts(4), 5, 256, 60),
+        "n=20, m=5, 28 instances, batch 256": (
+            setting(SEVEN, 20, 0.7).with_restarts(4),
+            5,
+            256,
+            60,
+        ),
         "n=100, m=10, 41 instances, batch 256": (setting(FORTY_ONE, 100), 10, 256, 12),
         "n=400, m=30, 50 instances, batch 1,024": (setting(FIFTY, 400), 30, 1024, 2),
     }
@@ -165,7 +184,9 @@ def steps(rounds=9):
             lambda: train(model, distribution, record=1, progress=False, **same),  # noqa: B023
             lambda: products(distribution, hidden, **same),  # noqa: B023
         )
-        times = [[seconds(run)[0] / count * 1e3 for run in contenders] for _ in range(rounds + 1)][1:]
+        times = [[seconds(run)[0] / count * 1e3 for run in contenders] for _ in range(rounds + 1)][
+            1:
+        ]
         usual, ours, with_loss, floor = (median(column) for column in zip(*times))
         note = f"{with_loss:.3g} ms where its loss is recorded, {with_loss / floor:.1f} times its products"
         yield f"one step, {name}", "ms", [None, usual, ours, floor], note
@@ -173,18 +194,40 @@ def steps(rounds=9):
 
 def exact(rounds=5):
     """Microseconds a model and step of exact descents, as the phase diagrams use them."""
-    for name, features, hidden, points, count in (("n=2, m=1", 2, 1, 40, 200), ("n=3, m=2", 3, 2, 20, 100)):
+    for name, features, hidden, points, count in (
+        ("n=2, m=1", 2, 1, 40, 200),
+        ("n=3, m=2", 3, 2, 20, 100),
+    ):
         distribution = phases.grid_distribution(features, *phases.grid(points)).with_restarts(10)
-        start = ReLUOutputModel(distribution.instances, features, hidden, dtype=torch.float64, init_scale=0.3)
-        train(start, distribution, exact=True, steps=100, lr=0.05, progress=False)  # part of the way, as in a descent
+        start = ReLUOutputModel(
+            distribution.instances, features, hidden, dtype=torch.float64, init_scale=0.3
+        )
+        train(
+            start, distribution, exact=True, steps=100, lr=0.05, progress=False
+        )  # part of the way, as in a descent
         works = accurate_descent, exact_descent
-        times = [[seconds(work, start, distribution, count)[0] for work in works] for _ in range(rounds + 1)][1:]
-        accurate_time, our_time = (median(c) / count / distribution.instances * 1e6 for c in zip(*times))
+        times = [
+            [seconds(work, start, distribution, count)[0] for work in works]
+            for _ in range(rounds + 1)
+        ][1:]
+        accurate_time, our_time = (
+            median(c) / count / distribution.instances * 1e6 for c in zip(*times)
+        )
         note = "first column: with loss and gradient to 1e-9 at each step"
-        yield f"exact descent, {name}: a model and step", "µs", [accurate_time, None, our_time, None], note
+        yield (
+            f"exact descent, {name}: a model and step",
+            "µs",
+            [accurate_time, None, our_time, None],
+            note,
+        )
     took, _ = seconds(million_models)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    yield "1,048,576 models n=2, m=1, exact, 300 steps", "s", [None, None, took, None], f"peak memory {memory:.2f} GB"
+    yield (
+        "1,048,576 models n=2, m=1, exact, 300 steps",
+        "s",
+        [None, None, took, None],
+        f"peak memory {memory:.2f} GB",
+    )
 
 
 def exact_descent(start, distribution, steps):
@@ -204,7 +247,14 @@ def accurate_descent(start, distribution, steps):
 def million_models():
     """The largest diagram published: 256 x 256 points, 16 restarts."""
     distribution = phases.grid_distribution(2, *phases.grid(256))
-    settings = {"restarts": 16, "exact": True, "steps": 300, "lr": 0.05, "init_scale": 0.3, "progress": False}
+    settings = {
+        "restarts": 16,
+        "exact": True,
+        "steps": 300,
+        "lr": 0.05,
+        "init_scale": 0.3,
+        "progress": False,
+    }
     return train_best(ReLUOutputModel, distribution, 1, **settings)
 
 
@@ -218,7 +268,14 @@ def instances(rounds=5):
             count_of_steps = max(1, 20_000 // count)
             train(model, distribution, steps=1, batch_size=batch_size, progress=False)
             times = [
-                seconds(train, model, distribution, steps=count_of_steps, batch_size=batch_size, progress=False)[0]
+                seconds(
+                    train,
+                    model,
+                    distribution,
+                    steps=count_of_steps,
+                    batch_size=batch_size,
+                    progress=False,
+                )[0]
                 for _ in range(rounds)
             ]
             figures.append(f"{count:,}: {median(times) / (count_of_steps + 1) / count * 1e6:.2f}")
@@ -241,10 +298,16 @@ def row(name, unit, figures, note):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--only", choices=GROUPS, help="one group of rows")
-    parser.add_argument("--seeds", type=int, default=3, help="seeds of the rows to the losses (default 3)")
-    parser.add_argument("--write", action="store_true", help="keep the table as benchmarks/speed.md")
+    parser.add_argument(
+        "--seeds", type=int, default=3, help="seeds of the rows to the losses (default 3)"
+    )
+    parser.add_argument(
+        "--write", action="store_true", help="keep the table as benchmarks/speed.md"
+    )
     arguments = parser.parse_args()
     if arguments.write and arguments.only:
         parser.error("argument --write: expected the whole table, got --only")
@@ -260,7 +323,9 @@ def main():
             lines.append(row(*figures))
             print(lines[-1], flush=True)
     if arguments.write:
-        TABLE.write_text("\n".join(("# What `python benchmarks/compare.py` measured", "", *lines, "")))
+        TABLE.write_text(
+            "\n".join(("# What `python benchmarks/compare.py` measured", "", *lines, ""))
+        )
 
 
 if __name__ == "__main__":

@@ -33,10 +33,16 @@ def plain_second_moment(b, a, p):
     coefficients = [torch.ones(len(b), len(vertices), dtype=a.dtype)]  # of s^0, s^1, ...
     for v, slope, density in zip(vertices.T, a.T[..., None], p.T[..., None]):
         constant, linear = (1 - v) * (1 - density), (2 * v - 1) * density / slope
-        padded = [torch.zeros_like(coefficients[0]), *coefficients, torch.zeros_like(coefficients[0])]
+        padded = [
+            torch.zeros_like(coefficients[0]),
+            *coefficients,
+            torch.zeros_like(coefficients[0]),
+        ]
         coefficients = [constant * same + linear * lower for lower, same in pairwise(padded)]
     reach = (b[:, None] + a @ vertices.T).clamp(min=0)
-    return sum((c * 2 * reach ** (q + 2) / factorial(q + 2)).sum(dim=1) for q, c in enumerate(coefficients))
+    return sum(
+        (c * 2 * reach ** (q + 2) / factorial(q + 2)).sum(dim=1) for q, c in enumerate(coefficients)
+    )
 
 
 def plain_expected_loss(W, b, p):

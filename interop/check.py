@@ -14,7 +14,11 @@ import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
-os.environ |= {"HF_HUB_OFFLINE": "1", "WANDB_MODE": "disabled", "TQDM_DISABLE": "1"}  # before its import
+os.environ |= {
+    "HF_HUB_OFFLINE": "1",
+    "WANDB_MODE": "disabled",
+    "TQDM_DISABLE": "1",
+}  # before its import
 
 import torch
 from sae_lens import StandardTrainingSAE, StandardTrainingSAEConfig
@@ -27,13 +31,17 @@ from sae_lens.synthetic import (
 
 import zoo
 from interop import export
-from models import read
+from storage import read
 
 ROWS = 200_000  # of which statistics are made
 ERRORS = 5  # standard errors that they may be off
 SAME = 1e-6  # of activations, relative to the largest: float32
-CUT = torch.special.ndtr(torch.tensor(-(3**0.5), dtype=torch.float64)).item()  # of normal magnitudes, below 0
-MEAN = 0.5 * (1 - CUT) + (1 / 12) ** 0.5 * torch.tensor(-1.5).exp().item() / (2 * torch.pi) ** 0.5  # of what it draws
+CUT = torch.special.ndtr(
+    torch.tensor(-(3**0.5), dtype=torch.float64)
+).item()  # of normal magnitudes, below 0
+MEAN = (
+    0.5 * (1 - CUT) + (1 / 12) ** 0.5 * torch.tensor(-1.5).exp().item() / (2 * torch.pi) ** 0.5
+)  # of what it draws
 TRAINED = "square-antiprism"
 SAMPLES, BATCH, RATE, L1 = 1_000_000, 1024, 3e-3, 0.6
 LEAST_MATCH = 0.99  # mean cosine of trained directions with the features
@@ -74,8 +82,14 @@ def disagreements(name, theirs, stored):
     errors = ", ".join(f"{what} {value:.1f}" for what, value in off.items())
     print(f"{name}: activations {apart:.1e} and {sampled:.1e} apart; standard errors off: {errors}")
 
-    wrong = [f"{name}: activations {value:.1e} apart" for value in (apart, sampled) if not value <= SAME]
-    return wrong + [f"{name}: {what} {value:.1f} standard errors off" for what, value in off.items() if value > ERRORS]
+    wrong = [
+        f"{name}: activations {value:.1e} apart" for value in (apart, sampled) if not value <= SAME
+    ]
+    return wrong + [
+        f"{name}: {what} {value:.1f} standard errors off"
+        for what, value in off.items()
+        if value > ERRORS
+    ]
 
 
 def _off(share, probability):
@@ -88,11 +102,17 @@ def trained(theirs, stored, source, generator):
     """Trains SAELens's autoencoder on feature values of a generator -> what is wrong, as lines."""
     torch.manual_seed(0)
     hidden, features = stored.model.hidden, stored.model.features
-    sae = StandardTrainingSAE(StandardTrainingSAEConfig(d_in=hidden, d_sae=features, l1_coefficient=L1))
+    sae = StandardTrainingSAE(
+        StandardTrainingSAEConfig(d_in=hidden, d_sae=features, l1_coefficient=L1)
+    )
     h = export.Activations(stored, seed=1).sample(ROWS)
     before = _squared_error(sae, h), _match(sae, theirs)
-    train_toy_sae(sae, theirs.feature_dict, generator, training_samples=SAMPLES, batch_size=BATCH, lr=RATE)
-    found = eval_sae_on_synthetic_data(sae, theirs.feature_dict, theirs.activation_generator, ROWS, BATCH)
+    train_toy_sae(
+        sae, theirs.feature_dict, generator, training_samples=SAMPLES, batch_size=BATCH, lr=RATE
+    )
+    found = eval_sae_on_synthetic_data(
+        sae, theirs.feature_dict, theirs.activation_generator, ROWS, BATCH
+    )
     after = _squared_error(sae, h), _match(sae, theirs)
     print(
         f"autoencoder on {source}, {SAMPLES // BATCH} steps: squared error {before[0]:.2e} to {after[0]:.2e}, mean "
@@ -100,7 +120,11 @@ def trained(theirs, stored, source, generator):
         f"{found.explained_variance:.3f}, active {found.sae_l0:.3f} of {found.true_l0:.3f}"
     )
     learned = after[0] < before[0] / 2 and after[1] > max(before[1], LEAST_MATCH)
-    return [] if learned else [f"autoencoder on {source}: squared error, mean cosine {before} to {after}"]
+    return (
+        []
+        if learned
+        else [f"autoencoder on {source}: squared error, mean cosine {before} to {after}"]
+    )
 
 
 @torch.no_grad()

@@ -22,7 +22,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from models import LinearModel, ReLUHiddenModel, ReLUOutputModel, read
+from models import LinearModel, ReLUHiddenModel, ReLUOutputModel
+from storage import read
 from sweeps.files import write_together
 
 
@@ -45,7 +46,9 @@ class Activations:
         return self.sample_with_features(batch_size)[0]
 
     @torch.no_grad()
-    def sample_with_features(self, batch_size) -> tuple[Float[Tensor, "batch hidden"], Float[Tensor, "batch features"]]:
+    def sample_with_features(
+        self, batch_size
+    ) -> tuple[Float[Tensor, "batch hidden"], Float[Tensor, "batch features"]]:
         x = self._drawn(batch_size)
         return self.model.encode(x)[0].float(), x[0].float()
 
@@ -66,7 +69,11 @@ def spd(stored):
     if type(stored.model) is not ReLUOutputModel:
         raise ValueError(f"class: expected ReLUOutputModel, got {type(stored.model).__name__}")
     W, b = stored.model.W[0].detach().float(), stored.model.b[0].detach().float()
-    state = {"linear1.weight": W.clone(), "linear2.weight": W.mT.contiguous(), "linear2.bias": b.clone()}
+    state = {
+        "linear1.weight": W.clone(),
+        "linear2.weight": W.mT.contiguous(),
+        "linear2.bias": b.clone(),
+    }
     file = io.BytesIO()
     torch.save(state, file)  # that is what it reads, with weights_only=True
     config, losses = _spd_config(stored)
@@ -88,8 +95,12 @@ def _spd_config(stored):
         lost.append("importance cannot be said: all count alike")
     if inputs is not None and inputs.correlation == "correlated":
         size = inputs.set_size
-        density = 1 - (1 - density) ** (1 / size)  # each draws for itself, and one that is active takes the set along
-        synced = json.dumps([[*range(first, first + size)] for first in range(0, inputs.features, size)])
+        density = 1 - (1 - density) ** (
+            1 / size
+        )  # each draws for itself, and one that is active takes the set along
+        synced = json.dumps(
+            [[*range(first, first + size)] for first in range(0, inputs.features, size)]
+        )
     lines = [
         "wandb_project: null",
         "tms_model_config:",
@@ -137,9 +148,13 @@ def saelens(stored):
         "at 0, so that 4 % of the active features are 0"
     ]
     if inputs.correlation != "independent":
-        lost.append(f"{inputs.correlation} sets cannot be said: features are written as independent")
+        lost.append(
+            f"{inputs.correlation} sets cannot be said: features are written as independent"
+        )
     files = {"synthetic_model.safetensors": safetensors.torch.save(tensors)}
-    return files | {"synthetic_model_config.json": (json.dumps(config, indent=2) + "\n").encode()}, lost
+    return files | {
+        "synthetic_model_config.json": (json.dumps(config, indent=2) + "\n").encode()
+    }, lost
 
 
 def arena(stored):
@@ -164,11 +179,15 @@ def export(folder, to, target):
 
 def _check_one(stored):
     if stored.model.instances != 1:
-        raise ValueError(f"instances: expected a model of one instance, got {stored.model.instances}")
+        raise ValueError(
+            f"instances: expected a model of one instance, got {stored.model.instances}"
+        )
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("model", help="folder of a model")
     parser.add_argument("--to", choices=EXPORTERS, required=True)
     parser.add_argument("target", metavar="DIR")

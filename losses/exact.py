@@ -47,22 +47,33 @@ import torch
 from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
+from checks import check_weights
 from features import check_distribution
-from geometry import check_weights
 
 LARGEST = 1e18  # of ||W||^2 + |b| of an instance: powers up to 15 of an output must not overflow
-MAX_FEATURES = 12  # with output "relu": vertices and powers of one pair stay below 2^16 numbers (1/2 MiB)
-_CHUNK = 2**18  # numbers in the largest tensor at a time, more only where it would hold too few pairs:
+MAX_FEATURES = (
+    12  # with output "relu": vertices and powers of one pair stay below 2^16 numbers (1/2 MiB)
+)
+_CHUNK = (
+    2**18
+)  # numbers in the largest tensor at a time, more only where it would hold too few pairs:
 _FEWEST_PAIRS = 192  # the processor wants long vectors
 _TOLERANCE = 1e-10  # bound on the rounding error that needs no care, relative to the loss
-_STEEP = 1e-2  # |a| below which the tolerance shrinks along: the gradient has one more division by a
-_CLOSE = 1e-2  # E[(x - z)^2] of an active target below which care takes the mirror's form of the loss
+_STEEP = (
+    1e-2  # |a| below which the tolerance shrinks along: the gradient has one more division by a
+)
+_CLOSE = (
+    1e-2  # E[(x - z)^2] of an active target below which care takes the mirror's form of the loss
+)
 _SAME = 1e-12  # |a| / reach below which two points are as good as the quotient in float64
 _TINY = 1e-60  # an |a| below it divides nothing
 
 
 def expected_loss(
-    W: Float[Tensor, "instances hidden features"], b: Float[Tensor, "instances features"], distribution, output="relu"
+    W: Float[Tensor, "instances hidden features"],
+    b: Float[Tensor, "instances features"],
+    distribution,
+    output="relu",
 ) -> Float64[Tensor, " instances"]:
     """The loss sum_i I_i E[(x_i - x'_i)^2] of each instance, x' = ReLU(W^T W x + b) or, linear, W^T W x + b.
 
@@ -121,26 +132,43 @@ def _check(distribution, output):
     if output not in ("relu", "linear"):
         raise ValueError(f"output: expected 'relu' or 'linear', got {output!r}")
     if output == "relu" and distribution.signed:
-        raise ValueError("distribution: expected features in [0, 1] for output 'relu', got signed ones")
+        raise ValueError(
+            "distribution: expected features in [0, 1] for output 'relu', got signed ones"
+        )
     if output == "relu" and distribution.features > MAX_FEATURES:
-        raise ValueError(f"features: expected at most {MAX_FEATURES} for output 'relu', got {distribution.features}")
+        raise ValueError(
+            f"features: expected at most {MAX_FEATURES} for output 'relu', got {distribution.features}"
+        )
 
 
 def _check_weights(W, b, distribution):
-    instances, features, device = distribution.instances, distribution.features, distribution.density.device
-    for name, value, axes in (("W", W, ("instances", "hidden", "features")), ("b", b, ("instances", "features"))):
+    instances, features, device = (
+        distribution.instances,
+        distribution.features,
+        distribution.density.device,
+    )
+    for name, value, axes in (
+        ("W", W, ("instances", "hidden", "features")),
+        ("b", b, ("instances", "features")),
+    ):
         if getattr(value, "device", device) != device:
             raise ValueError(f"{name}: expected values on {device}, got them on {value.device}")
         check_weights(value, axes, name)
         if (value.shape[0], value.shape[-1]) != (instances, features):
-            raise ValueError(f"{name}: expected {instances} instances, {features} features, got {tuple(value.shape)}")
+            raise ValueError(
+                f"{name}: expected {instances} instances, {features} features, got {tuple(value.shape)}"
+            )
     if not in_range(W, b).all():
-        raise ValueError(f"W: expected ||W||^2 + |b| of at most {LARGEST:g}, got weights up to {W.abs().max():g}")
+        raise ValueError(
+            f"W: expected ||W||^2 + |b| of at most {LARGEST:g}, got weights up to {W.abs().max():g}"
+        )
 
 
 def in_range(W, b) -> Bool[Tensor, " instances"]:
     """Which instances have weights that are finite and small enough for powers of their outputs not to overflow."""
-    return W.double().square().sum(dim=(1, 2)) + b.double().abs().amax(dim=1) <= LARGEST  # false for NaN too
+    return (
+        W.double().square().sum(dim=(1, 2)) + b.double().abs().amax(dim=1) <= LARGEST
+    )  # false for NaN too
 
 
 class _ExpectedLoss(torch.autograd.Function):
@@ -150,7 +178,10 @@ class _ExpectedLoss(torch.autograd.Function):
     def forward(ctx, W, b, distribution, output):
         gradient = (torch.zeros_like(W), torch.zeros_like(b)) if any(ctx.needs_input_grad) else ()
         ctx.save_for_backward(*gradient)
-        parts, loss = (_Pairs if output == "relu" else _Linear)(distribution, narrow=_SAME), W.new_zeros(len(W))
+        parts, loss = (
+            (_Pairs if output == "relu" else _Linear)(distribution, narrow=_SAME),
+            W.new_zeros(len(W)),
+        )
         for c in parts.chunks:
             loss[c] = parts.loss(W[c], b[c], parts.constants(c), *(whole[c] for whole in gradient))
         return loss
@@ -189,11 +220,15 @@ class _Linear:
     def __init__(self, distribution, narrow):
         self.distribution = distribution
         size = max(1, _CHUNK // distribution.features**2)
-        self.chunks = [slice(start, start + size) for start in range(0, distribution.instances, size)]
+        self.chunks = [
+            slice(start, start + size) for start in range(0, distribution.instances, size)
+        ]
 
     def constants(self, chunk):
         part = self.distribution.select(chunk)
-        return _Moments(*(moment.t()[:, :, None] for moment in part.moments()), part.members), part.importance
+        return _Moments(
+            *(moment.t()[:, :, None] for moment in part.moments()), part.members
+        ), part.importance
 
     def loss(self, W, b, constants, of_W=None, of_b=None):
         """(instances,); their gradient into of_W and of_b, if given."""
@@ -219,7 +254,9 @@ class _Constants(NamedTuple):
     moments: _Moments  # (position, pairs)
     density: torch.Tensor  # (position, pairs)
     weight: torch.Tensor  # (pairs,) twice the importance
-    active: torch.Tensor  # (position, pairs) probability that a feature is active, as far as its step decides it
+    active: (
+        torch.Tensor
+    )  # (position, pairs) probability that a feature is active, as far as its step decides it
     idle: torch.Tensor  # (set, pairs) probability that no member of a set is
 
 
@@ -238,7 +275,9 @@ class _Form:
         self.reach = (size.sum(0) / 2 - centre.abs()).clamp(min=_TINY)
         least, self.slope = narrow * self.reach, a * self.sign
         torch.maximum(size[-1], least, out=self.slope[-1]).copysign_(a[-1]).mul_(self.sign)
-        near = (least - size).sign_().clamp_(min=0)  # by arithmetic, which is faster than comparisons
+        near = (
+            (least - size).sign_().clamp_(min=0)
+        )  # by arithmetic, which is faster than comparisons
         near[-1] = 0
         self.inverse = (1 - near) / (self.slope * (1 - near) + near)
         self.near, self.gap = near[:-1], 1 - size[-1] * self.inverse[-1].abs()
@@ -280,14 +319,22 @@ class _Step:
         self.before, self.ends = before, (low[0, :, 0], highs[-1][0, :, 0])
         self.sums = low.new_zeros(components + features, powers, *low.shape[2:])
         self.average, moments = self.sums[:components], self.sums[components:, :-1]
-        self.low, self.next_low, self.difference = low[:, :-1], low[:, 1:], torch.empty_like(self.average)
+        self.low, self.next_low, self.difference = (
+            low[:, :-1],
+            low[:, 1:],
+            torch.empty_like(self.average),
+        )
         self.highs = [(high[:, :-1], high[:, 1:]) for high in highs]
-        self.moments = [(moment, high[0, :-2], high[0, 1:-1]) for moment, high in zip(moments, highs)]
+        self.moments = [
+            (moment, high[0, :-2], high[0, 1:-1]) for moment, high in zip(moments, highs)
+        ]
 
     def run(self, idle, features):
         """idle: probability (pairs,) that none of the features, given by their coefficients, is active"""
         torch.mul(self.low, sum((of_low for of_low, *_ in features), idle), out=self.average)
-        for (_, of_high, of_D, *own), highs, (moment, first, next_first) in zip(features, self.highs, self.moments):
+        for (_, of_high, of_D, *own), highs, (moment, first, next_first) in zip(
+            features, self.highs, self.moments
+        ):
             torch.sub(highs[1], self.next_low, out=self.difference)
             self.average.addcmul_(highs[0], of_high).addcmul_(self.difference, of_D)
             if own:
@@ -299,13 +346,29 @@ class _Pairs:
     """The pairs of a chunk of instances at a time: loss and gradient by the recursion, its sums in buffers."""
 
     def __init__(self, distribution, narrow):
-        torch.empty(2**25 - 2**16, dtype=torch.uint8)  # freed at once: the C library now keeps freed memory at hand
-        self.distribution, self.narrow, self.members = distribution, narrow, (k := distribution.members)
-        n, instances, device = distribution.features, distribution.instances, distribution.density.device
-        self.outputs = (distribution.importance > 0).any(0).nonzero()[:, 0].tolist() or [0]  # the others cost nothing
-        order = [sorted(range(n), key=lambda j, i=i: (j // k == i // k, j == i)) for i in self.outputs]
+        torch.empty(
+            2**25 - 2**16, dtype=torch.uint8
+        )  # freed at once: the C library now keeps freed memory at hand
+        self.distribution, self.narrow, self.members = (
+            distribution,
+            narrow,
+            (k := distribution.members),
+        )
+        n, instances, device = (
+            distribution.features,
+            distribution.instances,
+            distribution.density.device,
+        )
+        self.outputs = (distribution.importance > 0).any(0).nonzero()[:, 0].tolist() or [
+            0
+        ]  # the others cost nothing
+        order = [
+            sorted(range(n), key=lambda j, i=i: (j // k == i // k, j == i)) for i in self.outputs
+        ]
         self.order = torch.tensor(order, device=device).t()  # (position, output) -> feature
-        self.rows = (torch.tensor(self.outputs, device=device) * n + self.order).flatten()  # of W^T W
+        self.rows = (
+            torch.tensor(self.outputs, device=device) * n + self.order
+        ).flatten()  # of W^T W
         self.one_by_one = distribution.correlation == "correlated"
         self.together = 1 if self.one_by_one else k  # features of a step
         steps = n // self.together
@@ -313,7 +376,9 @@ class _Pairs:
         size = max(1, _CHUNK // (prod(shape) * len(self.outputs)), _FEWEST_PAIRS // n)
         size = ceil(instances / ceil(instances / size))
         ends = *range(size, instances, size), instances
-        self.chunks = [slice(end - size, end) for end in ends]  # of one size, so the last two overlap
+        self.chunks = [
+            slice(end - size, end) for end in ends
+        ]  # of one size, so the last two overlap
         self.T = torch.zeros(*shape, size * len(self.outputs), dtype=torch.float64, device=device)
         self.zero, self.steps, sums = self.T.new_zeros(1), [], self.T[None]
         for _ in range(steps):
@@ -323,7 +388,9 @@ class _Pairs:
 
     def constants(self, chunk):
         part, k = self.distribution.select(chunk), self.members
-        mean, own, shared, density = (t.t()[self.order].flatten(1) for t in (*part.moments(), part.density))
+        mean, own, shared, density = (
+            t.t()[self.order].flatten(1) for t in (*part.moments(), part.density)
+        )
         weight = 2 * part.importance.t()[self.outputs].flatten()
         active, idle = 2 * mean, 1 - density[::k]
         if self.one_by_one:  # the last of a set decides, the others are then certain
@@ -345,11 +412,15 @@ class _Pairs:
         loss, error = (t.view(len(self.outputs), -1) for t in self._loss(a, b, form, constants))
         at_least = (loss - error).nan_to_num(0, 0, 0).clamp(min=0).sum(0)
         doubtful = (~(error <= _TOLERANCE * at_least)).flatten().nonzero()[:, 0]  # NaN too
-        for some in doubtful.split(max(1, _CHUNK // self.T[..., 0].numel())) if len(doubtful) else ():
+        for some in (
+            doubtful.split(max(1, _CHUNK // self.T[..., 0].numel())) if len(doubtful) else ()
+        ):
             leaves = b[some].requires_grad_(), a[:, some].requires_grad_()
             with torch.set_grad_enabled(bool(gradient)):
                 careful = _careful(*leaves, constants.density[:, some], self.distribution)
-            pieces = torch.autograd.grad(careful, leaves, torch.ones_like(careful)) if gradient else ()
+            pieces = (
+                torch.autograd.grad(careful, leaves, torch.ones_like(careful)) if gradient else ()
+            )
             for whole, value in zip((loss.view(-1), of_b, of_a), (careful, *pieces)):
                 whole[..., some] = constants.weight[some] / 2 * value
         if gradient:
@@ -360,7 +431,11 @@ class _Pairs:
         """W (hidden, feature, instance), a (position, pairs) and b (pairs,) of some instances."""
         W = W.double().permute(1, 2, 0).contiguous()
         gram = (W[:, :, None] * W[:, None]).sum(0).flatten(0, 1)
-        return W, gram.index_select(0, self.rows).view(len(self.order), -1), b.t()[self.outputs].double().flatten()
+        return (
+            W,
+            gram.index_select(0, self.rows).view(len(self.order), -1),
+            b.t()[self.outputs].double().flatten(),
+        )
 
     def _write(self, W, of_pairs, of_a, of_W, of_b):
         """Write the gradient in b and a of all pairs as one in W and b."""
@@ -388,7 +463,9 @@ class _Pairs:
             if self.one_by_one and (index + 1) % k == 0:
                 before = self.steps[index + 1 - k].before
                 after = step.sums[: len(before)]
-                after.addcmul_(before[:, : after.shape[1], : after.shape[2]], constants.idle[index // k])
+                after.addcmul_(
+                    before[:, : after.shape[1], : after.shape[2]], constants.idle[index // k]
+                )
         torch.mul(constants.active[-1], form.own(*self.steps[-1].ends), out=self.sums[-1, 0])
 
         bias, spread = constants.moments.residual(_minus(a), b)
@@ -403,15 +480,24 @@ class _Pairs:
         The bound is the recursion on absolute values from the largest z, where T_(r+1) is at most T_r reach / 3. Where
         it is no small part of the loss, or NaN, loss and gradient are meaningless.
         """
-        d, mean, mirrored, half = _minus(a), constants.moments.mean, form.sign < 0, constants.weight / 2
+        d, mean, mirrored, half = (
+            _minus(a),
+            constants.moments.mean,
+            form.sign < 0,
+            constants.weight / 2,
+        )
         bias, spread = constants.moments.residual(d, b)
         spread, third = (d * spread).sum(0), half * mean[-1] * 2 / 3
         loss = form.sign * self.sums[0, 1] + torch.where(mirrored, half * (bias**2 + spread), third)
-        largest = torch.where(mirrored, half * ((2 * (d * mean).abs().sum(0) + bias.abs()) ** 2 + spread), third)
+        largest = torch.where(
+            mirrored, half * ((2 * (d * mean).abs().sum(0) + bias.abs()) ** 2 + spread), third
+        )
         inverse = form.inverse.abs()
         each = constants.active * (1 + 2 / 3 * form.reach * inverse)
         each[-1] *= 1 + 3 * inverse[-1]  # M divides once more
-        of_sets = (torch.prod if self.one_by_one else torch.sum)(each.unflatten(0, (-1, self.members)), 1)
+        of_sets = (torch.prod if self.one_by_one else torch.sum)(
+            each.unflatten(0, (-1, self.members)), 1
+        )
         bound = form.reach**2 / 2 * (of_sets + constants.idle).prod(0)
         steep = (_STEEP * inverse).amax(0).clamp(min=1, max=1 / _TINY)
         return loss, torch.finfo(loss.dtype).eps * (largest + steep * bound)
@@ -450,18 +536,26 @@ def _careful(b, a, p, distribution):
         slopes, sign, constant = a[list(present)], torch.ones_like(b), 0
         if target := len(a) - 1 in present:
             mean, d = density / 2, _minus(slopes)
-            bias, spread = _Moments(mean, 2 / 3 * mean - mean**2, torch.zeros_like(mean), 1).residual(d, b)
+            bias, spread = _Moments(
+                mean, 2 / 3 * mean - mean**2, torch.zeros_like(mean), 1
+            ).residual(d, b)
             residual = bias**2 + (d * spread).sum(0)
             sign = torch.where(residual < _CLOSE, -sign, sign)
             constant = torch.where(residual < _CLOSE, residual, 1 / 3)
-        loss = loss + probability * (constant + 2 * sign * _sorted(sign * b, sign * slopes, density, sign * target))
+        loss = loss + probability * (
+            constant + 2 * sign * _sorted(sign * b, sign * slopes, density, sign * target)
+        )
     return loss
 
 
 def _sorted(b, a, density, sign):
     """F_2 by steps from the smallest |a| to the largest; sign is that of M_(r-1) of the last feature, 0 without it."""
     order = a.abs().argsort(0)
-    a, density, signs = a.gather(0, order), density.gather(0, order), torch.where(order == len(a) - 1, sign, 0)
+    a, density, signs = (
+        a.gather(0, order),
+        density.gather(0, order),
+        torch.where(order == len(a) - 1, sign, 0),
+    )
     z = b[None]  # (vertices, pairs), those where the features of the lower steps are zero first
     for slope in reversed(a):
         z = torch.cat([z, z + slope])
@@ -483,4 +577,6 @@ def _sorted(b, a, density, sign):
 
 def _powers(t, top):
     """t^r / r! for r = 0 ... top, in a new first dimension."""
-    return torch.stack([*accumulate(range(1, top + 1), lambda power, r: power * t / r, initial=torch.ones_like(t))])
+    return torch.stack(
+        [*accumulate(range(1, top + 1), lambda power, r: power * t / r, initial=torch.ones_like(t))]
+    )

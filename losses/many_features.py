@@ -25,7 +25,9 @@ _ROOM = 1.5  # times the largest |z| is where |t| is pi/2: the series for t |t| 
 _SMALL = 0.03  # below it E[x e^(iux)] is a power series
 
 
-def exact_gradient(W: Float[Tensor, "1 hidden features"], b: Float[Tensor, "1 features"], distribution) -> Gradient:
+def exact_gradient(
+    W: Float[Tensor, "1 hidden features"], b: Float[Tensor, "1 features"], distribution
+) -> Gradient:
     """The loss of a ReLU output model of one instance and its gradient in weights and biases, as of stationary.py.
 
     distribution: of features in [0, 1]. Errors are up to about 1e-7 of the loss and 1e-5 in the gradient, by comparison
@@ -34,7 +36,9 @@ def exact_gradient(W: Float[Tensor, "1 hidden features"], b: Float[Tensor, "1 fe
     """
     check_inputs(ReLUOutputModel.from_weights(W, b), distribution)
     if len(W) != 1 or distribution.signed:
-        raise ValueError(f"distribution: expected one instance, features of at least 0, got {distribution!r}")
+        raise ValueError(
+            f"distribution: expected one instance, features of at least 0, got {distribution!r}"
+        )
     W, b = W[0].detach().double(), b[0].detach().double()
     gram, losses = W.mT @ W, torch.zeros_like(b)
     of_b, of_gram = torch.zeros_like(b), torch.zeros_like(gram)
@@ -52,7 +56,9 @@ def _squared_error(i, b, a, distribution):
     size, k = distribution.members, 2.0 * torch.arange(TERMS, dtype=torch.float64) + 1
     mean, own, shared = (moment[0] for moment in distribution.moments())
     z_mean = b + a @ mean
-    covariance = own * a + shared * a.unflatten(0, (-1, size)).sum(1).repeat_interleave(size)  # of x_j and z
+    covariance = own * a + shared * a.unflatten(0, (-1, size)).sum(1).repeat_interleave(
+        size
+    )  # of x_j and z
     z_square, product = z_mean**2 + a @ covariance, mean[i] * z_mean + covariance[i]
 
     w = torch.pi / (2 * _ROOM * (b.abs() + a.abs().sum()).detach().clamp(min=1e-30))
@@ -60,23 +66,35 @@ def _squared_error(i, b, a, distribution):
     idle = (1 - distribution.density[0, ::size]).prod()
     x_absolute = (torch.pi / 2 * mean[i] - 4 / torch.pi * (x_wave.real / k**2).sum()) / w
     of_sine = 4 / torch.pi * (torch.pi * (2 - k % 4) / k**2 - 2 / k**3)
-    z_absolute = (of_sine * (z_wave - idle * _wave(k * w * b)).imag).sum() / w**2 + idle * b * b.abs()
+    z_absolute = (
+        of_sine * (z_wave - idle * _wave(k * w * b)).imag
+    ).sum() / w**2 + idle * b * b.abs()
     return 2 / 3 * mean[i] - product - x_absolute + (z_square + z_absolute) / 2
 
 
 def _waves(i, s, b, a, distribution):
     """E[e^(isz)] and E[x_i e^(isz)], z = b + a.x, at each s."""
-    size, together, p = distribution.members, distribution.correlation == "correlated", distribution.density[0]
+    size, together, p = (
+        distribution.members,
+        distribution.correlation == "correlated",
+        distribution.density[0],
+    )
     u = s[:, None] * a
     active = torch.sinc(u / (2 * torch.pi)) * _wave(u / 2)  # E[e^(iux)] of an active feature
     own, within = divmod(i, size)
     of_sets = active.unflatten(1, (-1, size))  # (s, sets, members)
-    others = torch.cat((of_sets[:, own, :within], of_sets[:, own, within + 1 :]), dim=1).prod(dim=1) if together else 1
+    others = (
+        torch.cat((of_sets[:, own, :within], of_sets[:, own, within + 1 :]), dim=1).prod(dim=1)
+        if together
+        else 1
+    )
     of_sets = of_sets.prod(dim=2) if together else of_sets.mean(dim=2)
     of_sets = 1 - p[::size] + p[::size] * of_sets
     other_sets = torch.cat((of_sets[:, :own], of_sets[:, own + 1 :]), dim=1).prod(dim=1)
     phase, share = _wave(s * b), p[i] if together else p[i] / size
-    return phase * other_sets * of_sets[:, own], phase * other_sets * share * others * _moment(u[:, i], active[:, i])
+    return phase * other_sets * of_sets[:, own], phase * other_sets * share * others * _moment(
+        u[:, i], active[:, i]
+    )
 
 
 def _wave(angle):

@@ -25,7 +25,13 @@ from filelock import FileLock, Timeout
 from sweeps.code_digest import code_digest
 from sweeps.files import one_line, read_tensors, write
 
-CODE = ("run", "shards", "joined", "Settings", "Result")  # of an experiment: what decides its results
+CODE = (
+    "run",
+    "shards",
+    "joined",
+    "Settings",
+    "Result",
+)  # of an experiment: what decides its results
 
 
 class Cell(NamedTuple):
@@ -116,7 +122,9 @@ def _rebuilt(kind, tensors, prefix=""):
     hints = get_type_hints(kind).items()
     return kind(
         **{
-            field: _rebuilt(hint, tensors, f"{prefix}{field}.") if hasattr(hint, "_fields") else tensors[prefix + field]
+            field: _rebuilt(hint, tensors, f"{prefix}{field}.")
+            if hasattr(hint, "_fields")
+            else tensors[prefix + field]
             for field, hint in hints
         }
     )
@@ -130,7 +138,9 @@ def _check_finite(module, tensors):
     for field, values in tensors.items():
         wrong = (~values.isfinite()).sum().item()
         if wrong and field not in getattr(module, "MAY_BE_INFINITE", ()):
-            raise FloatingPointError(f"Result.{field}: expected finite numbers, got {wrong} that are not")
+            raise FloatingPointError(
+                f"Result.{field}: expected finite numbers, got {wrong} that are not"
+            )
 
 
 # Computing it once
@@ -139,13 +149,17 @@ def _check_finite(module, tensors):
 def run_cell(cell, path, expected):
     """Compute a cell and keep it, unless another process has done so. Takes one thread."""
     if configuration(cell) != expected:
-        raise OSError(f"{cell.name}: the code or torch of the process that runs it is not that of the one that asks")
+        raise OSError(
+            f"{cell.name}: the code or torch of the process that runs it is not that of the one that asks"
+        )
     torch.set_num_threads(1)  # more would change the order of sums, and with it the last digits
     with claimed(path):
         if _sound(cell, path):
             return
         try:
-            result = cell.experiment.run(cell.settings, seed=cell.seed, device=cell.device, progress=False)
+            result = cell.experiment.run(
+                cell.settings, seed=cell.seed, device=cell.device, progress=False
+            )
             content = serialized(cell, result)
         except FloatingPointError as error:
             raise FloatingPointError(f"{cell.name}, seed {cell.seed}: {error}") from error

@@ -48,7 +48,9 @@ def table(claims, form="plain"):
     for claim in map(checked, claims):
         numbers = [f"{name}: {written(value)}" for name, value in claim.numbers.items()]
         rows.append((claim.id, claim.statement, claim.paper, numbers, held([claim])))
-    return _tabulated(rows, form, f"{sum(bool(c.holds) for c in claims)} of {len(claims)} claims hold")
+    return _tabulated(
+        rows, form, f"{sum(bool(c.holds) for c in claims)} of {len(claims)} claims hold"
+    )
 
 
 def table_over_seeds(by_seed, form="plain"):
@@ -66,7 +68,9 @@ def table_over_seeds(by_seed, form="plain"):
         for claims in every_claim
     ]
     always = sum(all(claim.holds for claim in claims) for claims in every_claim)
-    return _tabulated(rows, form, f"{always} of {len(rows)} claims hold with each of {len(by_seed)} seeds")
+    return _tabulated(
+        rows, form, f"{always} of {len(rows)} claims hold with each of {len(by_seed)} seeds"
+    )
 
 
 def table_of(by_seed, form="plain"):
@@ -78,7 +82,9 @@ def same_claims(by_seed):
     """[the claim with each seed, for every claim], from a list of claims for each seed."""
     ids = [[claim.id for claim in claims] for claims in by_seed]
     if not ids or any(others != ids[0] for others in ids):
-        raise ValueError(f"by_seed: expected the same claims with each of at least one seed, got {ids}")
+        raise ValueError(
+            f"by_seed: expected the same claims with each of at least one seed, got {ids}"
+        )
     return [[checked(claim) for claim in claims] for claims in zip(*by_seed)]
 
 
@@ -92,9 +98,13 @@ def checked(claim):
     """The claim, once its numbers are known to be finite numbers."""
     for name, value in claim.numbers.items():
         if not isinstance(value, int | float):
-            raise ValueError(f"claim {claim.id}, numbers[{name!r}]: expected an int or a float, got {value!r}")
+            raise ValueError(
+                f"claim {claim.id}, numbers[{name!r}]: expected an int or a float, got {value!r}"
+            )
         if not math.isfinite(value):
-            raise FloatingPointError(f"claim {claim.id}, numbers[{name!r}]: expected a finite number, got {value!r}")
+            raise FloatingPointError(
+                f"claim {claim.id}, numbers[{name!r}]: expected a finite number, got {value!r}"
+            )
     return claim
 
 

@@ -14,7 +14,10 @@ from typing import NamedTuple
 
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 IMPORTS = (ast.Import, ast.ImportFrom)
-WHOLE, ALWAYS = "*", ""  # in place of a name: all of a module, and what is carried out whenever it is imported
+WHOLE, ALWAYS = (
+    "*",
+    "",
+)  # in place of a name: all of a module, and what is carried out whenever it is imported
 
 
 class Definition(NamedTuple):
@@ -24,7 +27,9 @@ class Definition(NamedTuple):
     names: frozenset[str] = frozenset()  # what it takes from its module
     attributes: frozenset[tuple[str, str]] = frozenset()  # (name, attribute) of each name.attribute
     bare: frozenset[str] = frozenset()  # names that also stand alone
-    imports: tuple[str, str | None] | None = None  # (module, a name of it, or None for the module itself)
+    imports: tuple[str, str | None] | None = (
+        None  # (module, a name of it, or None for the module itself)
+    )
 
 
 class Place(NamedTuple):
@@ -63,7 +68,9 @@ def code_digest(module, file, names):
 def file_of(root, module):
     """The file of a module of the project, or None."""
     path = root.joinpath(*module.split("."))
-    return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
+    return next(
+        (file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None
+    )
 
 
 def _uses(root, place, definition, definitions):
@@ -76,7 +83,11 @@ def _uses(root, place, definition, definitions):
         yield Place(place.module, name, outside=False)
         for imports in (other.imports for other in definitions.get(name, ()) if other.imports):
             if _is_module(root, imports):
-                yield from (Place(_dotted(imports), other) for base, other in definition.attributes if base == name)
+                yield from (
+                    Place(_dotted(imports), other)
+                    for base, other in definition.attributes
+                    if base == name
+                )
                 if name in definition.bare:
                     yield Place(_dotted(imports), WHOLE)
 
@@ -118,8 +129,14 @@ def _imported(node, alias, package):
 
 def _definition(statement):
     text, nodes = ast.unparse(statement), list(ast.walk(statement))
-    of_names = [node for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)]
-    alone = {node for node in nodes if isinstance(node, ast.Name)} - {node.value for node in of_names}
+    of_names = [
+        node
+        for node in nodes
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+    ]
+    alone = {node for node in nodes if isinstance(node, ast.Name)} - {
+        node.value for node in of_names
+    }
     aliases = [alias for node in nodes if isinstance(node, IMPORTS) for alias in node.names]
     local_imports = {(alias.asname or alias.name).partition(".")[0] for alias in aliases}
     return Definition(
@@ -133,7 +150,11 @@ def _definition(statement):
 def _globals(table):
     """Names that a piece of code takes from its module and not from a scope of its own."""
     outermost = table.get_type() == "module"
-    symbols = [symbol for symbol in table.get_symbols() if symbol.is_global() or (outermost and symbol.is_referenced())]
+    symbols = [
+        symbol
+        for symbol in table.get_symbols()
+        if symbol.is_global() or (outermost and symbol.is_referenced())
+    ]
     return {symbol.get_name() for symbol in symbols}.union(*map(_globals, table.get_children()))
 
 

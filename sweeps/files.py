@@ -37,7 +37,9 @@ def write_together(contents):
 def read_tensors(path):
     """Tensors and metadata of a safetensors file. FileNotFoundError where there is none, ValueError if it is cut."""
     try:
-        content = path.read_bytes()  # not mapped into memory: a file that is cut off later would end the process
+        content = (
+            path.read_bytes()
+        )  # not mapped into memory: a file that is cut off later would end the process
         tensors = safetensors.torch.load(content)
     except FileNotFoundError:
         raise

@@ -30,7 +30,9 @@ from sweeps.files import one_line, write
 HOME = Path(__file__).resolve().parents[1]
 MOST_SEEDS, MOST_JOBS = 1000, 1024
 CLUSTER_ANSWERS = 3  # seconds in which a scheduler has to answer
-CLUSTER_FINISHES = 600  # seconds in which a cluster has to finish one of its cells, of about two minutes at most
+CLUSTER_FINISHES = (
+    600  # seconds in which a cluster has to finish one of its cells, of about two minutes at most
+)
 
 
 class Experiment(NamedTuple):
@@ -39,7 +41,9 @@ class Experiment(NamedTuple):
     module: ModuleType
     settings: Any
     quick: Any
-    drawn: bool = False  # figures alone are made of it, none of the claims: computed with the first seed only
+    drawn: bool = (
+        False  # figures alone are made of it, none of the claims: computed with the first seed only
+    )
 
 
 # Running cells
@@ -69,19 +73,37 @@ def sweep(cells, folder, *, jobs=None, client=None, fresh=False):
     if not todo:
         return
     random.shuffle(todo)  # two sweeps at once seldom wait for each other
-    todo.sort(key=lambda each: -getattr(each[0].settings, "steps", 0))  # at the end a long one would idle other cores
+    todo.sort(
+        key=lambda each: -getattr(each[0].settings, "steps", 0)
+    )  # at the end a long one would idle other cores
     processes = min(jobs or joblib.cpu_count(), len(todo))
-    backend = {"backend": "dask", "client": client} if client else {"backend": "loky", "n_jobs": processes}
-    warnings.filterwarnings("ignore", "A worker stopped")  # loky has replaced it, since its memory grew
+    backend = (
+        {"backend": "dask", "client": client}
+        if client
+        else {"backend": "loky", "n_jobs": processes}
+    )
+    warnings.filterwarnings(
+        "ignore", "A worker stopped"
+    )  # loky has replaced it, since its memory grew
     with (
         joblib.parallel_config(**backend),
-        tqdm(total=len(by_path), initial=len(by_path) - len(todo), unit="cell", smoothing=0, leave=False) as bar,
+        tqdm(
+            total=len(by_path),
+            initial=len(by_path) - len(todo),
+            unit="cell",
+            smoothing=0,
+            leave=False,
+        ) as bar,
     ):
         parallel = joblib.Parallel(
-            batch_size=1, return_as="generator_unordered", timeout=CLUSTER_FINISHES if client else None
+            batch_size=1,
+            return_as="generator_unordered",
+            timeout=CLUSTER_FINISHES if client else None,
         )
         with _deaf_children():
-            done = parallel(joblib.delayed(run_cell)(cell, path, configuration(cell)) for cell, path in todo)
+            done = parallel(
+                joblib.delayed(run_cell)(cell, path, configuration(cell)) for cell, path in todo
+            )
         with contextlib.closing(done):
             for _ in done:
                 bar.update()
@@ -92,7 +114,9 @@ def _check_workers(client, folder):
     try:
         client.run(check_folder, folder)
     except Exception as error:
-        raise OSError(f"a worker of the cluster cannot write {folder}, or lacks this repository: {error}") from error
+        raise OSError(
+            f"a worker of the cluster cannot write {folder}, or lacks this repository: {error}"
+        ) from error
 
 
 @contextlib.contextmanager
@@ -131,10 +155,17 @@ def run_and_report(sections, arguments, report):
     """
     folder = arguments.out / "results"
     cells = [
-        cell for seed in seeds(arguments) for section in sections for cell in section_cells(section, arguments, seed)
+        cell
+        for seed in seeds(arguments)
+        for section in sections
+        for cell in section_cells(section, arguments, seed)
     ]
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: no process stays behind
-    torch.set_num_threads(1)  # what claims and figures are made of is small, and takes longer on two threads
+    before = signal.signal(
+        signal.SIGTERM, signal.default_int_handler
+    )  # as Ctrl-C: no process stays behind
+    torch.set_num_threads(
+        1
+    )  # what claims and figures are made of is small, and takes longer on two threads
     try:
         sweep(cells, folder, jobs=arguments.jobs, client=arguments.scheduler, fresh=arguments.fresh)
         report()
@@ -144,7 +175,10 @@ def run_and_report(sections, arguments, report):
     except BrokenProcessPool:
         fault, status = "a worker process was killed, by someone or for want of memory", 1
     except (CancelledError, multiprocessing.TimeoutError):
-        fault, status = f"the cluster is gone, or has finished no cell within {CLUSTER_FINISHES} seconds", 1
+        fault, status = (
+            f"the cluster is gone, or has finished no cell within {CLUSTER_FINISHES} seconds",
+            1,
+        )
     except (OSError, FloatingPointError) as error:
         fault, status = one_line(error) or type(error).__name__, 1
     finally:
@@ -161,7 +195,12 @@ def seeds(arguments):
 
 def section_cells(section, arguments, seed):
     """All cells of a section with one seed."""
-    return [cell for runs in _runs(section, arguments, seed).values() for cells in runs for cell in cells]
+    return [
+        cell
+        for runs in _runs(section, arguments, seed).values()
+        for cells in runs
+        for cell in cells
+    ]
 
 
 def section_results(section, arguments, seed):
@@ -170,7 +209,9 @@ def section_results(section, arguments, seed):
     for name, runs in _runs(section, arguments, seed).items():
         module = section.EXPERIMENTS[name].module
         of_runs = [[_kept(cell, arguments.out / "results") for cell in cells] for cells in runs]
-        of_runs = tuple(module.joined(parts) if hasattr(module, "shards") else parts[0] for parts in of_runs)
+        of_runs = tuple(
+            module.joined(parts) if hasattr(module, "shards") else parts[0] for parts in of_runs
+        )
         several = isinstance(section.EXPERIMENTS[name].settings, tuple)
         results[name] = of_runs if several else of_runs[0]
     return SimpleNamespace(**results)
@@ -179,7 +220,11 @@ def section_results(section, arguments, seed):
 def claims_by_seed(sections, arguments):
     """[the claims of some sections, for each seed]."""
     return [
-        [claim for section in sections for claim in section.claims(section_results(section, arguments, seed))]
+        [
+            claim
+            for section in sections
+            for claim in section.claims(section_results(section, arguments, seed))
+        ]
         for seed in seeds(arguments)
     ]
 
@@ -208,17 +253,44 @@ def _kept(cell, folder):
 
 def argument_parser(file, description):
     """The options that every section and the scorecard share; file: of the script."""
-    parser = _Parser(Path(file).name, description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = _Parser(
+        Path(file).name,
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     add = parser.add_argument
     add("--quick", action="store_true", help="the same path with small settings, in seconds")
-    add("--seed", type=_whole(0, 2**31 - 1), default=0, help="seed of weights and samples (default 0)")
-    add("--seeds", type=_whole(1, MOST_SEEDS), default=1, help="how many seeds, from --seed on (default 1)")
-    add("--jobs", type=_whole(1, MOST_JOBS), help="processes (default: one a core, or a single one on a GPU)")
+    add(
+        "--seed",
+        type=_whole(0, 2**31 - 1),
+        default=0,
+        help="seed of weights and samples (default 0)",
+    )
+    add(
+        "--seeds",
+        type=_whole(1, MOST_SEEDS),
+        default=1,
+        help="how many seeds, from --seed on (default 1)",
+    )
+    add(
+        "--jobs",
+        type=_whole(1, MOST_JOBS),
+        help="processes (default: one a core, or a single one on a GPU)",
+    )
     add("--device", choices=("cpu", "cuda"), default="cpu", help="where to train (default cpu)")
     add("--out", type=path, help="folder for figures/ and results/ (default: here; results/quick)")
-    add("--format", choices=("png", "svg"), default="png", help="of figures that do not move (default png)")
+    add(
+        "--format",
+        choices=("png", "svg"),
+        default="png",
+        help="of figures that do not move (default png)",
+    )
     add("--fresh", action="store_true", help="compute anew what is finished")
-    add("--scheduler", metavar="ADDRESS", help="tcp://HOST:PORT of a Dask cluster that shares this folder and --out")
+    add(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="tcp://HOST:PORT of a Dask cluster that shares this folder and --out",
+    )
     parser.set_defaults(script=file)
     return parser
 
@@ -228,7 +300,9 @@ def parse_arguments(parser, argv=None):
     argv = sys.argv[1:] if argv is None else argv
     arguments = parser.parse_args(argv)
     if arguments.seed + arguments.seeds > 2**31:
-        parser.error(f"argument --seeds: expected seeds below {2**31}, got {arguments.seeds} from {arguments.seed} on")
+        parser.error(
+            f"argument --seeds: expected seeds below {2**31}, got {arguments.seeds} from {arguments.seed} on"
+        )
     if arguments.device == "cuda" and not torch.cuda.is_available():
         parser.error("argument --device: expected a machine with CUDA for 'cuda', found none")
     arguments.out = arguments.out or (HOME / "results" / "quick" if arguments.quick else HOME)
@@ -236,7 +310,9 @@ def parse_arguments(parser, argv=None):
         for name in ("results", "figures"):
             check_folder(arguments.out / name)
     except (OSError, ValueError) as error:
-        parser.error(f"argument --out: expected a folder that can be written, got {str(arguments.out)!r} ({error})")
+        parser.error(
+            f"argument --out: expected a folder that can be written, got {str(arguments.out)!r} ({error})"
+        )
     if arguments.scheduler is not None:
         arguments.scheduler = _client(parser, arguments.scheduler)
     if arguments.device == "cuda":
@@ -296,9 +372,13 @@ def _whole(low, high):
     """A type of argument: a whole number from low to high."""
 
     def convert(text):
-        number = int(text) if text.isascii() and text.isdigit() and len(text) <= len(str(high)) else -1
+        number = (
+            int(text) if text.isascii() and text.isdigit() and len(text) <= len(str(high)) else -1
+        )
         if not low <= number <= high:
-            raise argparse.ArgumentTypeError(f"expected a whole number from {low} to {high}, got {text!r}")
+            raise argparse.ArgumentTypeError(
+                f"expected a whole number from {low} to {high}, got {text!r}"
+            )
         return number
 
     return convert
@@ -312,7 +392,9 @@ def _client(parser, address):
     try:
         from distributed import Client
     except ImportError:
-        parser.error(f"{expected} the package distributed, found none: pip install -r requirements-dask.txt")
+        parser.error(
+            f"{expected} the package distributed, found none: pip install -r requirements-dask.txt"
+        )
     try:
         return Client(address, timeout=CLUSTER_ANSWERS, set_as_default=False)
     except Exception as error:  # of any kind, where something else answers

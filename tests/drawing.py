@@ -25,7 +25,13 @@ def tensors(value):
     """All tensors inside of nested arguments."""
     if isinstance(value, torch.Tensor):
         return [value]
-    parts = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
+    parts = (
+        value.values()
+        if isinstance(value, dict)
+        else value
+        if isinstance(value, (list, tuple))
+        else ()
+    )
     return [tensor for part in parts for tensor in tensors(part)]
 
 
@@ -34,7 +40,10 @@ def unnamed(figure):
     found = []
     for ax in figure.axes:
         for letter in "xy":
-            axis, together = getattr(ax, f"{letter}axis"), getattr(ax, f"get_shared_{letter}_axes")().get_siblings(ax)
+            axis, together = (
+                getattr(ax, f"{letter}axis"),
+                getattr(ax, f"get_shared_{letter}_axes")().get_siblings(ax),
+            )
             labels = [getattr(other, f"get_{letter}label")() for other in together]
             ticks = [tick.get_text() for tick in axis.get_ticklabels()]
             numbers = any(character.isdigit() for text in ticks for character in text)

@@ -31,7 +31,9 @@ class Settings:
     seconds: float = 0.0
     steps: int = 0
     log: str = ""  # a file: every run adds a line to it
-    fault: str = ""  # "nan", "kill", "kill once", "bug" and "other type" in cell 1 and every later one
+    fault: str = (
+        ""  # "nan", "kill", "kill once", "bug" and "other type" in cell 1 and every later one
+    )
 
 
 QUICK = Settings(numbers=2)
@@ -60,10 +62,14 @@ def run(settings, *, seed=0, device="cpu", progress=True):
             log.write(f"{settings.cell} {seed} {os.getpid()} {torch.get_num_threads()}\n")
     time.sleep(settings.seconds)
     generator = torch.Generator().manual_seed(seed ^ SEED ^ settings.cell)
-    values = torch.randn(1, 300 * settings.numbers, generator=generator).view(-1, 300).exp().sum(1)[None]
+    values = (
+        torch.randn(1, 300 * settings.numbers, generator=generator).view(-1, 300).exp().sum(1)[None]
+    )
     if settings.cell > 0:
         values = broken(settings, values)
-    return Result(values.expand(1, -1), Part(torch.tensor([torch.inf if settings.numbers == 2 else 1.5])))
+    return Result(
+        values.expand(1, -1), Part(torch.tensor([torch.inf if settings.numbers == 2 else 1.5]))
+    )
 
 
 def broken(settings, values):
@@ -118,4 +124,8 @@ def claims(results):
 if __name__ == "__main__":
     import made_up  # by the name by which other processes know it
 
-    sys.exit(sweeps.section_main(made_up.section(made_up.Settings(**json.loads(os.environ.get("MADE_UP", "{}"))))))
+    sys.exit(
+        sweeps.section_main(
+            made_up.section(made_up.Settings(**json.loads(os.environ.get("MADE_UP", "{}"))))
+        )
+    )

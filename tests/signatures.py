@@ -24,5 +24,9 @@ def import_checked(*modules):
     with install_import_hook(modules, "signatures.checked"):
         for module in map(importlib.import_module, modules):
             for kind in vars(module).values():
-                if inspect.isclass(kind) and hasattr(kind, "_fields") and kind.__module__ == module.__name__:
+                if (
+                    inspect.isclass(kind)
+                    and hasattr(kind, "_fields")
+                    and kind.__module__ == module.__name__
+                ):
                     kind.__new__ = staticmethod(jaxtyped(kind.__new__, typechecker=checked))

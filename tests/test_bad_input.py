@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import geometry
+from checks import MOST
 from experiments.autoencoders import recovered_features
 from experiments.section2 import demonstration, introduction
 from experiments.section3 import exact_optimum, phase_boundary, phase_diagram
@@ -28,7 +29,7 @@ from experiments.section5 import jumps, stages
 from experiments.section6 import adversarial_training, vulnerability
 from experiments.section7 import neuron_alignment, neuron_patterns
 from experiments.section8 import absolute_value, asymmetric_motif
-from features import CORRELATIONS, MOST, FeatureDistribution
+from features import CORRELATIONS, FeatureDistribution
 from losses.exact import expected_loss
 from models import AbsoluteValueModel, LinearModel, ReLUHiddenModel, ReLUOutputModel
 from theory import descents, packing, phases
@@ -39,7 +40,15 @@ from training import best_restart, sampled_loss, train, train_best
 NAN, INF = math.nan, math.inf
 MODELS = (LinearModel, ReLUOutputModel, ReLUHiddenModel, AbsoluteValueModel)
 FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
-OTHERS = (torch.int64, torch.int32, torch.uint8, torch.bool, torch.complex64, torch.complex128, torch.float8_e4m3fn)
+OTHERS = (
+    torch.int64,
+    torch.int32,
+    torch.uint8,
+    torch.bool,
+    torch.complex64,
+    torch.complex128,
+    torch.float8_e4m3fn,
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -51,7 +60,11 @@ def unchecked_module():
 
 def examples(count):
     return settings(
-        max_examples=count, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+        max_examples=count,
+        derandomize=True,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
     )
 
 
@@ -63,29 +76,62 @@ def mostly(good, bad):
     return st.integers(0, 3).flatmap(lambda k: bad if k == 3 else good)
 
 
-NO_NUMBERS = st.sampled_from([None, "a", "", [], {}, [[1.0], [1.0, 2.0]], object(), 1j, [1j], math, np.array("a")])
+NO_NUMBERS = st.sampled_from(
+    [None, "a", "", [], {}, [[1.0], [1.0, 2.0]], object(), 1j, [1j], math, np.array("a")]
+)
 COUNTS = mostly(
     st.integers(1, 4),
-    st.sampled_from([0, -1, -(10**30), 10**30, MOST + 1, 10**12, 2**63, 1.5, 2.0, NAN, INF, True, np.int64(2)])
+    st.sampled_from(
+        [0, -1, -(10**30), 10**30, MOST + 1, 10**12, 2**63, 1.5, 2.0, NAN, INF, True, np.int64(2)]
+    )
     | NO_NUMBERS,
 )
 NUMBERS = mostly(
     st.floats(0.01, 1),
-    st.sampled_from([0, 1, -1, 0.0, NAN, INF, -INF, 1e300, 1e-300, 1e40, 5e-324, True, 10**400, torch.tensor(0.5)])
+    st.sampled_from(
+        [
+            0,
+            1,
+            -1,
+            0.0,
+            NAN,
+            INF,
+            -INF,
+            1e300,
+            1e-300,
+            1e40,
+            5e-324,
+            True,
+            10**400,
+            torch.tensor(0.5),
+        ]
+    )
     | NO_NUMBERS,
 )
-SEEDS = mostly(st.integers(0, 2**31), st.sampled_from([-1, 2**64, -(2**63) - 1, 10**30, 1.5, NAN, True]) | NO_NUMBERS)
+SEEDS = mostly(
+    st.integers(0, 2**31),
+    st.sampled_from([-1, 2**64, -(2**63) - 1, 10**30, 1.5, NAN, True]) | NO_NUMBERS,
+)
 
 
 @st.composite
 def tensors(draw, *shape):
     """Mostly of a shape (None: any length), floating point and of size about 1."""
-    lengths = st.tuples(*(st.integers(1, 3) if length is None else st.just(length) for length in shape))
+    lengths = st.tuples(
+        *(st.integers(1, 3) if length is None else st.just(length) for length in shape)
+    )
     shape = draw(mostly(lengths, st.lists(st.integers(0, 4), max_size=4)))
     dtype = draw(mostly(st.sampled_from(FLOATS[:2]), st.sampled_from(FLOATS + OTHERS)))
-    scale = draw(mostly(st.just(1.0), st.sampled_from([0, 1e-300, 1e-160, 1e-30, 1e3, 1e20, 1e40, 1e200, 1e308])))
+    scale = draw(
+        mostly(
+            st.just(1.0), st.sampled_from([0, 1e-300, 1e-160, 1e-30, 1e3, 1e20, 1e40, 1e200, 1e308])
+        )
+    )
     values = (
-        scale * torch.randn(tuple(shape), generator=torch.Generator().manual_seed(draw(st.integers(0, 99)))).double()
+        scale
+        * torch.randn(
+            tuple(shape), generator=torch.Generator().manual_seed(draw(st.integers(0, 99)))
+        ).double()
     )
     spoiled = draw(mostly(st.none(), st.sampled_from([NAN, INF, -INF])))
     if spoiled is not None and values.numel():
@@ -99,9 +145,14 @@ def weights(*shape):
 
 def tables():
     """Of densities and importances."""
-    of_density = tensors(None, None).map(lambda x: x.abs().clamp(max=1) if x.dtype in FLOATS[:2] else x)
+    of_density = tensors(None, None).map(
+        lambda x: x.abs().clamp(max=1) if x.dtype in FLOATS[:2] else x
+    )
     lists = st.lists(st.floats(0, 1), min_size=1, max_size=3)
-    return mostly(st.floats(0, 1) | lists | of_density, NUMBERS | tensors() | tensors(None) | tensors(None, None, None))
+    return mostly(
+        st.floats(0, 1) | lists | of_density,
+        NUMBERS | tensors() | tensors(None) | tensors(None, None, None),
+    )
 
 
 def outcome(function, *names):
@@ -116,7 +167,11 @@ def outcome(function, *names):
 
 
 def finite(values, *shape):
-    return isinstance(values, torch.Tensor) and tuple(values.shape) == shape and bool(values.isfinite().all())
+    return (
+        isinstance(values, torch.Tensor)
+        and tuple(values.shape) == shape
+        and bool(values.isfinite().all())
+    )
 
 
 # Features
@@ -142,7 +197,12 @@ def test_distributions(density, importance, batch_size, dtype, restarts, **other
     repeated = outcome(lambda: made.with_restarts(restarts), "restarts", "instances")
     assert repeated is None or repeated.instances == restarts * made.instances
     for sample in (made.sample, made.sample_active):
-        rows = outcome(lambda sample=sample: sample(batch_size, dtype=dtype), "batch_size", "dtype", "instances")
+        rows = outcome(
+            lambda sample=sample: sample(batch_size, dtype=dtype),
+            "batch_size",
+            "dtype",
+            "instances",
+        )
         if rows is not None:
             x = rows if sample == made.sample else rows[0]
             assert finite(x, made.instances, batch_size, made.features) and x.dtype == dtype
@@ -170,8 +230,14 @@ def test_models(model, **arguments):
 def test_models_refuse_rows(model_class, x, h, importance, scale):
     model = model_class(2, 3, 1, init_scale=scale)
     for function, argument, width in ((model, x, 3), (model.encode, x, 1), (model.decode, h, 3)):
-        result = outcome(lambda function=function, argument=argument: function(argument), "x", "h", "output")
-        assert result is None or function == model.encode or finite(result, 2, argument.shape[1], width)
+        result = outcome(
+            lambda function=function, argument=argument: function(argument), "x", "h", "output"
+        )
+        assert (
+            result is None
+            or function == model.encode
+            or finite(result, 2, argument.shape[1], width)
+        )
     loss = outcome(lambda: model.loss(x, importance), "x", "h", "importance", "output", "loss")
     assert loss is None or finite(loss, 2)
 
@@ -197,17 +263,24 @@ def test_models_of_weights(W, b):
 def test_train(model_class, W, exact, rows, density, importance, other, **arguments):
     model = model_class(2, 3, 1, init_scale=W if W < 1 else 0.1)
     model.encoder.data[0, 0, 0] = W
-    inputs = FeatureDistribution(density, importance, features=3, instances=2) if other == 0 else other
+    inputs = (
+        FeatureDistribution(density, importance, features=3, instances=2) if other == 0 else other
+    )
     before = [p.detach().clone() for p in model.parameters()]
     names = ("distribution", "exact", *arguments)
-    history = outcome(lambda: train(model, inputs, exact=exact, progress=False, **arguments), *names)
+    history = outcome(
+        lambda: train(model, inputs, exact=exact, progress=False, **arguments), *names
+    )
     assert all(p.grad is None for p in model.parameters())
     if history is not None:
         assert finite(history.losses[-1], 2) and all(p.isfinite().all() for p in model.parameters())
-        losses = outcome(lambda: sampled_loss(model, inputs, rows=rows, seed=arguments["seed"]), "rows", "seed")
+        losses = outcome(
+            lambda: sampled_loss(model, inputs, rows=rows, seed=arguments["seed"]), "rows", "seed"
+        )
         assert losses is None or W != 0.1 or finite(losses, 2)
     elif any(
-        arguments[name] is None or isinstance(arguments[name], float | str) for name in ("steps", "batch_size", "seed")
+        arguments[name] is None or isinstance(arguments[name], float | str)
+        for name in ("steps", "batch_size", "seed")
     ):
         same = zip(before, model.parameters())
         assert all(torch.equal(old.nan_to_num(), new.nan_to_num()) for old, new in same)
@@ -251,7 +324,14 @@ def test_best_restart(losses, restarts):
 def test_expected_loss(W, b, output, distribution):
     if isinstance(W, torch.Tensor) and W.is_floating_point():
         W.requires_grad_()
-    loss = outcome(lambda: expected_loss(W, b, distribution, output), "W", "b", "distribution", "output", "features")
+    loss = outcome(
+        lambda: expected_loss(W, b, distribution, output),
+        "W",
+        "b",
+        "distribution",
+        "output",
+        "features",
+    )
     if loss is not None:
         assert finite(loss, 2) and loss.dtype == torch.float64
         (gradient,) = torch.autograd.grad(loss.sum(), W)
@@ -272,7 +352,9 @@ def test_the_largest_weights(size, refused, features):
 @pytest.mark.parametrize("W_device, b_device", [("meta", "cpu"), ("cpu", "meta")])
 def test_mixed_devices(W_device, b_device):
     W, b = torch.zeros(1, 2, 3, device=W_device), torch.zeros(1, 3, device=b_device)
-    assert outcome(lambda: expected_loss(W, b, FeatureDistribution(0.1, features=3)), "W", "b") is None
+    assert (
+        outcome(lambda: expected_loss(W, b, FeatureDistribution(0.1, features=3)), "W", "b") is None
+    )
     assert outcome(lambda: LinearModel.from_weights(W, b), "W") is None
     assert outcome(lambda: LinearModel(1, 3, 2)(torch.zeros(1, 4, 3, device="meta")), "x") is None
 
@@ -306,7 +388,9 @@ def test_geometry(W, set_size, first):
 @given(W=weights(2, 4), min_norm=mostly(st.just(0.5), NUMBERS), angle=NUMBERS)
 def test_polytopes(W, min_norm, angle):
     factors = outcome(lambda: tegum_factors(W, min_norm), "W", "min_norm")
-    assert factors is None or all(set(factor.features) <= set(range(W.shape[1])) for factor in factors)
+    assert factors is None or all(
+        set(factor.features) <= set(range(W.shape[1])) for factor in factors
+    )
     vertices = outcome(lambda: square_antiprism(angle), "polar_angle")
     assert vertices is None or finite(vertices, 3, 8)
 
@@ -322,10 +406,19 @@ LINES = mostly(GOOD_LINES | GOOD_LINES.map(torch.tensor), NUMBERS | tensors(2))
 def test_optimum_refuses(features, density, ratio):
     with pytest.MonkeyPatch.context() as patch:  # what it works on, without the work
         patch.setattr(phases, "scanned_optimum", lambda density, ratio, **_: (density, ratio))
-        patch.setattr(phases, "descended_optimum", lambda features, hidden, density, ratio, **_: (density, ratio))
-        given = outcome(lambda: phases.optimum(features, density, ratio), "features", "density", "ratio")
+        patch.setattr(
+            phases,
+            "descended_optimum",
+            lambda features, hidden, density, ratio, **_: (density, ratio),
+        )
+        given = outcome(
+            lambda: phases.optimum(features, density, ratio), "features", "density", "ratio"
+        )
     if given is not None:
-        assert all(finite(line, len(density)) and (line > 0).all() for line in given) and (given[0] <= 1).all()
+        assert (
+            all(finite(line, len(density)) and (line > 0).all() for line in given)
+            and (given[0] <= 1).all()
+        )
 
 
 @examples(80)
@@ -338,13 +431,19 @@ def test_packing_and_grids(polytope, density, points, resolution):
     assert best is None or all(finite(values, len(density)) for values in best)
     grid = outcome(lambda: phases.grid(points), "points")
     assert grid is None or all(finite(values, points**2) for values in grid)
-    assert outcome(lambda: phases.boundary(density, resolution=resolution), "density", "resolution") is None
+    assert (
+        outcome(lambda: phases.boundary(density, resolution=resolution), "density", "resolution")
+        is None
+    )
 
 
 @pytest.mark.parametrize("ratio", [0.5, NAN, -INF, "a", None])
 def test_mixtures_refuse(ratio):
     needed, benefit = torch.ones(1, dtype=torch.float64), torch.ones(1, 1, dtype=torch.float64)
-    assert outcome(lambda: packing.best_mixture(needed, benefit, ratio), "features_per_dimension") is None
+    assert (
+        outcome(lambda: packing.best_mixture(needed, benefit, ratio), "features_per_dimension")
+        is None
+    )
     assert outcome(lambda: packing.best_mixture(2 * needed, benefit), "needed") is None
 
 
@@ -362,11 +461,27 @@ def no_kind(W):
 )  # fmt: skip
 def test_descents(W, b, lines, kinds, steps, lr, hidden, runs):
     inputs = FeatureDistribution([[0.1], [0.2]], features=3)
-    start = outcome(lambda: descents.small_weights(inputs, hidden, runs, seed=0), "hidden", "runs", "instances")
+    start = outcome(
+        lambda: descents.small_weights(inputs, hidden, runs, seed=0), "hidden", "runs", "instances"
+    )
     assert start is None or finite(start, 2, runs, hidden, 3)
-    names = ("W", "b", "lines", "kinds", "starts", "steps", "lr", "distribution", "dtype", "instances", "restarts")
+    names = (
+        "W",
+        "b",
+        "lines",
+        "kinds",
+        "starts",
+        "steps",
+        "lr",
+        "distribution",
+        "dtype",
+        "instances",
+        "restarts",
+    )
     how = {"steps": steps, "lr": lr, "progress": False}
-    found = outcome(lambda: descents.best_of_kinds(W, b, inputs, lines, no_kind, kinds, **how), *names)
+    found = outcome(
+        lambda: descents.best_of_kinds(W, b, inputs, lines, no_kind, kinds, **how), *names
+    )
     assert found is None or found.W.isfinite().all()
 
 

@@ -13,7 +13,16 @@ from features import CORRELATIONS, FeatureDistribution, RowMaker
 
 ROWS = 2**16
 SET_SIZE = 3
-SET_DENSITIES = [[0.3, 0.3], [0.05, 0.9], [1e-3, 2e-3], [1e-6, 3e-6], [0, 0.4], [1, 0.2], [0, 0], [1, 1]]
+SET_DENSITIES = [
+    [0.3, 0.3],
+    [0.05, 0.9],
+    [1e-3, 2e-3],
+    [1e-6, 3e-6],
+    [0, 0.4],
+    [1, 0.2],
+    [0, 0],
+    [1, 1],
+]
 
 SAMPLED = [
     pytest.param(correlation, signed, id=f"{correlation}-{'signed' if signed else 'unsigned'}")
@@ -39,7 +48,9 @@ def pattern_probabilities(distribution, instance):
     if distribution.correlation == "independent":
         units = [{0: 1 - p, 1 << i: p} for i, p in enumerate(density)]
     elif distribution.correlation == "correlated":
-        units = [{0: 1 - density[i], (2**k - 1) << i: density[i]} for i in range(0, len(density), k)]
+        units = [
+            {0: 1 - density[i], (2**k - 1) << i: density[i]} for i in range(0, len(density), k)
+        ]
     else:
         units = [
             {0: 1 - density[i], **{1 << i + member: density[i] / k for member in range(k)}}
@@ -121,7 +132,11 @@ def test_active_rows_equal_rejection():
 @pytest.mark.parametrize("draw", ["sample", "active"])
 def test_rows_are_independent(draw):
     distribution = FeatureDistribution([[0.3, 0.1]])
-    x = distribution.sample(ROWS, generator()) if draw == "sample" else distribution.sample_active(ROWS, generator())[0]
+    x = (
+        distribution.sample(ROWS, generator())
+        if draw == "sample"
+        else distribution.sample_active(ROWS, generator())[0]
+    )
     x = x[0]
     p = torch.tensor([0.3, 0.1]) / (1 if draw == "sample" else 1 - 0.7 * 0.9)
     # Rows in pairs, so that the products are independent too. E[x] = p/2, E[x^2] = p/3.
@@ -137,7 +152,11 @@ def test_rows_are_independent(draw):
 @pytest.mark.parametrize("correlation, signed", SAMPLED)
 def test_active_values_are_uniform(correlation, signed, active_only):
     distribution = two_sets(correlation, signed)
-    draw = distribution.sample_active(ROWS, generator(3))[0] if active_only else distribution.sample(ROWS, generator(3))
+    draw = (
+        distribution.sample_active(ROWS, generator(3))[0]
+        if active_only
+        else distribution.sample(ROWS, generator(3))
+    )
     low, mean, variance = (-1, 0, 1 / 3) if signed else (0, 1 / 2, 1 / 12)
     fourth = 1 / 5 if signed else 1 / 80  # fourth central moment
     for x, feature in product(draw, range(distribution.features)):
@@ -157,7 +176,11 @@ def test_active_values_are_uniform(correlation, signed, active_only):
 def test_values_are_independent(correlation, signed, active_only):
     """A value tells nothing of another feature's value, nor of whether that feature is active."""
     distribution = two_sets(correlation, signed)
-    draw = distribution.sample_active(ROWS, generator(4))[0] if active_only else distribution.sample(ROWS, generator(4))
+    draw = (
+        distribution.sample_active(ROWS, generator(4))[0]
+        if active_only
+        else distribution.sample(ROWS, generator(4))
+    )
     mean, square = (0, 1 / 3) if signed else (1 / 2, 1 / 3)
     for x in draw:
         for i, j in product(range(distribution.features), repeat=2):
@@ -178,14 +201,20 @@ def test_probability_of_an_active_row(correlation, signed):
     distribution = two_sets(correlation, signed)
     _, probability = distribution.sample_active(2, generator(), dtype=torch.float64)
     assert probability.shape == (distribution.instances,)
-    expected = [probability_by_hand(distribution, instance) for instance in range(distribution.instances)]
-    torch.testing.assert_close(probability, torch.tensor(expected, dtype=torch.float64), rtol=1e-9, atol=1e-15)
+    expected = [
+        probability_by_hand(distribution, instance) for instance in range(distribution.instances)
+    ]
+    torch.testing.assert_close(
+        probability, torch.tensor(expected, dtype=torch.float64), rtol=1e-9, atol=1e-15
+    )
 
 
 def test_probability_of_a_tiny_density():
     """1 - (1 - p)^3 rounds to 0 for p = 1e-20; the probability does not."""
     probability = FeatureDistribution(1e-20, features=3).active_probability
-    torch.testing.assert_close(probability, torch.tensor([3e-20], dtype=torch.float64), rtol=1e-12, atol=0)
+    torch.testing.assert_close(
+        probability, torch.tensor([3e-20], dtype=torch.float64), rtol=1e-12, atol=0
+    )
 
 
 @pytest.mark.parametrize("correlation", CORRELATIONS)
@@ -214,7 +243,9 @@ def test_reweighting_reproduces_the_moments(correlation, p, q):
         assert abs(products.mean() - moment) <= bound, (i, j)
     for i in range(4):
         mean = active[i] / 2
-        assert abs((probability * x[:, i]).mean() - mean) <= 5 * sqrt(probability * active[i] / 3 / ROWS)
+        assert abs((probability * x[:, i]).mean() - mean) <= 5 * sqrt(
+            probability * active[i] / 3 / ROWS
+        )
 
 
 # Common random numbers
@@ -224,12 +255,18 @@ def test_reweighting_reproduces_the_moments(correlation, p, q):
 def test_instances_share_their_random_numbers(correlation):
     density = torch.tensor([[0.2], [0.7], [0.2], [0.01]])
     distribution = FeatureDistribution(density, features=6, set_size=3, correlation=correlation)
-    for x in (distribution.sample(500, generator()), distribution.sample_active(500, generator())[0]):
+    for x in (
+        distribution.sample(500, generator()),
+        distribution.sample_active(500, generator())[0],
+    ):
         assert torch.equal(x[0], x[2])
         assert not torch.equal(x[0], x[1])
     alone = distribution.select([3])
     assert torch.equal(alone.sample(500, generator())[0], distribution.sample(500, generator())[3])
-    assert torch.equal(alone.sample_active(500, generator())[0][0], distribution.sample_active(500, generator())[0][3])
+    assert torch.equal(
+        alone.sample_active(500, generator())[0][0],
+        distribution.sample_active(500, generator())[0][3],
+    )
 
 
 def test_a_higher_density_keeps_what_is_active():
@@ -268,7 +305,10 @@ def test_rows_of_a_maker_are_those_of_the_samples(correlation):
     draw = distribution.draw(64, generator(9))
     rows, again = maker.rows(draw), torch.full((3, 64, 4), torch.nan)
     assert maker.rows(draw, out=again) is again and torch.equal(again, rows)
-    sample, (active, probability) = distribution.sample(64, generator(9)), distribution.sample_active(64, generator(9))
+    sample, (active, probability) = (
+        distribution.sample(64, generator(9)),
+        distribution.sample_active(64, generator(9)),
+    )
     for instance, never_empty in enumerate((1 - probability <= 0.05).tolist()):
         assert torch.equal(rows[instance], (sample if never_empty else active)[instance])
         assert maker.probability[instance] == (1 if never_empty else probability[instance])
@@ -303,7 +343,12 @@ BROADCAST = {
     "one value an instance": ([[0.1], [0.2]], 1, {"features": 3}, (2, 3)),
     "density by instance, importance by feature": ([[0.1], [0.2]], [1, 2, 3], {}, (2, 3)),
     "importance alone": (0.5, [[1, 2, 3], [4, 5, 6]], {}, (2, 3)),
-    "full tables": ([[0.1, 0.2], [0.3, 0.4]], [[1, 2], [3, 4]], {"features": 2, "instances": 2}, (2, 2)),
+    "full tables": (
+        [[0.1, 0.2], [0.3, 0.4]],
+        [[1, 2], [3, 4]],
+        {"features": 2, "instances": 2},
+        (2, 2),
+    ),
     "features repeated for instances": ([0.1, 0.2], 1, {"instances": 4}, (4, 2)),
 }
 
@@ -314,7 +359,9 @@ def test_density_and_importance_broadcast(density, importance, counts, shape):
     assert (distribution.instances, distribution.features) == shape
     for table, given_ in ((distribution.density, density), (distribution.importance, importance)):
         torch.testing.assert_close(table, torch.tensor(given_).double().broadcast_to(shape))
-    assert torch.equal(FeatureDistribution(density, importance, **counts).importance, distribution.importance)
+    assert torch.equal(
+        FeatureDistribution(density, importance, **counts).importance, distribution.importance
+    )
 
 
 # Immutability
@@ -330,7 +377,10 @@ def test_attributes_cannot_be_set(name):
 
 
 def test_changes_of_the_arguments_change_nothing():
-    density, importance = torch.full((2, 3), 0.5, dtype=torch.float64), torch.ones(2, 3, dtype=torch.float64)
+    density, importance = (
+        torch.full((2, 3), 0.5, dtype=torch.float64),
+        torch.ones(2, 3, dtype=torch.float64),
+    )
     distribution = FeatureDistribution(density, importance)
     chosen = distribution.select(slice(0, 1))
     density.fill_(0)
@@ -345,7 +395,11 @@ def test_changes_of_the_arguments_change_nothing():
 
 def three_instances():
     return FeatureDistribution(
-        [[0.1, 0.1], [0.2, 0.2], [0.2, 0.2]], [[1], [2], [3]], set_size=2, correlation="anticorrelated", signed=True
+        [[0.1, 0.1], [0.2, 0.2], [0.2, 0.2]],
+        [[1], [2], [3]],
+        set_size=2,
+        correlation="anticorrelated",
+        signed=True,
     )
 
 
@@ -360,7 +414,10 @@ def three_instances():
 )
 def test_select(chosen, densities, importances):
     selected = three_instances().select(chosen)
-    assert selected.density[:, 0].tolist() == densities and selected.importance[:, 1].tolist() == importances
+    assert (
+        selected.density[:, 0].tolist() == densities
+        and selected.importance[:, 1].tolist() == importances
+    )
     assert selected.instances == len(densities) and selected.features == 2
     assert (selected.set_size, selected.correlation, selected.signed) == (2, "anticorrelated", True)
 
@@ -414,7 +471,10 @@ REFUSED = {
     "density and features differ": ("density", {"density": [0.1, 0.2, 0.3]}),
     "density wider than one feature": ("density", {"density": [0.1, 0.2], "features": 1}),
     "density and instances differ": ("density", {"density": [[0.1], [0.2], [0.3]], "instances": 2}),
-    "density and importance differ": ("importance", {"density": [0.1, 0.2], "importance": [1, 2, 3], "features": None}),
+    "density and importance differ": (
+        "importance",
+        {"density": [0.1, 0.2], "importance": [1, 2, 3], "features": None},
+    ),
 }
 
 
@@ -448,9 +508,16 @@ def distributions(draw):
     instances, sets, set_size = (draw(st.integers(1, 3)) for _ in range(3))
     densities = st.one_of(st.sampled_from([0.0, 1.0, 1e-3, 1e-6, 1e-30]), st.floats(0, 1))
     of_sets = draw(st.lists(densities, min_size=instances * sets, max_size=instances * sets))
-    density = torch.tensor(of_sets, dtype=torch.float64).view(instances, sets).repeat_interleave(set_size, dim=1)
+    density = (
+        torch.tensor(of_sets, dtype=torch.float64)
+        .view(instances, sets)
+        .repeat_interleave(set_size, dim=1)
+    )
     return FeatureDistribution(
-        density, set_size=set_size, correlation=draw(st.sampled_from(CORRELATIONS)), signed=draw(st.booleans())
+        density,
+        set_size=set_size,
+        correlation=draw(st.sampled_from(CORRELATIONS)),
+        signed=draw(st.booleans()),
     )
 
 
@@ -478,14 +545,21 @@ def test_any_sample_obeys_its_distribution(distribution, seed):
             assert active[certain].all()
     assert torch.equal((rows != 0).any(dim=2), possible[:, None].expand(-1, 40))
     assert torch.equal(probability > 0, possible)
-    by_hand = [probability_by_hand(distribution, instance) for instance in range(distribution.instances)]
-    torch.testing.assert_close(probability, torch.tensor(by_hand, dtype=torch.float64), rtol=1e-9, atol=1e-14)
+    by_hand = [
+        probability_by_hand(distribution, instance) for instance in range(distribution.instances)
+    ]
+    torch.testing.assert_close(
+        probability, torch.tensor(by_hand, dtype=torch.float64), rtol=1e-9, atol=1e-14
+    )
 
 
 @settings(max_examples=30, deadline=None, derandomize=True)
 @given(distribution=distributions(), seed=st.integers(0, 2**31))
 def test_any_instance_is_drawn_as_if_alone(distribution, seed):
-    x, (rows, _) = distribution.sample(20, generator(seed)), distribution.sample_active(20, generator(seed))
+    x, (rows, _) = (
+        distribution.sample(20, generator(seed)),
+        distribution.sample_active(20, generator(seed)),
+    )
     for instance in range(distribution.instances):
         alone = distribution.select(instance)
         assert torch.equal(alone.sample(20, generator(seed))[0], x[instance])
@@ -516,7 +590,9 @@ def test_moments_by_hand(correlation, p):
 
 @pytest.mark.parametrize("correlation", CORRELATIONS)
 def test_signed_moments(correlation):
-    mean, own, shared = FeatureDistribution(0.3, features=4, set_size=2, correlation=correlation, signed=True).moments()
+    mean, own, shared = FeatureDistribution(
+        0.3, features=4, set_size=2, correlation=correlation, signed=True
+    ).moments()
     variance = 0.3 / 3 / (2 if correlation == "anticorrelated" else 1)
     assert not mean.any() and not shared.any()
     assert own.tolist() == [pytest.approx([variance] * 4)]
@@ -526,7 +602,9 @@ def test_signed_moments(correlation):
 @pytest.mark.parametrize("correlation", CORRELATIONS)
 def test_moments_agree_with_sampling(correlation, signed):
     density = torch.tensor([0.4, 0.4, 0.4, 0.9, 0.9, 0.9])
-    distribution = FeatureDistribution(density[None], set_size=3, correlation=correlation, signed=signed)
+    distribution = FeatureDistribution(
+        density[None], set_size=3, correlation=correlation, signed=signed
+    )
     x = distribution.sample(2**17, torch.Generator().manual_seed(0), torch.float64)[0]
     mean, own, shared = (value[0] for value in distribution.moments())
     covariance = torch.diag(own + (shared if distribution.members == 1 else 0 * shared))

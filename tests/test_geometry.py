@@ -42,7 +42,9 @@ def test_norms_and_directions_by_hand():
 
 def test_interference_and_dimensionality_by_hand():
     torch.testing.assert_close(interference(W), torch.tensor([[0.09, 1.44, 0], [0, 0, 0]]))
-    torch.testing.assert_close(dimensionality(W), torch.tensor([[4 / 4.09, 0.25 / 1.69, 0], [1, 1, 0]]))
+    torch.testing.assert_close(
+        dimensionality(W), torch.tensor([[4 / 4.09, 0.25 / 1.69, 0], [1, 1, 0]])
+    )
 
 
 def test_dimensions_per_feature_by_hand():
@@ -73,7 +75,9 @@ OF_W += [lambda W: set_cosines(W, 2), lambda W: side_by_side(W, 2)]
 
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("function", OF_W)
-@pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.complex64, torch.float8_e4m3fn], ids=str)
+@pytest.mark.parametrize(
+    "dtype", [torch.int64, torch.bool, torch.complex64, torch.float8_e4m3fn], ids=str
+)
 def test_other_than_floating_point_weights_are_refused(function, dtype):
     with pytest.raises(ValueError, match=f"W: expected floating-point weights, got {dtype}"):
         function(torch.eye(2)[None].repeat(1, 1, 2).to(dtype))
@@ -93,7 +97,10 @@ def test_helpers_are_on_the_device_of_the_weights(function):
     W = torch.ones(1, 2, 4)
     with torch.device("meta"):
         results = function(W)
-    assert all(values.device == W.device for values in (results if isinstance(results, tuple) else [results]))
+    assert all(
+        values.device == W.device
+        for values in (results if isinstance(results, tuple) else [results])
+    )
 
 
 def test_represented_and_in_superposition():
@@ -169,7 +176,12 @@ def random_plane(seed, features=5):
     return torch.randn(3, 2, features, generator=torch.manual_seed(seed), dtype=torch.float64)
 
 
-@given(seed=st.integers(0, 2**31), degrees=st.floats(0, 360), mirrored=st.booleans(), first=st.integers(0, 4))
+@given(
+    seed=st.integers(0, 2**31),
+    degrees=st.floats(0, 360),
+    mirrored=st.booleans(),
+    first=st.integers(0, 4),
+)
 @settings(max_examples=50, deadline=None)
 def test_oriented_forgets_rotation_and_reflection(seed, degrees, mirrored, first):
     W, second = random_plane(seed), (first + 2) % 5
@@ -192,12 +204,37 @@ def test_oriented_leaves_its_input_and_takes_zero_weights():
 @pytest.mark.parametrize(
     "function, W, arguments, message",
     [
-        (set_cosines, torch.ones(1, 2, 5), (2,), "set_size: expected a divisor of 5 features, got 2"),
-        (set_cosines, torch.ones(1, 2, 4), (0,), "set_size: expected a divisor of 4 features, got 0"),
-        (side_by_side, torch.ones(1, 2, 5), (2,), "set_size: expected a divisor of 5 features, got 2"),
+        (
+            set_cosines,
+            torch.ones(1, 2, 5),
+            (2,),
+            "set_size: expected a divisor of 5 features, got 2",
+        ),
+        (
+            set_cosines,
+            torch.ones(1, 2, 4),
+            (0,),
+            "set_size: expected a divisor of 4 features, got 0",
+        ),
+        (
+            side_by_side,
+            torch.ones(1, 2, 5),
+            (2,),
+            "set_size: expected a divisor of 5 features, got 2",
+        ),
         (side_by_side, torch.ones(1, 3, 4), (2,), "W: expected 2 hidden dimensions, got 3"),
-        (collapsed_pairs, torch.ones(1, 3, 5), (), "set_size: expected a divisor of 5 features, got 2"),
-        (collapsed_pairs, torch.full((1, 3, 4), torch.nan), (), "W: expected finite weights, got 12 that are not"),
+        (
+            collapsed_pairs,
+            torch.ones(1, 3, 5),
+            (),
+            "set_size: expected a divisor of 5 features, got 2",
+        ),
+        (
+            collapsed_pairs,
+            torch.full((1, 3, 4), torch.nan),
+            (),
+            "W: expected finite weights, got 12 that are not",
+        ),
         (oriented, torch.ones(1, 3, 4), (), "W: expected 2 hidden dimensions, got 3"),
         (oriented, torch.ones(2, 4), (), "W: expected a tensor"),
     ],

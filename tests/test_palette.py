@@ -14,7 +14,12 @@ from matplotlib.colors import to_rgb
 import visualization as v
 
 APART = 15  # CAM02-UCS distance of two colours of a figure; one that is just noticeable is about 1
-SIGHTS = (None, "deuteranomaly", "protanomaly", "tritanomaly")  # at severity 100: without one kind of cones
+SIGHTS = (
+    None,
+    "deuteranomaly",
+    "protanomaly",
+    "tritanomaly",
+)  # at severity 100: without one kind of cones
 PALETTE = v.POLYTOPE_COLOURS | {v.OTHERS: v.OTHER_POLYTOPE, "ink": v.INK, "blank": v.BLANK}
 each_sight = pytest.mark.parametrize("sight", SIGHTS)
 
@@ -29,7 +34,11 @@ def seen(colours, sight):
 def too_close(palette, sight):
     """Pairs of names whose colours are less than APART."""
     rgb = dict(zip(palette, seen(palette.values(), sight)))
-    return [pair for pair in combinations(rgb, 2) if deltaE(*map(rgb.get, pair), input_space="sRGB1") < APART]
+    return [
+        pair
+        for pair in combinations(rgb, 2)
+        if deltaE(*map(rgb.get, pair), input_space="sRGB1") < APART
+    ]
 
 
 @each_sight
@@ -51,7 +60,9 @@ def test_superposition_leads_away_from_its_first_colour(sight):
 
 
 def test_colours_of_sets_are_of_the_palette():
-    assert set(v.SET_COLOURS) <= set(PALETTE.values()) and len(set(v.SET_COLOURS)) == len(v.SET_COLOURS)
+    assert set(v.SET_COLOURS) <= set(PALETTE.values()) and len(set(v.SET_COLOURS)) == len(
+        v.SET_COLOURS
+    )
 
 
 def test_figures_are_white_and_their_text_legible_at_900_pixels():
@@ -62,10 +73,15 @@ def test_figures_are_white_and_their_text_legible_at_900_pixels():
     assert min(of.get_fontsize() for of in text) == v.SMALL
     assert min(v.SMALL, v.TINY) / 72 * 900 / v.WIDTH >= 10  # pixels
     assert figure.get_facecolor() == ax.get_facecolor() == (1, 1, 1, 1)
-    assert matplotlib.rcParams["savefig.facecolor"] == "white" and not matplotlib.rcParams["savefig.transparent"]
+    assert (
+        matplotlib.rcParams["savefig.facecolor"] == "white"
+        and not matplotlib.rcParams["savefig.transparent"]
+    )
     plt.close(figure)
 
 
-@pytest.mark.parametrize("path", sorted(Path(v.__file__).parent.glob("experiments/*/*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted(Path(v.__file__).parent.glob("experiments/*/*.py")), ids=lambda path: path.stem
+)
 def test_experiments_name_colours_and_sizes_of_text(path):
     assert not re.findall(r"#[0-9a-f]{6}\b|\bsize=\d|font_?size\W+\d", path.read_text())

@@ -30,7 +30,10 @@ def commands():
 def small(command, tmp):
     """The arguments of a command, made small, and with its files in a folder."""
     script, *rest = command.removeprefix("-m ").split()
-    named = [str(tmp / word) if word in ("DIR", "SCORECARD.md", "scorecard.json") else word for word in rest]
+    named = [
+        str(tmp / word) if word in ("DIR", "SCORECARD.md", "scorecard.json") else word
+        for word in rest
+    ]
     return [script, *named, *(word.format(tmp=tmp) for word in SMALL[script])]
 
 
@@ -44,12 +47,20 @@ def test_links_lead_somewhere():
     for target in targets:
         file, _, anchor = target.partition("#")
         assert (HOME / file).is_file(), target
-        headings = re.findall(r"^#+ (.*)$", (HOME / file).read_text(), flags=re.MULTILINE) if anchor else []
-        assert not anchor or anchor in {re.sub(r"[^\w -]", "", h).lower().replace(" ", "-") for h in headings}
+        headings = (
+            re.findall(r"^#+ (.*)$", (HOME / file).read_text(), flags=re.MULTILINE)
+            if anchor
+            else []
+        )
+        assert not anchor or anchor in {
+            re.sub(r"[^\w -]", "", h).lower().replace(" ", "-") for h in headings
+        }
 
 
 def test_files_of_the_map_exist():
-    names = set(re.findall(r"`([\w/.-]+(?:\.py|\.txt|/))`", TEXT)) - {"results/"}  # which a run makes
+    names = set(re.findall(r"`([\w/.-]+(?:\.py|\.txt|/))`", TEXT)) - {
+        "results/"
+    }  # which a run makes
     assert len(names) > 15 and all((HOME / name).exists() for name in names)
 
 
@@ -59,7 +70,9 @@ def test_snippets_run(snippet, tmp_path, monkeypatch):
     exec(compile(snippet, "README.md", "exec"), {})
 
 
-@pytest.mark.parametrize("target", re.findall(r"^make (\w+)", "".join(blocks("")), flags=re.MULTILINE))
+@pytest.mark.parametrize(
+    "target", re.findall(r"^make (\w+)", "".join(blocks("")), flags=re.MULTILINE)
+)
 def test_make_targets_exist(target):
     assert subprocess.run(["make", "-n", target], cwd=HOME, capture_output=True).returncode == 0
 
@@ -77,7 +90,8 @@ def status(arguments, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "command", [command for command in commands() if command.removeprefix("-m ").split()[0] in SMALL]
+    "command",
+    [command for command in commands() if command.removeprefix("-m ").split()[0] in SMALL],
 )
 def test_commands_run(command, tmp_path, monkeypatch):
     assert status(small(command, tmp_path), monkeypatch) == 0
@@ -85,7 +99,8 @@ def test_commands_run(command, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "script", sorted({command.removeprefix("-m ").split()[0] for command in commands()} - SMALL.keys())
+    "script",
+    sorted({command.removeprefix("-m ").split()[0] for command in commands()} - SMALL.keys()),
 )
 def test_long_commands_start(script, monkeypatch, capsys):
     """Their small runs are those of the tests of sections, zoo and autoencoders."""

@@ -47,7 +47,10 @@ each_section = pytest.mark.parametrize("section", CLAIMS, ids=lambda section: se
 def quick(tmp_path_factory):
     """A folder, and section -> exit status of its quick run into it."""
     folder = tmp_path_factory.mktemp("out")
-    return folder, {section: section.main(["--quick", "--jobs", "1", "--out", str(folder)]) for section in CLAIMS}
+    return folder, {
+        section: section.main(["--quick", "--jobs", "1", "--out", str(folder)])
+        for section in CLAIMS
+    }
 
 
 def claim_ids(table):
@@ -60,14 +63,18 @@ def test_quick_run(section, quick, capsys, monkeypatch):
     """It ends well and draws all figures; the second time everything comes from the files of its cells."""
     folder, status = quick
     assert status[section] == 0
-    begin = section.__name__.lower().removesuffix("main").removesuffix("s")  # as in section4-map, autoencoder-found
+    begin = (
+        section.__name__.lower().removesuffix("main").removesuffix("s")
+    )  # as in section4-map, autoencoder-found
     drawn = sorted((folder / "figures").glob(f"{begin}-*"))
     assert [path.stem for path in drawn] == [f"{begin}-{name}" for name in FIGURES[section].split()]
     for path in drawn:
         pixels = plt.imread(path)  # an image, or this fails
         assert pixels.shape[1] > (800 if path.suffix == ".png" else 400) and pixels.std() > 0.01
     for experiment in section.EXPERIMENTS.values():
-        monkeypatch.setattr(experiment.module, "run", lambda *_, **__: pytest.fail("computed again"))
+        monkeypatch.setattr(
+            experiment.module, "run", lambda *_, **__: pytest.fail("computed again")
+        )
     monkeypatch.setattr(section, "figures", lambda results: {})
     assert section.main(["--quick", "--jobs", "1", "--out", str(folder)]) == 0
     assert claim_ids(capsys.readouterr().out) == CLAIMS[section]
@@ -76,7 +83,9 @@ def test_quick_run(section, quick, capsys, monkeypatch):
 def test_scorecard_has_all_claims(quick, capsys, tmp_path):
     folder, _ = quick
     file = tmp_path / "scorecard.json"
-    assert scorecard.main(["--quick", "--jobs", "1", "--out", str(folder), "--json", str(file)]) == 0
+    assert (
+        scorecard.main(["--quick", "--jobs", "1", "--out", str(folder), "--json", str(file)]) == 0
+    )
     every_claim = [claim for ids in CLAIMS.values() for claim in ids]
     assert claim_ids(capsys.readouterr().out) == every_claim
     entries = json.loads(file.read_text())

@@ -52,7 +52,10 @@ def test_what_does_not_match_is_refused(call, wrong):
 
 
 def test_what_matches_passes(wrong, request):
-    assert wrong.norms(torch.ones(1, 3, 3)).shape == (1, 3)  # square: the wrong axis has the right length
+    assert wrong.norms(torch.ones(1, 3, 3)).shape == (
+        1,
+        3,
+    )  # square: the wrong axis has the right length
     assert wrong.Pair(torch.ones(3), torch.ones(3, 2))._replace(density=None).density is None
     assert wrong.Settings(1).lr == 1
 

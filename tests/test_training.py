@@ -22,9 +22,15 @@ CORRELATIONS = dict(zip(MODELS, ["correlated", "independent", "anticorrelated", 
 
 def setting(model_class=ReLUOutputModel, instances=slice(None)):
     """Five instances of one small experiment, two of them with equal densities, or some of these five."""
-    density = torch.tensor([[0.05, 0.1], [0.3, 0.2], [0.3, 0.2], [0.6, 1.0], [0.0, 0.0]]).repeat_interleave(2, dim=1)
+    density = torch.tensor(
+        [[0.05, 0.1], [0.3, 0.2], [0.3, 0.2], [0.6, 1.0], [0.0, 0.0]]
+    ).repeat_interleave(2, dim=1)
     importance = torch.linspace(0.2, 2, 20).view(5, 4)
-    kind = {"set_size": 2, "correlation": CORRELATIONS[model_class], "signed": model_class is AbsoluteValueModel}
+    kind = {
+        "set_size": 2,
+        "correlation": CORRELATIONS[model_class],
+        "signed": model_class is AbsoluteValueModel,
+    }
     distribution = FeatureDistribution(density, importance, **kind)
     model = model_class(5, 4, 2, seed=3, init_scale=0.5, dtype=torch.float64)
     return model.select(instances), distribution.select(instances)
@@ -40,12 +46,19 @@ def plain_loss(model, distribution, draw):
     for k in range(model.instances):
         one, inputs = model.select([k]), distribution.select(k)
         one._parameters = {name: weights[k : k + 1] for name, weights in model.named_parameters()}
-        of_sets = inputs.density if inputs.correlation == "independent" else inputs.density[:, :: inputs.set_size]
+        of_sets = (
+            inputs.density
+            if inputs.correlation == "independent"
+            else inputs.density[:, :: inputs.set_size]
+        )
         empty = (1 - of_sets).prod()
         empty = torch.where(empty <= training.RARE, 0, empty)
         rows = RowMaker(inputs, empty.dtype, training.RARE).rows(draw)
         losses.append(0)
-        for x, share in ((rows, 1 - empty), (torch.zeros(1, 1, model.features, dtype=empty.dtype), empty)):
+        for x, share in (
+            (rows, 1 - empty),
+            (torch.zeros(1, 1, model.features, dtype=empty.dtype), empty),
+        ):
             error = (one.target(x) - one(x)) ** 2  # (1, batch, features)
             losses[-1] = losses[-1] + share * (inputs.importance * error[0]).sum(dim=1).mean()
     return torch.stack(losses)
@@ -60,7 +73,9 @@ def plain_train(model, distribution, steps, batch_size, lr, seed, exact=False):
         if exact:
             loss = expected_loss(model.W, model.b, distribution, OUTPUTS[type(model)])
         else:
-            loss = plain_loss(model, distribution, distribution.draw(batch_size, generator, torch.float64))
+            loss = plain_loss(
+                model, distribution, distribution.draw(batch_size, generator, torch.float64)
+            )
         losses.append(loss.detach())
         gradients = torch.autograd.grad(loss.sum(), list(model.parameters()))
         rate = lr * min(1, (step + 1) / (0.05 * steps)) * (1 + math.cos(math.pi * step / steps)) / 2
@@ -82,7 +97,9 @@ def test_train_equals_a_plain_loop(model_class, block_numbers, monkeypatch):
     monkeypatch.setattr(training, "BLOCK_NUMBERS", block_numbers)
     model, distribution = setting(model_class)
     plain, _ = setting(model_class)
-    history = train(model, distribution, steps=40, batch_size=32, lr=0.03, seed=5, record=1, progress=False)
+    history = train(
+        model, distribution, steps=40, batch_size=32, lr=0.03, seed=5, record=1, progress=False
+    )
     losses = plain_train(plain, distribution, steps=40, batch_size=32, lr=0.03, seed=5)
     torch.testing.assert_close(history.losses[:40], losses, rtol=1e-9, atol=1e-12)
     torch.testing.assert_close(weights_of(model), weights_of(plain), rtol=1e-7, atol=1e-9)
@@ -94,22 +111,30 @@ def test_instances_train_as_if_alone(chosen):
     train(everyone, distribution, steps=30, batch_size=32, progress=False)
     few, distribution = setting(instances=chosen)
     train(few, distribution, steps=30, batch_size=32, progress=False)
-    torch.testing.assert_close(weights_of(few), weights_of(everyone.select(chosen)), rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(
+        weights_of(few), weights_of(everyone.select(chosen)), rtol=1e-9, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("correlation", ["independent", "correlated", "anticorrelated"])
 def test_active_rows_keep_the_expected_gradient(correlation):
     """Active rows and the empty row, each with its probability, have the gradient of plain rows, with less noise."""
-    distribution = FeatureDistribution([[0.03] * 4], [[1, 2, 3, 4]], set_size=2, correlation=correlation)
+    distribution = FeatureDistribution(
+        [[0.03] * 4], [[1, 2, 3, 4]], set_size=2, correlation=correlation
+    )
     model = ReLUOutputModel(1, 4, 2, seed=1, init_scale=0.7, dtype=torch.float64)
     model.b.data = torch.tensor([[0.3, -0.1, 0.2, 0.1]], dtype=torch.float64)
     generator = torch.Generator().manual_seed(0)
 
     def gradient(loss):
-        return torch.cat([g.flatten() for g in torch.autograd.grad(loss.sum(), list(model.parameters()))])
+        return torch.cat(
+            [g.flatten() for g in torch.autograd.grad(loss.sum(), list(model.parameters()))]
+        )
 
     def active(batch_size):
-        return gradient(plain_loss(model, distribution, distribution.draw(batch_size, generator, torch.float64)))
+        return gradient(
+            plain_loss(model, distribution, distribution.draw(batch_size, generator, torch.float64))
+        )
 
     def plain(batch_size):
         x = distribution.sample(batch_size, generator, torch.float64)
@@ -138,7 +163,9 @@ def test_constant_learning_rate():
     """Where the gradient hardly changes, every one of Adam's steps has the size of the learning rate."""
     model, distribution = setting(instances=[3])
     model.b.data[:, 0] = 10  # far above what it should be
-    history = train(model, distribution, steps=6, lr=1e-3, schedule="constant", record=1, progress=False)
+    history = train(
+        model, distribution, steps=6, lr=1e-3, schedule="constant", record=1, progress=False
+    )
     steps = history.weights["b"][:, :, 0].diff(dim=0)
     torch.testing.assert_close(steps, torch.full_like(steps, -1e-3), rtol=1e-2, atol=0)
 
@@ -155,15 +182,22 @@ def gradients(model, distribution, draw, attack=None):
         block.forward(draw)
         losses.append(block.loss())
         block.backward()
-    return {"loss": torch.cat(losses), **{name: weights.grad for name, weights in model.named_parameters()}}
+    return {
+        "loss": torch.cat(losses),
+        **{name: weights.grad for name, weights in model.named_parameters()},
+    }
 
 
 @each_model
 @pytest.mark.parametrize("correlation", ["independent", "correlated", "anticorrelated"])
 @pytest.mark.parametrize("signed", [False, True])
-@pytest.mark.parametrize("settings, restarts", [(12, 1), (4, 3), (1, 12), (120, 1), (4, 40), (1, 200)])
+@pytest.mark.parametrize(
+    "settings, restarts", [(12, 1), (4, 3), (1, 12), (120, 1), (4, 40), (1, 200)]
+)
 @pytest.mark.parametrize("block_numbers", [1, 2500, 10**6])
-def test_gradient_equals_autograd(model_class, correlation, signed, settings, restarts, block_numbers, monkeypatch):
+def test_gradient_equals_autograd(
+    model_class, correlation, signed, settings, restarts, block_numbers, monkeypatch
+):
     """Dense, sparse and never active instances in one block, unequal densities and importances, few and many models."""
     monkeypatch.setattr(training, "BLOCK_NUMBERS", block_numbers)
     generator = torch.Generator().manual_seed(7)
@@ -172,7 +206,9 @@ def test_gradient_equals_autograd(model_class, correlation, signed, settings, re
     density[settings // 2] = 0.0
     density = density.repeat_interleave(2, dim=1).repeat_interleave(restarts, dim=0)
     importance = torch.rand(settings * restarts, 4, generator=generator)
-    distribution = FeatureDistribution(density, importance, set_size=2, correlation=correlation, signed=signed)
+    distribution = FeatureDistribution(
+        density, importance, set_size=2, correlation=correlation, signed=signed
+    )
     model = model_class(distribution.instances, 4, 3, seed=1, dtype=torch.float64, init_scale=0.7)
     model.b.data.normal_(generator=generator)
     draw = distribution.draw(32, generator, torch.float64)
@@ -182,7 +218,12 @@ def test_gradient_equals_autograd(model_class, correlation, signed, settings, re
     empty = torch.zeros(distribution.instances, 1, 4, dtype=torch.float64)
     of_rows, of_empty = (model.loss(x, distribution.importance) for x in (maker.rows(draw), empty))
     loss = maker.probability * of_rows + (1 - maker.probability) * of_empty
-    theirs = dict(zip(dict(model.named_parameters()), torch.autograd.grad(loss.sum(), list(model.parameters()))))
+    theirs = dict(
+        zip(
+            dict(model.named_parameters()),
+            torch.autograd.grad(loss.sum(), list(model.parameters())),
+        )
+    )
     torch.testing.assert_close(ours, {"loss": loss.detach(), **theirs}, rtol=1e-12, atol=1e-12)
 
 
@@ -245,7 +286,12 @@ def test_gradient_under_attack_equals_autograd(
     draw = distribution.draw(16, generator, torch.float64)
     ours = gradients(model, distribution, draw, attack)
     loss = attacked_loss(model, distribution, draw, attack)
-    theirs = dict(zip(dict(model.named_parameters()), torch.autograd.grad(loss.sum(), list(model.parameters()))))
+    theirs = dict(
+        zip(
+            dict(model.named_parameters()),
+            torch.autograd.grad(loss.sum(), list(model.parameters())),
+        )
+    )
     torch.testing.assert_close(ours, {"loss": loss.detach(), **theirs}, rtol=1e-11, atol=1e-12)
 
 
@@ -257,7 +303,9 @@ def test_attack_is_trained_against():
     ):  # fmt: skip
         model, distribution = setting(instances=chosen)
         attack = torch.tensor(attack) if isinstance(attack, tuple) else attack
-        train(model, distribution, steps=20, batch_size=32, attack=attack, seed=seed, progress=False)
+        train(
+            model, distribution, steps=20, batch_size=32, attack=attack, seed=seed, progress=False
+        )
         finals.append(model.W.detach()[-1])
     torch.testing.assert_close(finals[1], finals[0], rtol=1e-9, atol=1e-12)
     for other in finals[2:]:
@@ -273,7 +321,14 @@ def test_linear_model_under_attack_keeps_less_of_what_is_attacked():
     """
     s = 0.5
     model = LinearModel(1, 2, 2, seed=0, init_scale=0.5)
-    train(model, FeatureDistribution(1.0, features=2), steps=2000, batch_size=512, attack=s, progress=False)
+    train(
+        model,
+        FeatureDistribution(1.0, features=2),
+        steps=2000,
+        batch_size=512,
+        attack=s,
+        progress=False,
+    )
     noise, u = (s * (math.sqrt(2) + math.asinh(1)) / 3) ** 2 / 2, 1.0
     for _ in range(100):
         u = (u + 1 / (1 + 12 * noise * 2 * u**2 / (1 + u**2))) / 2
@@ -301,11 +356,15 @@ def test_divergence_is_reported_and_spoils_no_other_instance(exact):
     model, distribution = setting()
     model.W.data[1, 0, 0], model.W.data[3] = torch.nan, 1e200
     arguments = {"steps": 5, "batch_size": 16, "exact": exact, "progress": False}
-    with pytest.raises(FloatingPointError, match=r"^2 of 5 instances diverged, the first at step 0: 1, 3 "):
+    with pytest.raises(
+        FloatingPointError, match=r"^2 of 5 instances diverged, the first at step 0: 1, 3 "
+    ):
         train(model, distribution, **arguments)
     sound, inputs = setting(instances=[0, 2, 4])
     train(sound, inputs, **arguments)
-    torch.testing.assert_close(weights_of(model.select([0, 2, 4])), weights_of(sound), rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(
+        weights_of(model.select([0, 2, 4])), weights_of(sound), rtol=1e-9, atol=1e-12
+    )
     assert all(weights.grad is None for weights in model.parameters())
 
 
@@ -313,8 +372,16 @@ def test_divergence_names_its_step():
     """The first update is so large that the second gradient of W is infinite; the other instance is never active."""
     model = LinearModel(2, 3, 1)
     before = weights_of(model.select([1]))
-    with pytest.raises(FloatingPointError, match=r"^1 of 2 instances diverged, the first at step 2: 0 "):
-        train(model, FeatureDistribution([[0.5], [0.0]], features=3), steps=20, lr=1e14, progress=False)
+    with pytest.raises(
+        FloatingPointError, match=r"^1 of 2 instances diverged, the first at step 2: 0 "
+    ):
+        train(
+            model,
+            FeatureDistribution([[0.5], [0.0]], features=3),
+            steps=20,
+            lr=1e14,
+            progress=False,
+        )
     torch.testing.assert_close(weights_of(model.select([1])), before, rtol=0, atol=0)
 
 
@@ -328,8 +395,12 @@ def test_linear_model_learns_the_most_important_features():
     model = LinearModel(1, 5, 2, seed=0)
     train(model, distribution, steps=2000, batch_size=256, lr=0.02, progress=False)
     W = model.W[0].detach()
-    torch.testing.assert_close(W.mT @ W, torch.diag(torch.tensor([1.0, 1, 0, 0, 0])), rtol=0, atol=0.01)
-    torch.testing.assert_close(model.b[0].detach(), torch.tensor([0, 0, 0.25, 0.25, 0.25]), rtol=0, atol=0.02)
+    torch.testing.assert_close(
+        W.mT @ W, torch.diag(torch.tensor([1.0, 1, 0, 0, 0])), rtol=0, atol=0.01
+    )
+    torch.testing.assert_close(
+        model.b[0].detach(), torch.tensor([0, 0, 0.25, 0.25, 0.25]), rtol=0, atol=0.02
+    )
     expected = (0.3 + 0.1 + 0.05) * (0.5 / 3 - 0.25**2)
     assert training.sampled_loss(model, distribution).item() == pytest.approx(expected, rel=0.03)
 
@@ -357,7 +428,9 @@ def test_loss_falls(model_class):
     before = training.sampled_loss(model, distribution)
     train(model, distribution, steps=300, progress=False)
     after = training.sampled_loss(model, distribution)
-    assert (after[:4] < 0.9 * before[:4]).all() and after[4] == before[4] == 0  # the last is never active
+    assert (after[:4] < 0.9 * before[:4]).all() and after[4] == before[
+        4
+    ] == 0  # the last is never active
 
 
 # History
@@ -367,21 +440,34 @@ def test_history_without_record_keeps_the_last_step():
     model, distribution = setting()
     history = train(model, distribution, steps=7, progress=False)
     assert history.steps.tolist() == [7] and history.losses.shape == (1, 5)
-    assert {name: kept.shape for name, kept in history.weights.items()} == {"W": (1, 5, 2, 4), "b": (1, 5, 4)}
+    assert {name: kept.shape for name, kept in history.weights.items()} == {
+        "W": (1, 5, 2, 4),
+        "b": (1, 5, 4),
+    }
     for name, weights in weights_of(model).items():
         assert torch.equal(history.weights[name][0], weights)
 
 
 @pytest.mark.parametrize(
     "steps, record, expected",
-    [(6, 3, [0, 3, 6]), (7, 3, [0, 3, 6, 7]), (2, 5, [0, 2]), (3, 1, [0, 1, 2, 3]), (9, (4, 1, 0, 1), [0, 1, 4, 9])],
+    [
+        (6, 3, [0, 3, 6]),
+        (7, 3, [0, 3, 6, 7]),
+        (2, 5, [0, 2]),
+        (3, 1, [0, 1, 2, 3]),
+        (9, (4, 1, 0, 1), [0, 1, 4, 9]),
+    ],
 )
 def test_history_with_record(steps, record, expected):
     model, distribution = setting(AbsoluteValueModel)
     before = weights_of(model)
     history = train(model, distribution, steps=steps, record=record, progress=False)
     assert history.steps.tolist() == expected
-    assert history.losses.shape == (len(expected), 5) and history.weights.keys() == {"W1", "W2", "b"}
+    assert history.losses.shape == (len(expected), 5) and history.weights.keys() == {
+        "W1",
+        "W2",
+        "b",
+    }
     after = weights_of(model)
     for name, kept in history.weights.items():
         assert torch.equal(kept[0], before[name]) and torch.equal(kept[-1], after[name])
@@ -405,7 +491,9 @@ def test_recorded_losses_belong_to_the_recorded_weights():
     for row, step in enumerate(history.steps.tolist()):
         for name, kept in history.weights.items():
             model.get_parameter(name).data = kept[row].clone()
-        torch.testing.assert_close(history.losses[row], plain_loss(model, distribution, draws[step]).detach())
+        torch.testing.assert_close(
+            history.losses[row], plain_loss(model, distribution, draws[step]).detach()
+        )
 
 
 # Sampled loss
@@ -425,7 +513,9 @@ def test_loss_of_all_zero_weights(model_class):
     variance = p / 3 - p**2 / 4
     c = p / 2  # E[(x - c)^4] of a feature, from its active and its empty part
     fourth = p * ((1 - c) ** 5 + c**5) / 5 + (1 - p) * c**4
-    standard_error = ((importance**2).sum() * (fourth - variance**2) / rows).sqrt()  # of plain rows; ours is lower
+    standard_error = (
+        (importance**2).sum() * (fourth - variance**2) / rows
+    ).sqrt()  # of plain rows; ours is lower
     assert ((loss - importance.sum() * variance).abs() <= 5 * standard_error).all()
 
 
@@ -466,13 +556,17 @@ def test_best_restart(losses, restarts, expected):
 @given(
     st.integers(1, 4).flatmap(
         lambda restarts: st.lists(
-            st.lists(st.floats(0, 1e6) | st.just(NAN), min_size=restarts, max_size=restarts), min_size=1, max_size=5
+            st.lists(st.floats(0, 1e6) | st.just(NAN), min_size=restarts, max_size=restarts),
+            min_size=1,
+            max_size=5,
         )
     )
 )
 def test_best_restart_of_any_losses(by_setting):
     restarts = len(by_setting[0])
-    chosen = best_restart(torch.tensor(by_setting, dtype=torch.float64).flatten(), restarts).tolist()
+    chosen = best_restart(
+        torch.tensor(by_setting, dtype=torch.float64).flatten(), restarts
+    ).tolist()
     for k, losses in enumerate(by_setting):
         numbers = [loss for loss in losses if loss == loss]
         assert chosen[k] // restarts == k
@@ -482,7 +576,9 @@ def test_best_restart_of_any_losses(by_setting):
 def test_train_best_keeps_the_best():
     distribution = FeatureDistribution([[0.3], [0.1]], [[1, 0.9, 0.8, 0.7]])
     arguments = {"steps": 60, "batch_size": 32, "lr": 0.02, "progress": False}
-    best, losses = train_best(ReLUOutputModel, distribution, 2, restarts=5, seed=4, init_scale=0.8, **arguments)
+    best, losses = train_best(
+        ReLUOutputModel, distribution, 2, restarts=5, seed=4, init_scale=0.8, **arguments
+    )
 
     repeated = distribution.with_restarts(5)
     model = ReLUOutputModel(10, 4, 2, seed=4, init_scale=0.8)
@@ -491,7 +587,9 @@ def test_train_best_keeps_the_best():
     assert every.unique().numel() == 10
     for k, (loss, chosen) in enumerate(zip(losses, every.view(2, 5).argmin(dim=1))):
         assert loss == every.view(2, 5)[k].min()
-        assert torch.equal(best.W[k], model.W[5 * k + chosen]) and torch.equal(best.b[k], model.b[5 * k + chosen])
+        assert torch.equal(best.W[k], model.W[5 * k + chosen]) and torch.equal(
+            best.b[k], model.b[5 * k + chosen]
+        )
 
 
 # A run is a function of its arguments
@@ -599,7 +697,9 @@ def test_exact_training_equals_a_plain_loop(model_class):
     model, distribution = setting(model_class)
     plain, _ = setting(model_class)
     history = train(model, distribution, exact=True, steps=30, lr=0.03, record=1, progress=False)
-    losses = plain_train(plain, distribution, steps=30, batch_size=None, lr=0.03, seed=0, exact=True)
+    losses = plain_train(
+        plain, distribution, steps=30, batch_size=None, lr=0.03, seed=0, exact=True
+    )
     torch.testing.assert_close(history.losses[:30], losses, rtol=1e-9, atol=1e-12)
     torch.testing.assert_close(weights_of(model), weights_of(plain), rtol=1e-7, atol=1e-9)
     for row in (0, 7, 30):  # a recorded loss belongs to the recorded weights
@@ -614,7 +714,15 @@ def test_exact_training_reaches_the_closed_form(model_class):
     density = torch.tensor([[1.0], [0.9]])
     distribution = FeatureDistribution(density, [[1.0, 1.0, 0.1]])
     model, losses = train_best(
-        model_class, distribution, 2, exact=True, restarts=3, steps=300, lr=0.05, init_scale=0.3, progress=False
+        model_class,
+        distribution,
+        2,
+        exact=True,
+        restarts=3,
+        steps=300,
+        lr=0.05,
+        init_scale=0.3,
+        progress=False,
     )
     variance = (density / 3 - density**2 / 4)[:, 0].double()
     torch.testing.assert_close(losses, 0.1 * variance, rtol=1e-5, atol=0)
@@ -625,7 +733,15 @@ def test_exact_training_does_not_depend_on_samples():
     finals = []
     for seed, batch_size in ((0, 256), (1, 256), (0, 3)):
         model, distribution = setting()
-        train(model, distribution, exact=True, steps=10, seed=seed, batch_size=batch_size, progress=False)
+        train(
+            model,
+            distribution,
+            exact=True,
+            steps=10,
+            seed=seed,
+            batch_size=batch_size,
+            progress=False,
+        )
         finals.append(weights_of(model))
     for final in finals[1:]:
         torch.testing.assert_close(final, finals[0], rtol=0, atol=0)
@@ -643,8 +759,12 @@ def test_exact_and_sampled_training_end_alike():
 def test_train_best_keeps_the_best_of_exact_descents():
     distribution = FeatureDistribution([[0.3], [0.1]], [[1, 0.9, 0.8, 0.7]])
     arguments = {"exact": True, "steps": 40, "lr": 0.02, "progress": False}
-    best, losses = train_best(ReLUOutputModel, distribution, 2, restarts=5, seed=4, init_scale=0.8, **arguments)
-    torch.testing.assert_close(losses, expected_loss(best.W.detach(), best.b.detach(), distribution))
+    best, losses = train_best(
+        ReLUOutputModel, distribution, 2, restarts=5, seed=4, init_scale=0.8, **arguments
+    )
+    torch.testing.assert_close(
+        losses, expected_loss(best.W.detach(), best.b.detach(), distribution)
+    )
 
     model = ReLUOutputModel(10, 4, 2, seed=4, init_scale=0.8)
     every = train(model, distribution.with_restarts(5), **arguments).losses[-1].view(2, 5)
@@ -674,4 +794,10 @@ def test_attack_refused_without_an_analytic_one(model_class):
 @pytest.mark.usefixtures("unchecked")
 def test_exact_refused_for_many_features():
     with pytest.raises(ValueError, match=r"^features: expected at most .*, got 40"):
-        train(ReLUOutputModel(1, 40, 2), FeatureDistribution(0.1, features=40), exact=True, steps=2, progress=False)
+        train(
+            ReLUOutputModel(1, 40, 2),
+            FeatureDistribution(0.1, features=40),
+            exact=True,
+            steps=2,
+            progress=False,
+        )

@@ -31,7 +31,10 @@ DENSITIES = torch.tensor([1.0, 0.3, 0.1])
 SHARES = {"dedicated dimension": torch.tensor([1.0, 0, 0.2]), "digon": torch.tensor([0, 4 / 7, 0])}
 SHARES |= {"triangle": torch.tensor([0, 3 / 7, 0]), "tetrahedron": torch.tensor([0, 0, 0.8])}
 
-PAIR_ROWS = {"first": (W[:, :2, :4], ["one", "two", "three"]), "second": (W[:2, :2, :6], ["four", "five"])}
+PAIR_ROWS = {
+    "first": (W[:, :2, :4], ["one", "two", "three"]),
+    "second": (W[:2, :2, :6], ["four", "five"]),
+}
 NEURONS = torch.tensor([[0.0, -0.2, 1.0], [0.5, 0.3, -0.4]])  # two, of three features
 FIGURES = {  # name -> arguments
     "polytope_areas": (1 / DENSITIES, SHARES),
@@ -96,9 +99,16 @@ def test_polytope_areas_are_stacked_to_one():
 
 def test_polytope_legend_names_what_is_there():
     figure, ax = plt.subplots()
-    v.polytope_legend(figure, {"digon": torch.tensor([1.0, 0.5]), "cube": torch.tensor([0, 0.5])}, "both")
-    v.polytope_legend(ax, {"digon": torch.tensor([1.0, 0.0]), "triangle": torch.zeros(2)}, "one", loc="center")
-    legends = [[text.get_text() for text in legend.get_texts()] for legend in (figure.legends[0], ax.get_legend())]
+    v.polytope_legend(
+        figure, {"digon": torch.tensor([1.0, 0.5]), "cube": torch.tensor([0, 0.5])}, "both"
+    )
+    v.polytope_legend(
+        ax, {"digon": torch.tensor([1.0, 0.0]), "triangle": torch.zeros(2)}, "one", loc="center"
+    )
+    legends = [
+        [text.get_text() for text in legend.get_texts()]
+        for legend in (figure.legends[0], ax.get_legend())
+    ]
     assert legends == [["digon", v.OTHERS], ["digon", "no represented features"]]
 
 
@@ -125,10 +135,15 @@ def test_dimensionality_scatter_shows_represented_features():
 def test_geometry_graph_has_represented_features_and_their_overlaps():
     ax, _ = draw("geometry_graph")
     edges, nodes = ax.collections
-    assert len(nodes.get_offsets()) == 7  # two digons and a triangle; two features have zero weights
+    assert (
+        len(nodes.get_offsets()) == 7
+    )  # two digons and a triangle; two features have zero weights
     assert len(edges.get_segments()) == 1 + 1 + 3
     colours = [tuple(c[:3]) for c in nodes.get_facecolors()]
-    assert colours == [to_rgb(v.POLYTOPE_COLOURS["digon"])] * 4 + [to_rgb(v.POLYTOPE_COLOURS["triangle"])] * 3
+    assert (
+        colours
+        == [to_rgb(v.POLYTOPE_COLOURS["digon"])] * 4 + [to_rgb(v.POLYTOPE_COLOURS["triangle"])] * 3
+    )
 
 
 def test_geometry_graph_without_represented_features():
@@ -145,13 +160,18 @@ def test_set_arrows_end_at_the_weights():
         ends = [[line.get_xdata()[-1], line.get_ydata()[-1]] for line in ax.lines]
         assert ends == [end for end in weights.T.tolist() for _ in range(2)]  # a line and its mark
         colours = [line.get_color() for line in ax.lines]
-        assert colours == [v.SET_COLOURS[feature // 2] for feature in range(weights.shape[1]) for _ in range(2)]
+        assert colours == [
+            v.SET_COLOURS[feature // 2] for feature in range(weights.shape[1]) for _ in range(2)
+        ]
     assert [ax.get_title() for ax in panels] == ["one", "two", "three", "four", "five"]
     assert panels[0].get_ylabel() == "first" and panels[3].get_ylabel() == "second"
 
 
 def test_over_steps_leaves_out_step_0():
-    steps, values = torch.tensor([0, 1, 10, 100]), torch.tensor([[9.0, 9.0], [3.0, 4.0], [2.0, 3.0], [1.0, 2.0]])
+    steps, values = (
+        torch.tensor([0, 1, 10, 100]),
+        torch.tensor([[9.0, 9.0], [3.0, 4.0], [2.0, 3.0], [1.0, 2.0]]),
+    )
     ax = v.over_steps(steps, values, axes(), color=v.DEDICATED)
     ax.figure.canvas.draw()
     assert ax.get_xscale() == "log" and ax.get_xlabel() and len(ax.lines) == 2
@@ -165,7 +185,9 @@ def test_space_ends_at_the_weights():
     ax.figure.canvas.draw()
     lines, dots = ax.lines[0:8:2], ax.lines[1:8:2]
     ends = [[float(values[-1]) for values in line.get_data_3d()] for line in lines]
-    assert ends == W.T.tolist() == [[float(values[0]) for values in dot.get_data_3d()] for dot in dots]
+    assert (
+        ends == W.T.tolist() == [[float(values[0]) for values in dot.get_data_3d()] for dot in dots]
+    )
     assert [line.get_color() for line in lines] == [v.DEDICATED] * 2 + [v.SHARED] * 2
 
 
@@ -173,8 +195,12 @@ def test_neuron_stacks_pile_the_weights_of_each_neuron():
     ax, _ = draw("neuron_stacks")
     (pieces,) = ax.collections
     boxes = [path.get_extents() for path in pieces.get_paths()]
-    of_neuron = [[box for box in boxes if round((box.x0 + box.x1) / 2) == neuron] for neuron in range(2)]
-    assert [box.y1 for box in of_neuron[0]] == pytest.approx([1, 1.2])  # a weight of zero has no piece
+    of_neuron = [
+        [box for box in boxes if round((box.x0 + box.x1) / 2) == neuron] for neuron in range(2)
+    ]
+    assert [box.y1 for box in of_neuron[0]] == pytest.approx(
+        [1, 1.2]
+    )  # a weight of zero has no piece
     assert [box.y1 for box in of_neuron[1]] == pytest.approx([0.5, 0.9, 1.2])
     assert [box.y0 for box in of_neuron[1]] == pytest.approx([0, 0.5, 0.9])
     colours = [tuple(colour) for colour in pieces.get_facecolors()]

@@ -10,11 +10,14 @@ import torch
 
 import zoo
 from features import FeatureDistribution
-from models import ReLUOutputModel, read
+from models import ReLUOutputModel
+from storage import read, save
 from theory.polytopes import POLYTOPES
 
 SMALL = [name for name, entry in zoo.ENTRIES.items() if entry.distribution.features <= 20]
-LINEAR_HIDDEN = [name for name, entry in zoo.ENTRIES.items() if entry.kind is ReLUOutputModel]  # as in those lines
+LINEAR_HIDDEN = [
+    name for name, entry in zoo.ENTRIES.items() if entry.kind is ReLUOutputModel
+]  # as in those lines
 EXACT = [name for name in SMALL if "exact" in zoo.ENTRIES[name].training]
 
 
@@ -30,7 +33,11 @@ def test_certificates_hold(name):
 @pytest.mark.parametrize("name", zoo.ENTRIES)
 def test_the_zoo_holds_what_its_entries_say(name):
     entry, stored = zoo.ENTRIES[name], read(zoo.FOLDER / name)
-    assert type(stored.model) is entry.kind and stored.model.hidden == entry.hidden and stored.model.instances == 1
+    assert (
+        type(stored.model) is entry.kind
+        and stored.model.hidden == entry.hidden
+        and stored.model.instances == 1
+    )
     for field in ("density", "importance"):
         assert torch.equal(getattr(stored.distribution, field), getattr(entry.distribution, field))
     assert stored.config["training"] == entry.described and stored.config["seed"] == 0
@@ -41,7 +48,11 @@ def test_the_zoo_holds_what_its_entries_say(name):
 @pytest.mark.parametrize("name", EXACT)
 def test_exact_models_are_minima(name):
     told = read(zoo.FOLDER / name).config["certificate"]
-    assert told["standard_error"] == 0 and told["gradient_norm"] < 1e-6 and told["lowest_eigenvalue"] > 0
+    assert (
+        told["standard_error"] == 0
+        and told["gradient_norm"] < 1e-6
+        and told["lowest_eigenvalue"] > 0
+    )
     assert told["gap"] >= 0
 
 
@@ -49,35 +60,59 @@ def test_exact_models_are_minima(name):
 def test_losses_are_exact_where_they_can_be(name):
     told = read(zoo.FOLDER / name).config["certificate"]
     assert told["standard_error"] == 0 and told["gap"] >= 0 and told["gradient_norm"] < 5e-3
-    assert (told["lowest_eigenvalue"] is None) == (zoo.ENTRIES[name].distribution.features > zoo.EXACT_FEATURES)
+    assert (told["lowest_eigenvalue"] is None) == (
+        zoo.ENTRIES[name].distribution.features > zoo.EXACT_FEATURES
+    )
 
 
 @pytest.mark.parametrize("name", ["digon", "pentagon", "square-antiprism"])
 def test_the_table_knows_these_polytopes(name):
     """They are the best of its arrangements, found with nothing presupposed, so their losses are the same."""
     entry, told = zoo.ENTRIES[name], read(zoo.FOLDER / name).config["certificate"]
-    assert zoo.best_product(entry.distribution, entry.hidden) == pytest.approx(told["loss"], rel=1e-7)
+    assert zoo.best_product(entry.distribution, entry.hidden) == pytest.approx(
+        told["loss"], rel=1e-7
+    )
 
 
 def test_products_of_the_table():
     """Four features in two dimensions at density 0.05 are two digons; one that is left over costs p/3 - p^2/4."""
     p, digon = 0.05, read(zoo.FOLDER / "digon").config["certificate"]["loss"]
-    pairs = [zoo.best_product(FeatureDistribution(p, features=n), hidden) for n, hidden in ((2, 1), (1, 1), (3, 1))]
+    pairs = [
+        zoo.best_product(FeatureDistribution(p, features=n), hidden)
+        for n, hidden in ((2, 1), (1, 1), (3, 1))
+    ]
     assert pairs[0] == pytest.approx(digon, rel=1e-7) and pairs[1] == pytest.approx(0, abs=1e-12)
     assert pairs[2] <= digon + p / 3 - p**2 / 4 + 1e-12
-    assert zoo.best_product(FeatureDistribution(p, features=4), 2) == pytest.approx(2 * digon, rel=1e-6)
-    for other in ({"density": 0.051}, {"density": p, "importance": 0.5}, {"density": p, "signed": True}):
+    assert zoo.best_product(FeatureDistribution(p, features=4), 2) == pytest.approx(
+        2 * digon, rel=1e-6
+    )
+    for other in (
+        {"density": 0.051},
+        {"density": p, "importance": 0.5},
+        {"density": p, "signed": True},
+    ):
         assert zoo.best_product(FeatureDistribution(**other, features=4), 2) == math.inf
 
 
 def test_a_gap_that_hides_a_better_arrangement_is_found_out(tmp_path):
     stored = read(zoo.FOLDER / "triangle")  # a digon and a feature that is ignored are better
-    stored.model.save(tmp_path, stored.distribution, certificate=stored.config["certificate"] | {"gap": 0.0})
+    save(
+        stored.model,
+        tmp_path,
+        stored.distribution,
+        certificate=stored.config["certificate"] | {"gap": 0.0},
+    )
     (wrong,) = zoo.disagreements(read(tmp_path))
     assert wrong.startswith("gap: claimed 0.0, expected at least 0.127")
 
 
-FALSE = {"loss": 1.0, "gradient_norm": 0.1, "lowest_eigenvalue": -1.0, "represented": 4, "factors": {"digon": 2}}
+FALSE = {
+    "loss": 1.0,
+    "gradient_norm": 0.1,
+    "lowest_eigenvalue": -1.0,
+    "represented": 4,
+    "factors": {"digon": 2},
+}
 
 
 @pytest.mark.parametrize("field", FALSE)
@@ -97,7 +132,7 @@ def test_other_weights_do_not_pass(tmp_path):
     with torch.no_grad():
         stored.model.W.mul_(1.01)
     told = stored.config["certificate"]
-    stored.model.save(tmp_path, stored.distribution, certificate=told)
+    save(stored.model, tmp_path, stored.distribution, certificate=told)
     wrong = zoo.disagreements(read(tmp_path))
     assert [line.split(":")[0] for line in wrong][:2] == ["loss", "gradient_norm"]
 

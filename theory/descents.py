@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from features import check_count, check_distribution, check_settings
-from geometry import check_weights
+from checks import check_count, check_settings, check_weights
+from features import check_distribution
 from losses.exact import expected_loss
 from models import ReLUOutputModel
 from training import best_restart, train
@@ -53,7 +53,9 @@ def descend(
 class Solutions(NamedTuple):
     """Weights of runs, or of the best run alone, and their exact losses."""
 
-    W: Float[Tensor, "*runs hidden features"]  # (instances, runs) or (instances,), or with axes before these
+    W: Float[
+        Tensor, "*runs hidden features"
+    ]  # (instances, runs) or (instances,), or with axes before these
     loss: Float[Tensor, "*runs"]
 
 
@@ -89,7 +91,9 @@ def random_descents(distribution, hidden, runs, *, steps, seed, progress=False) 
     return Solutions(model.W.detach().unflatten(0, (-1, runs)), loss.view(-1, runs))
 
 
-def sampled_runs(distribution, hidden, sampling, *, seed=0, device="cpu", progress=False) -> Solutions:
+def sampled_runs(
+    distribution, hidden, sampling, *, seed=0, device="cpu", progress=False
+) -> Solutions:
     """Models trained on samples, as `sampling` says, with their exact losses: all restarts."""
     inputs = distribution.with_restarts(sampling.restarts)
     model = ReLUOutputModel(inputs.instances, inputs.features, hidden, seed=seed, device=device)
@@ -121,10 +125,14 @@ class Crossings(NamedTuple):
     """Where the losses of two kinds cross along a line of points, in the order of the points."""
 
     line: Int[Tensor, " crossings"]  # which line
-    position: Float[Tensor, " crossings"]  # in points along the line, as 3.5 is half-way from point 3 to 4
+    position: Float[
+        Tensor, " crossings"
+    ]  # in points along the line, as 3.5 is half-way from point 3 to 4
     below: Int[Tensor, " crossings"]  # the best kind before and after
     above: Int[Tensor, " crossings"]
-    met: Bool[Tensor, " crossings"]  # whether the losses cross; else one kind ends there as a local minimum
+    met: Bool[
+        Tensor, " crossings"
+    ]  # whether the losses cross; else one kind ends there as a local minimum
 
 
 def best_of_kinds(
@@ -156,11 +164,15 @@ def best_of_kinds(
     for name, count in (("lines", lines), ("kinds", kinds), ("starts", starts)):
         check_count(name, count)
     if not isinstance(b, Tensor) or b.shape != (points, starts, W.shape[3]):
-        raise ValueError(f"b: expected a tensor {(points, starts, W.shape[3])}, got {getattr(b, 'shape', b)!r}")
+        raise ValueError(
+            f"b: expected a tensor {(points, starts, W.shape[3])}, got {getattr(b, 'shape', b)!r}"
+        )
     if points % lines:
         raise ValueError(f"lines: expected a divisor of {points} points, got {lines}")
     repeated = distribution.with_restarts(starts)
-    model, losses = descend(W.flatten(0, 1), b.flatten(0, 1), repeated, steps=steps, lr=lr, progress=progress)
+    model, losses = descend(
+        W.flatten(0, 1), b.flatten(0, 1), repeated, steps=steps, lr=lr, progress=progress
+    )
     W, b = (value.detach().unflatten(0, (points, starts)) for value in (model.W, model.b))
     losses = losses.view(points, starts)
     of_kind = kind(W.flatten(0, 1)).view(points, starts, 1) == torch.arange(kinds)
@@ -185,7 +197,9 @@ def _hand_on(found, fresh, distribution, lines, kind, worth, steps):
     if not len(step):
         return succeeded
     source, to = source[step], to[step]
-    model, losses = descend(found.W[source, of], found.b[source, of], distribution.select(to), steps=steps, lr=GENTLE)
+    model, losses = descend(
+        found.W[source, of], found.b[source, of], distribution.select(to), steps=steps, lr=GENTLE
+    )
     W, b = model.W.detach(), model.b.detach()
     for k in (kind(W) == of).nonzero()[:, 0].tolist():
         place = to[k], of[k]
@@ -211,7 +225,9 @@ def crossings(found, distribution, lines, kind, *, steps) -> Crossings:
     ends = (line * best.shape[1] + gap)[:, None] + torch.arange(2)  # (gaps, 2), into the points
     kinds = best.flatten()[ends]  # (gaps, 2)
     below, above = _followed(found, distribution, ends, kinds, kind, steps).unbind(dim=1)
-    ahead = below - above  # (gaps, INSIDE): below zero before the crossing, above after it; NaN where both have ended
+    ahead = (
+        below - above
+    )  # (gaps, INSIDE): below zero before the crossing, above after it; NaN where both have ended
     crossed = (ahead[:, :-1] <= 0) & (ahead[:, 1:] > 0)
     first = crossed.int().argmax(dim=1, keepdim=True)
     before, after = (ahead.gather(1, at)[:, 0] for at in (first, first + 1))
@@ -247,7 +263,9 @@ def values_at(
     return low * (high / low) ** (position - below[:, 0])
 
 
-def excess(sampled: Float[Tensor, " points"], optimum: Float[Tensor, " points"]) -> dict[str, float]:
+def excess(
+    sampled: Float[Tensor, " points"], optimum: Float[Tensor, " points"]
+) -> dict[str, float]:
     """How far the losses of sampled models are above those of exact optima, relative, by name."""
     above = sampled / optimum - 1
     return {

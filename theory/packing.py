@@ -19,7 +19,8 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
-from features import FeatureDistribution, as_line, check_count, check_size
+from checks import as_line, check_count, check_size
+from features import FeatureDistribution
 from losses.exact import MAX_FEATURES, expected_loss
 from theory.descents import GENTLE, descend, ignored_loss
 from theory.polytopes import POLYTOPES, check_polytopes
@@ -36,7 +37,9 @@ def logarithmic(low, high, points):
 def check_inverse_density(inverse_density):
     """ValueError unless these are values of 1/(1-S), one at least."""
     if (as_line("inverse_density", inverse_density) < 1).any():
-        raise ValueError(f"inverse_density: expected numbers of at least 1, got {inverse_density!r}")
+        raise ValueError(
+            f"inverse_density: expected numbers of at least 1, got {inverse_density!r}"
+        )
 
 
 class PolytopeOptimum(NamedTuple):
@@ -45,7 +48,9 @@ class PolytopeOptimum(NamedTuple):
     benefit: Float[Tensor, " densities"]
     scale: Float[Tensor, " densities"]  # norm of every feature
     bias: Float[Tensor, " densities"]  # of every output
-    stretch: Float[Tensor, " densities"]  # of the polytope along its last dimension; 1 unless it is in STRETCHED
+    stretch: Float[
+        Tensor, " densities"
+    ]  # of the polytope along its last dimension; 1 unless it is in STRETCHED
 
 
 # Vertices of these stay alike in any stretch along the last dimension, so the best one is chosen.
@@ -70,12 +75,18 @@ def polytope_optimum(polytope, density: Float[Tensor, " densities"]) -> Polytope
     ignored = ignored_loss(1, density)
     start = torch.tensor([1.0, -0.1, 1.0], dtype=torch.float64)
     best = start.repeat(len(density), 1).requires_grad_()  # scale, bias, stretch
-    optimizer = torch.optim.LBFGS([best], max_iter=300, tolerance_change=1e-12, line_search_fn="strong_wolfe")
+    optimizer = torch.optim.LBFGS(
+        [best], max_iter=300, tolerance_change=1e-12, line_search_fn="strong_wolfe"
+    )
 
     def benefit():
         scale, bias, stretch = best.T
-        placed = _stretched(vertices, stretch if polytope in STRETCHED else torch.ones_like(stretch))
-        losses = expected_loss(scale[:, None, None] * placed, bias[:, None].expand(-1, count), distribution)
+        placed = _stretched(
+            vertices, stretch if polytope in STRETCHED else torch.ones_like(stretch)
+        )
+        losses = expected_loss(
+            scale[:, None, None] * placed, bias[:, None].expand(-1, count), distribution
+        )
         return count * (ignored - losses) / (dimensions * ignored)
 
     def step():
@@ -91,7 +102,9 @@ def polytope_optimum(polytope, density: Float[Tensor, " densities"]) -> Polytope
 
 def _stretched(vertices, stretch):
     """Vertices (dimensions, k) stretched along the last dimension and put back on the sphere: (stretches, ...)."""
-    stretched = torch.cat((vertices[:-1].expand(len(stretch), -1, -1), stretch[:, None, None] * vertices[-1:]), dim=1)
+    stretched = torch.cat(
+        (vertices[:-1].expand(len(stretch), -1, -1), stretch[:, None, None] * vertices[-1:]), dim=1
+    )
     return stretched / stretched.norm(dim=1, keepdim=True)
 
 
@@ -139,7 +152,9 @@ class Mixture(NamedTuple):
 
 
 def best_mixture(
-    needed: Float[Tensor, " kinds"], benefit: Float[Tensor, "kinds densities"], features_per_dimension=float("inf")
+    needed: Float[Tensor, " kinds"],
+    benefit: Float[Tensor, "kinds densities"],
+    features_per_dimension=float("inf"),
 ) -> Mixture:
     """The mixture that saves most at each density, where n features have m dimensions.
 
@@ -150,14 +165,18 @@ def best_mixture(
     features_per_dimension: n/m >= 1
     """
     if not isinstance(features_per_dimension, Real) or not features_per_dimension >= 1:
-        raise ValueError(f"features_per_dimension: expected at least 1, got {features_per_dimension!r}")
+        raise ValueError(
+            f"features_per_dimension: expected at least 1, got {features_per_dimension!r}"
+        )
     if not (as_line("needed", needed) <= 1).any():
         raise ValueError(f"needed: expected a kind with one feature per dimension, got {needed!r}")
     a, b = torch.cartesian_prod(*[torch.arange(len(needed))] * 2).T
     fits = needed[a] <= features_per_dimension
     a, b = a[fits], b[fits]
     # the second of a pair gets as many dimensions as there are features for
-    share = ((features_per_dimension - needed[a]) / (needed[b] - needed[a]).clamp(min=1e-9)).clamp(0, 1)
+    share = ((features_per_dimension - needed[a]) / (needed[b] - needed[a]).clamp(min=1e-9)).clamp(
+        0, 1
+    )
     share = torch.where(needed[b] > needed[a], share, 0)
     of_pairs = torch.lerp(benefit[a], benefit[b], share[:, None])  # (pairs, densities)
     most = of_pairs.max(dim=0)
@@ -182,7 +201,9 @@ def windows(density: Float[Tensor, " densities"], benefit: dict[str, Float[Tenso
     for k, (before, after) in enumerate(pairwise(best)):
         if before != after:
             lead, lag = (benefit[before] - benefit[after])[k : k + 2].tolist()
-            crossing = inverse_density[k] * (inverse_density[k + 1] / inverse_density[k]) ** (lead / (lead - lag))
+            crossing = inverse_density[k] * (inverse_density[k + 1] / inverse_density[k]) ** (
+                lead / (lead - lag)
+            )
             found[-1] = (*found[-1][:2], crossing)
             found.append((names[after], crossing, inverse_density[-1]))
     return found
@@ -213,7 +234,9 @@ class Arrangement(NamedTuple):
     share: Float[Tensor, " densities"]  # of the random starts that reach it, up to SAME_BENEFIT
 
 
-SAME_BENEFIT = 1e-4  # a descent from random weights has reached the best if it saves no less, up to this
+SAME_BENEFIT = (
+    1e-4  # a descent from random weights has reached the best if it saves no less, up to this
+)
 SETTLED = 1e-9  # relative: what a further descent gains where a solution has settled
 SCALES = (0.1, 0.3, 0.5)  # of random weights, in turn
 SHAKEN = 0.05  # standard deviation of what is added to a copy of a structured start
@@ -223,7 +246,9 @@ DEAR = 11  # features from which a descent takes half the steps
 ROUNDS = 60  # of handing solutions on, at most
 
 
-def best_arrangement(features, dimensions, density: Float[Tensor, " densities"], *, progress=True) -> Arrangement:
+def best_arrangement(
+    features, dimensions, density: Float[Tensor, " densities"], *, progress=True
+) -> Arrangement:
     """The best known arrangement of equally important features at each density, by descents on the exact loss.
 
     Descents start from random weights of several scales, and from the catalogue: its polytopes with as many features
@@ -239,11 +264,18 @@ def best_arrangement(features, dimensions, density: Float[Tensor, " densities"],
     check_count("features", features)
     if not dimensions <= features <= MAX_FEATURES:
         raise ValueError(f"features: expected {dimensions} to {MAX_FEATURES}, got {features}")
-    bar = tqdm(desc=f"{features} in {dimensions}", unit="descent", disable=not progress, leave=False)
+    bar = tqdm(
+        desc=f"{features} in {dimensions}", unit="descent", disable=not progress, leave=False
+    )
     with bar:
-        found = [_random_solutions(features, dimensions, density), *_structured(features, dimensions, density)]
+        found = [
+            _random_solutions(features, dimensions, density),
+            *_structured(features, dimensions, density),
+        ]
         bar.update(len(found))
-        W, b, loss = (torch.cat(values, dim=1) for values in zip(*found))  # (densities, starts, ...)
+        W, b, loss = (
+            torch.cat(values, dim=1) for values in zip(*found)
+        )  # (densities, starts, ...)
         every, lowest = torch.arange(len(density)), loss.argmin(dim=1)
         best = [values[every, lowest] for values in (W, b, loss)]
         order = density.argsort()
@@ -253,7 +285,9 @@ def best_arrangement(features, dimensions, density: Float[Tensor, " densities"],
             bar.update()
             if not fresh.any():
                 break
-    benefit, of_random = (_benefit(values, features, dimensions, density) for values in (best[2], found[0][2].T))
+    benefit, of_random = (
+        _benefit(values, features, dimensions, density) for values in (best[2], found[0][2].T)
+    )
     return Arrangement(*best, benefit, (of_random > benefit - SAME_BENEFIT).double().mean(dim=0))
 
 
@@ -266,7 +300,9 @@ def _random_solutions(features, dimensions, density):
     """Where descents from random weights end at each density: W, b, loss (densities, starts, ...)."""
     starts = RANDOM_STARTS.get(features, MANY_STARTS)
     generator = torch.Generator().manual_seed(0)
-    W = torch.randn(len(density), starts, dimensions, features, generator=generator, dtype=torch.float64)
+    W = torch.randn(
+        len(density), starts, dimensions, features, generator=generator, dtype=torch.float64
+    )
     W *= torch.tensor(SCALES, dtype=torch.float64).repeat(starts)[:starts, None, None]
     return _descended(W, torch.zeros_like(W[:, :, 0]), density, steps=300, lr=0.1)
 
@@ -275,7 +311,9 @@ def _structured(features, dimensions, density):
     """Starts from the catalogue as they are, and where descents from them end."""
     fitting = {
         name: polytope_optimum(name, density)
-        for name, (of_polytope, vertices) in ((name, each.vertices.shape) for name, each in POLYTOPES.items())
+        for name, (of_polytope, vertices) in (
+            (name, each.vertices.shape) for name, each in POLYTOPES.items()
+        )
         if of_polytope <= dimensions and vertices <= features
     }
     starts = [_best_products(fitting, features, dimensions, density)]
@@ -283,7 +321,9 @@ def _structured(features, dimensions, density):
         if POLYTOPES[name].vertices.shape == (dimensions, features):
             starts.append(product_of_copies(name, fitting[name], features, dimensions, density))
     W, b = (torch.stack(values, dim=1) for values in zip(*starts))  # (densities, starts, ...)
-    distribution = FeatureDistribution(density[:, None], features=features).with_restarts(W.shape[1])
+    distribution = FeatureDistribution(density[:, None], features=features).with_restarts(
+        W.shape[1]
+    )
     yield W, b, expected_loss(W.flatten(0, 1), b.flatten(0, 1), distribution).view(len(density), -1)
     noise = torch.randn(W.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     yield _descended(W + SHAKEN * noise, b, density, steps=200, lr=3e-2)
@@ -292,9 +332,13 @@ def _structured(features, dimensions, density):
 def _best_products(optima, features, dimensions, density):
     """The product of polytopes that saves most at each density -> W, b."""
     products = list(_products(features, dimensions, list(optima)))
-    saved = {name: optimum.benefit * len(POLYTOPES[name].vertices) for name, optimum in optima.items()}
+    saved = {
+        name: optimum.benefit * len(POLYTOPES[name].vertices) for name, optimum in optima.items()
+    }
     nothing = torch.zeros_like(density)
-    best = torch.stack([sum((saved[name] for name in names), nothing) for names in products]).argmax(dim=0)
+    best = torch.stack(
+        [sum((saved[name] for name in names), nothing) for names in products]
+    ).argmax(dim=0)
     placed = []
     for k, names in enumerate(products[at] for at in best.tolist()):
         factors = [(_placed(name, optima[name])[k], optima[name].bias[k]) for name in names]
@@ -335,9 +379,13 @@ def assembled(
 def _descended(W, b, density, *, steps, lr):
     """Where descents from W, b (densities, starts, ...) end: the same, and their losses."""
     shape, steps = W.shape[:2], steps // 2 if W.shape[3] >= DEAR else steps
-    distribution = FeatureDistribution(density[:, None], features=W.shape[3]).with_restarts(shape[1])
+    distribution = FeatureDistribution(density[:, None], features=W.shape[3]).with_restarts(
+        shape[1]
+    )
     model, losses = descend(W.flatten(0, 1), b.flatten(0, 1), distribution, steps=steps, lr=lr)
-    return *(values.detach().unflatten(0, shape) for values in (model.W, model.b)), losses.view(shape)
+    return *(values.detach().unflatten(0, shape) for values in (model.W, model.b)), losses.view(
+        shape
+    )
 
 
 def _handed_on(best, fresh, order, density):
@@ -346,12 +394,18 @@ def _handed_on(best, fresh, order, density):
     best: W, b and loss at each density; order: densities as they follow each other
     """
     along = torch.cat(
-        [torch.stack(pair) for pair in ((order, order), (order[:-1], order[1:]), (order[1:], order[:-1]))], 1
+        [
+            torch.stack(pair)
+            for pair in ((order, order), (order[:-1], order[1:]), (order[1:], order[:-1]))
+        ],
+        1,
     )
     source, to = along[:, fresh[along[0]]]
     W, b, losses = (
         values[:, 0]
-        for values in _descended(best[0][source, None], best[1][source, None], density[to], steps=150, lr=GENTLE)
+        for values in _descended(
+            best[0][source, None], best[1][source, None], density[to], steps=150, lr=GENTLE
+        )
     )
     better = torch.zeros_like(fresh)
     for k, at in enumerate(to.tolist()):
@@ -375,7 +429,9 @@ def mean_field_benefit(density: Float[Tensor, " densities"]) -> Float[Tensor, " 
     density = as_line("density", density, highest=1)
     start = torch.tensor([1.0, -0.1, 1.0], dtype=torch.float64)  # r^2, bias, logarithm of k/m - 1
     best = start.repeat(len(density), 1).requires_grad_()
-    optimizer = torch.optim.LBFGS([best], max_iter=500, tolerance_change=1e-12, line_search_fn="strong_wolfe")
+    optimizer = torch.optim.LBFGS(
+        [best], max_iter=500, tolerance_change=1e-12, line_search_fn="strong_wolfe"
+    )
 
     def benefit():
         squared_norm, bias, extra = best.T

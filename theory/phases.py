@@ -20,14 +20,19 @@ from jaxtyping import Float, Int, Real
 from torch import Tensor
 from tqdm import tqdm
 
-from features import HIGHEST_IMPORTANCE, FeatureDistribution, as_line, check_count, check_size
+from checks import as_line, check_count, check_size
+from features import HIGHEST_IMPORTANCE, FeatureDistribution
 from geometry import REPRESENTED_NORM, SHARED_DIRECTION, feature_norms, interference
 from losses.exact import expected_loss
 from models import ReLUOutputModel
 from theory.descents import GENTLE, SAME_LOSS, descend, ignored_loss
 from training import best_restart
 
-PHASES = ("not represented", "in superposition", "dedicated dimension")  # of the last feature, by index
+PHASES = (
+    "not represented",
+    "in superposition",
+    "dedicated dimension",
+)  # of the last feature, by index
 
 
 # Named solutions
@@ -59,8 +64,12 @@ NAMED_SOLUTIONS = {
     3: (
         NamedSolution("W ⟂ [0, 0, 1]", ((1, 0, 0), (0, 1, 0)), lambda r, s: ignored_loss(r, s)),
         NamedSolution("W ⟂ [1, 0, 0]", ((0, 1, 0), (0, 0, 1)), lambda r, s: ignored_loss(1, s)),
-        NamedSolution("W ⟂ [0, 1, 1]", ((1, 0, 0), (0, 1, -1)), lambda r, s: antipodal_loss(1, r, s)),
-        NamedSolution("W ⟂ [1, 1, 0]", ((1, -1, 0), (0, 0, 1)), lambda r, s: antipodal_loss(1, 1, s)),
+        NamedSolution(
+            "W ⟂ [0, 1, 1]", ((1, 0, 0), (0, 1, -1)), lambda r, s: antipodal_loss(1, r, s)
+        ),
+        NamedSolution(
+            "W ⟂ [1, 1, 0]", ((1, -1, 0), (0, 0, 1)), lambda r, s: antipodal_loss(1, 1, s)
+        ),
     ),
 }
 
@@ -92,14 +101,18 @@ def nearest_named(W: Float[Tensor, "instances hidden features"]) -> Int[Tensor, 
     distances = []
     for order in permutations(range(features - 1)):
         chosen = W[:, :, [*order, features - 1]]
-        apart = (chosen.mT @ chosen)[:, None] - named.mT @ named  # (instances, solutions, features, features)
+        apart = (chosen.mT @ chosen)[
+            :, None
+        ] - named.mT @ named  # (instances, solutions, features, features)
         distances.append(apart.square().sum(dim=(2, 3)))
     return torch.stack(distances).amin(dim=0).argmin(dim=1)
 
 
 def _named_weights(features, device="cpu"):
     check_features(features)
-    return torch.tensor([s.W for s in NAMED_SOLUTIONS[features]], dtype=torch.float64, device=device)
+    return torch.tensor(
+        [s.W for s in NAMED_SOLUTIONS[features]], dtype=torch.float64, device=device
+    )
 
 
 # Phases
@@ -117,9 +130,13 @@ def last_feature(W: Float[Tensor, "instances hidden features"]) -> LastFeature:
     return LastFeature(feature_norms(W)[:, -1], interference(W)[:, -1])
 
 
-def phase(norm: Float[Tensor, "*shape"], superposition: Float[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:
+def phase(
+    norm: Float[Tensor, "*shape"], superposition: Float[Tensor, "*shape"]
+) -> Int[Tensor, "*shape"]:
     """The phase, an index of PHASES, of a feature with this norm and interference."""
-    return torch.where(norm <= REPRESENTED_NORM, 0, torch.where(superposition >= SHARED_DIRECTION, 1, 2))
+    return torch.where(
+        norm <= REPRESENTED_NORM, 0, torch.where(superposition >= SHARED_DIRECTION, 1, 2)
+    )
 
 
 # The optimum of the exact loss
@@ -136,7 +153,10 @@ class Optimum(NamedTuple):
 
 WEIGHT_STEP, LARGEST_WEIGHT = 0.05, 1.4  # of the scan, as for the biases
 LOWEST_BIAS, HIGHEST_BIAS = -1.0, 1.0
-RANDOM_SCALE, OFF_NAMED = 0.3, 0.02  # of the weights that descents start from, random or added to the named ones
+RANDOM_SCALE, OFF_NAMED = (
+    0.3,
+    0.02,
+)  # of the weights that descents start from, random or added to the named ones
 NEIGHBOURS = 8  # nearest points from whose solutions a descent starts: all around, on a grid
 GAIN = 1e-6  # relative; a loss that is lower by less is no gain
 
@@ -160,7 +180,11 @@ def grid_distribution(features, density: Float[Tensor, " points"], ratio: Float[
 
 
 def optimum(
-    features, density: Real[Tensor, " points"] | Sequence, ratio: Real[Tensor, " points"] | Sequence, *, progress=True
+    features,
+    density: Real[Tensor, " points"] | Sequence,
+    ratio: Real[Tensor, " points"] | Sequence,
+    *,
+    progress=True,
 ) -> Optimum:
     """The best solution known of a small model at each point, on the CPU.
 
@@ -171,9 +195,14 @@ def optimum(
     Raises ValueError for anything else.
     """
     check_features(features)
-    density, ratio = as_line("density", density, highest=1), as_line("ratio", ratio, HIGHEST_IMPORTANCE)
+    density, ratio = (
+        as_line("density", density, highest=1),
+        as_line("ratio", ratio, HIGHEST_IMPORTANCE),
+    )
     if len(density) != len(ratio):
-        raise ValueError(f"ratio: expected one number for each of {len(density)} densities, got {len(ratio)}")
+        raise ValueError(
+            f"ratio: expected one number for each of {len(density)} densities, got {len(ratio)}"
+        )
     if features == 2:
         return scanned_optimum(density, ratio, progress=progress)
     return descended_optimum(features, features - 1, density, ratio, progress=progress)
@@ -181,12 +210,21 @@ def optimum(
 
 def check_features(features):
     """ValueError unless there are named solutions for so many features: 2 or 3."""
-    if not isinstance(features, Integral) or isinstance(features, bool) or features not in NAMED_SOLUTIONS:
+    if (
+        not isinstance(features, Integral)
+        or isinstance(features, bool)
+        or features not in NAMED_SOLUTIONS
+    ):
         raise ValueError(f"features: expected 2 (in one dimension) or 3 (in two), got {features!r}")
 
 
 def scanned_optimum(
-    density: Float[Tensor, " points"], ratio: Float[Tensor, " points"], *, candidates=6, steps=200, progress=True
+    density: Float[Tensor, " points"],
+    ratio: Float[Tensor, " points"],
+    *,
+    candidates=6,
+    steps=200,
+    progress=True,
 ) -> Optimum:
     """The global optimum of n=2, m=1 at each point.
 
@@ -196,20 +234,26 @@ def scanned_optimum(
     The lowest local minima of the grid are then refined by descent, and points that a neighbour's
     solution does better for start from that: minima of nearly the same loss look alike on the grid.
     """
-    weights = torch.arange(-LARGEST_WEIGHT, LARGEST_WEIGHT + WEIGHT_STEP / 2, WEIGHT_STEP, dtype=torch.float64)
+    weights = torch.arange(
+        -LARGEST_WEIGHT, LARGEST_WEIGHT + WEIGHT_STEP / 2, WEIGHT_STEP, dtype=torch.float64
+    )
     starts_W, starts_b = [], []
     points_of = {s.item(): (density == s).nonzero().flatten() for s in density.unique()}
     for s in tqdm(points_of, desc="scan", disable=not progress, leave=False):
         table, bias = _first_output(weights, s)  # (w_1, w_2)
         total = table + ratio[points_of[s], None, None] * table.T  # (points, w_1, w_2)
         half = len(weights) // 2  # turning both signs changes nothing
-        first, second = _lowest_minima(total[:, half:], candidates)  # (points, candidates), into weights
+        first, second = _lowest_minima(
+            total[:, half:], candidates
+        )  # (points, candidates), into weights
         first = first + half
         starts_W.append(torch.stack((weights[first], weights[second]), dim=-1)[:, :, None])
         starts_b.append(torch.stack((bias[first, second], bias[second, first]), dim=-1))
     order = torch.cat(list(points_of.values())).argsort()
     W, b = (torch.cat(starts)[order].flatten(0, 1) for starts in (starts_W, starts_b))
-    best = _best_descent(W, b, density, ratio, candidates, steps=steps, lr=GENTLE, progress=progress)
+    best = _best_descent(
+        W, b, density, ratio, candidates, steps=steps, lr=GENTLE, progress=progress
+    )
     return _from_neighbours(_settled(best, density, ratio, steps), density, ratio, steps)
 
 
@@ -231,19 +275,27 @@ def descended_optimum(
     """
     named = _named_weights(features)
     starts = len(named) + random_starts
-    drawn = ReLUOutputModel(len(density) * starts, features, hidden, seed=seed, dtype=torch.float64, init_scale=1.0)
+    drawn = ReLUOutputModel(
+        len(density) * starts, features, hidden, seed=seed, dtype=torch.float64, init_scale=1.0
+    )
     W = drawn.W.detach().unflatten(0, (len(density), -1))
     W[:, : len(named)] = named + OFF_NAMED * W[:, : len(named)]
     W[:, len(named) :] *= RANDOM_SCALE
     b = torch.zeros(len(density) * starts, features, dtype=torch.float64)
-    best = _best_descent(W.flatten(0, 1), b, density, ratio, starts, steps=steps, lr=3e-2, progress=progress)
+    best = _best_descent(
+        W.flatten(0, 1), b, density, ratio, starts, steps=steps, lr=3e-2, progress=progress
+    )
     return _from_neighbours(_settled(best, density, ratio, steps), density, ratio, steps)
 
 
 def _settled(best, density, ratio, steps):
     """The solutions after some more descent, gently."""
     model, losses = descend(
-        best.W, best.b, grid_distribution(best.W.shape[2], density, ratio), steps=2 * steps, lr=GENTLE
+        best.W,
+        best.b,
+        grid_distribution(best.W.shape[2], density, ratio),
+        steps=2 * steps,
+        lr=GENTLE,
     )
     return best._replace(W=model.W.detach(), b=model.b.detach(), loss=losses)
 
@@ -256,7 +308,9 @@ def _from_neighbours(best, density, ratio, steps):
         to, which = gained[near].nonzero().T
         source = near[to, which]
         distribution = grid_distribution(best.W.shape[2], density[to], ratio[to])
-        model, losses = descend(best.W[source], best.b[source], distribution, steps=steps, lr=GENTLE)
+        model, losses = descend(
+            best.W[source], best.b[source], distribution, steps=steps, lr=GENTLE
+        )
         lowest = torch.full_like(best.loss, torch.inf).scatter_reduce(0, to, losses, "amin")
         gained = lowest < best.loss * (1 - GAIN)
         won = (gained[to] & (losses == lowest[to])).nonzero()[:, 0]
@@ -290,10 +344,16 @@ def _first_output(weights, density):
     W = torch.cartesian_prod(weights, weights)[:, None]  # (grid, hidden 1, features 2)
     half = W[:, 0, 0] >= 0  # turning both signs changes nothing
     W = W[half]
-    biases = torch.arange(LOWEST_BIAS, HIGHEST_BIAS + WEIGHT_STEP / 2, WEIGHT_STEP, dtype=torch.float64)
-    distribution = FeatureDistribution(density, torch.tensor([1.0, 0.0]), instances=len(W) * len(biases))
+    biases = torch.arange(
+        LOWEST_BIAS, HIGHEST_BIAS + WEIGHT_STEP / 2, WEIGHT_STEP, dtype=torch.float64
+    )
+    distribution = FeatureDistribution(
+        density, torch.tensor([1.0, 0.0]), instances=len(W) * len(biases)
+    )
     b = torch.stack((biases, torch.zeros_like(biases)), dim=1).repeat(len(W), 1)
-    losses = expected_loss(W.repeat_interleave(len(biases), dim=0), b, distribution).view(len(W), -1)
+    losses = expected_loss(W.repeat_interleave(len(biases), dim=0), b, distribution).view(
+        len(W), -1
+    )
     lowest, at = losses.min(dim=1)
     tables = []
     for values in (lowest, biases[at]):
@@ -306,7 +366,9 @@ def _first_output(weights, density):
 
 def _lowest_minima(total, count):
     """Grid indices of the lowest local minima of each point: two tensors (points, count)."""
-    around = torch.nn.functional.max_pool2d(-total[:, None], kernel_size=3, stride=1, padding=1)[:, 0]
+    around = torch.nn.functional.max_pool2d(-total[:, None], kernel_size=3, stride=1, padding=1)[
+        :, 0
+    ]
     minima = torch.where(total <= -around, total, torch.inf).flatten(1)
     found = minima.topk(count, dim=1, largest=False)
     # a point with fewer minima repeats its lowest
@@ -321,18 +383,32 @@ class Boundary(NamedTuple):
     """How the second feature of n=2, m=1 comes to be represented as r grows to 1, at each density."""
 
     density: Float[Tensor, " densities"]
-    onset: Float[Tensor, " densities"]  # relative importance r from which on it is better to represent it at all
-    onset_norm: Float[Tensor, " densities"]  # |w_2| there: 0 where it grows out of zero continuously
-    ratio: Float[Tensor, " densities"]  # r below 1 at which the losses of two followed solutions cross
-    before: Float[Tensor, " densities"]  # |w_2| of the two there; equal where no losses cross, and the ratio the onset
+    onset: Float[
+        Tensor, " densities"
+    ]  # relative importance r from which on it is better to represent it at all
+    onset_norm: Float[
+        Tensor, " densities"
+    ]  # |w_2| there: 0 where it grows out of zero continuously
+    ratio: Float[
+        Tensor, " densities"
+    ]  # r below 1 at which the losses of two followed solutions cross
+    before: Float[
+        Tensor, " densities"
+    ]  # |w_2| of the two there; equal where no losses cross, and the ratio the onset
     after: Float[Tensor, " densities"]
-    kink: Float[Tensor, " densities"]  # by how much the slope of the optimal loss in r falls, over s/3 - s^2/4; or 0
-    exchange: Float[Tensor, "densities 2"]  # |w_2| on either side of r = 1, where the features change places
+    kink: Float[
+        Tensor, " densities"
+    ]  # by how much the slope of the optimal loss in r falls, over s/3 - s^2/4; or 0
+    exchange: Float[
+        Tensor, "densities 2"
+    ]  # |w_2| on either side of r = 1, where the features change places
     paying: Float[Tensor, "densities norms"]  # `paying_ratio` of NORMS
 
 
 ONSET = 0.02  # of |w_2|; solutions that differ by less are the same
-NORMS = torch.linspace(0.01, 1, 100, dtype=torch.float64)  # of |w_2|, of which the lowest paying ratio is the onset
+NORMS = torch.linspace(
+    0.01, 1, 100, dtype=torch.float64
+)  # of |w_2|, of which the lowest paying ratio is the onset
 
 
 def boundary(density: Float[Tensor, " densities"], *, resolution=120, progress=True) -> Boundary:
@@ -353,7 +429,9 @@ def boundary(density: Float[Tensor, " densities"], *, resolution=120, progress=T
     span = torch.linspace(0, 1, resolution, dtype=torch.float64)
     lowest = 0.95 * onset[:, None]
     ratio = lowest ** (1 - span)  # (densities, resolution), to 1
-    optimum = scanned_optimum(density.repeat_interleave(resolution), ratio.flatten(), progress=progress)
+    optimum = scanned_optimum(
+        density.repeat_interleave(resolution), ratio.flatten(), progress=progress
+    )
     W, b = (values.unflatten(0, (-1, resolution)) for values in (optimum.W, optimum.b))
     exchange = W[:, -1, 0].abs().sort(dim=1).values
     swapped = W[:, -1, 0, 1].abs() > W[:, -1, 0, 0].abs()  # at r = 1 as good
@@ -365,7 +443,17 @@ def boundary(density: Float[Tensor, " densities"], *, resolution=120, progress=T
     widest = torch.arange(len(density)), (crossing.after - crossing.before).argmax(dim=1)
     ratio, before, after, kink = (values[widest] for values in crossing)
     ratio = torch.where(kink > 0, ratio, onset)
-    return Boundary(density, onset, onset_norm, ratio, before, after, kink / ignored_loss(1, density), exchange, paying)
+    return Boundary(
+        density,
+        onset,
+        onset_norm,
+        ratio,
+        before,
+        after,
+        kink / ignored_loss(1, density),
+        exchange,
+        paying,
+    )
 
 
 class _Crossing(NamedTuple):
@@ -378,7 +466,9 @@ class _Crossing(NamedTuple):
 def _crossing(inside, norm, loss):
     """Where the losses (..., 2, inside) of two solutions of |w_2| `norm` change order at ratios (..., inside)."""
     ahead = loss[..., 0, :] - loss[..., 1, :]  # below zero before the crossing
-    apart = norm.diff(dim=-2)[..., 0, :].abs() > ONSET  # where it ends, a solution falls into the other
+    apart = (
+        norm.diff(dim=-2)[..., 0, :].abs() > ONSET
+    )  # where it ends, a solution falls into the other
     crossed = (ahead[..., :-1] <= 0) & (ahead[..., 1:] > 0) & apart[..., :-1] & apart[..., 1:]
     first = crossed.int().argmax(dim=-1, keepdim=True)
 
@@ -417,7 +507,9 @@ def paying_ratio(
     outputs = [FeatureDistribution(s[:, None].expand(-1, 2), importance) for importance in of]
     expansion = landau(density)
     of_w, of_b = (x.repeat_interleave(len(norm)) for x in (expansion.alpha / 2, expansion.beta))
-    shifts = torch.stack((of_w, of_b, 0 * s)).requires_grad_()  # of w_1, b_1, b_2 by norm; of the order of 1 for any
+    shifts = torch.stack(
+        (of_w, of_b, 0 * s)
+    ).requires_grad_()  # of w_1, b_1, b_2 by norm; of the order of 1 for any
     optimizer = torch.optim.Adam([shifts])
     for step in range(steps + 1):
         w_1, b_1, b_2 = (start + v * shift for start, shift in zip((1, 0, s / 2), shifts))

@@ -19,13 +19,15 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from features import check_positive
-from geometry import REPRESENTED_NORM, SAME_COSINE, check_weights, dimensionality, feature_norms
+from checks import check_positive, check_weights
+from geometry import REPRESENTED_NORM, SAME_COSINE, dimensionality, feature_norms
 
 NEAR = 0.006  # half a bar of the histogram of dimensionalities: three bars at 2/5 keep clear of those at 3/8
 PEAK = 2  # times as many features as in the bars on either side make a peak
 STRAY = 0.04  # share of a feature's squared cosines that may fall on features of other factors
-SPANNED = 0.5  # a direction is spanned where the features' squared cosines with it sum to more than this
+SPANNED = (
+    0.5  # a direction is spanned where the features' squared cosines with it sum to more than this
+)
 THOMSON_ANGLE = 55.9137  # degrees: polar angle of the square antiprism of 8 electrons on a sphere
 
 
@@ -89,7 +91,9 @@ def _tilted(vertices, copies):
 def _rectified_4_simplex():
     """The middles of a 4-simplex's edges: the ten directions in 4-D furthest apart (Bachoc and Vallentin, 2009)."""
     simplex = _simplex(4)
-    return _normalized(torch.stack([simplex[:, i] + simplex[:, j] for i, j in combinations(range(5), 2)], dim=1))
+    return _normalized(
+        torch.stack([simplex[:, i] + simplex[:, j] for i, j in combinations(range(5), 2)], dim=1)
+    )
 
 
 def _icosahedron():
@@ -177,8 +181,12 @@ def tegum_factors(W: Float[Tensor, "hidden features"], min_norm=REPRESENTED_NORM
         return []
     directions = _normalized(W[:, represented])
     cosines = directions.mT @ directions
-    cosines = (cosines + cosines.mT) / 2  # symmetric to the last bit, as links must be to part features cleanly
-    links = _strongest_links(cosines.abs().fill_diagonal_(torch.inf))  # no feature is parted from itself
+    cosines = (
+        cosines + cosines.mT
+    ) / 2  # symmetric to the last bit, as links must be to part features cleanly
+    links = _strongest_links(
+        cosines.abs().fill_diagonal_(torch.inf)
+    )  # no feature is parted from itself
     groups = _linked_groups(torch.arange(len(represented)), links, SAME_COSINE)
     return sorted(
         Factor(tuple(represented[members].tolist()), rank, polytope)
@@ -210,7 +218,9 @@ def peaks(W: Float[Tensor, "instances hidden features"]) -> dict[str, float]:
     shares = {}
     for name, members in of_polytopes.items():
         off = represented - POLYTOPES[name].dimensionality
-        beside = max(((side * off > NEAR) & (side * off <= 3 * NEAR)).sum().item() for side in (-1, 1))
+        beside = max(
+            ((side * off > NEAR) & (side * off <= 3 * NEAR)).sum().item() for side in (-1, 1)
+        )
         inside = sum(abs(value - POLYTOPES[name].dimensionality) <= NEAR for value in members)
         shares[name] = inside / len(represented) if inside >= max(1, PEAK * beside) else 0.0
     return shares
@@ -223,7 +233,11 @@ def _split(group, cosines, links):
     polytope = _polytope(of_group, rank)
     parts = _linked_groups(group, links, threshold=links[group][:, group].min())
     several = len(parts) > 1  # not so where all directions are one
-    if polytope == "irregular" and several and all(_stray(part, group, cosines) <= STRAY for part in parts):
+    if (
+        polytope == "irregular"
+        and several
+        and all(_stray(part, group, cosines) <= STRAY for part in parts)
+    ):
         for part in parts:
             yield from _split(part, cosines, links)
     else:
@@ -265,9 +279,13 @@ def _polytope(cosines, rank):
 def _matches(cosines, of_vertices):
     """Whether features and vertices can be paired such that no cosine is off by more than SAME_COSINE."""
     # Sorting never makes the largest difference larger: a cheap test that spares most searches.
-    if (cosines.flatten().sort().values - of_vertices.flatten().sort().values).abs().max() > SAME_COSINE:
+    if (
+        cosines.flatten().sort().values - of_vertices.flatten().sort().values
+    ).abs().max() > SAME_COSINE:
         return False
-    return _can_place(cosines.tolist(), of_vertices.tolist(), [0])  # all vertices are alike: feature 0 on vertex 0
+    return _can_place(
+        cosines.tolist(), of_vertices.tolist(), [0]
+    )  # all vertices are alike: feature 0 on vertex 0
 
 
 def _can_place(cosines, of_vertices, taken):
@@ -278,7 +296,8 @@ def _can_place(cosines, of_vertices, taken):
     return any(
         _can_place(cosines, of_vertices, [*taken, vertex])
         for vertex, row in enumerate(of_vertices)
-        if vertex not in taken and all(abs(row[v] - c) <= SAME_COSINE for v, c in zip(taken, to_earlier))
+        if vertex not in taken
+        and all(abs(row[v] - c) <= SAME_COSINE for v, c in zip(taken, to_earlier))
     )
 
 
@@ -305,7 +324,10 @@ def arrangement_name(W: Float[Tensor, "dimensions features"]) -> str:
     to each other, if they did not: a triangle is one over a digon, a tetrahedron one over a triangle.
     """
     factors = tegum_factors(W)
-    names = [_pyramid(W, factor) if factor.polytope == "irregular" else factor.polytope for factor in factors]
+    names = [
+        _pyramid(W, factor) if factor.polytope == "irregular" else factor.polytope
+        for factor in factors
+    ]
     return _sum_of(names)
 
 
@@ -324,7 +346,10 @@ def _pyramid(W, factor):
         if leaning.max() < -SAME_COSINE:
             bases = tegum_factors(others - apex[:, None] * leaning)
             names = [base.polytope for base in bases]
-            if "irregular" not in names and sum(len(base.features) for base in bases) == others.shape[1]:
+            if (
+                "irregular" not in names
+                and sum(len(base.features) for base in bases) == others.shape[1]
+            ):
                 return f"pyramid over {_sum_of(names)}"
     prism = tricapped_prism()
     if directions.shape == prism.shape:
@@ -336,7 +361,9 @@ def _pyramid(W, factor):
 
 def tricapped_prism() -> Float64[Tensor, "3 9"]:
     """Nine directions furthest apart: two triangles at heights of 0.7, a third between them, its corners turned."""
-    corners = [(turn, height) for height in (0.7, -0.7) for turn in (0, 120, 240)] + [(t, 0.0) for t in (60, 180, 300)]
+    corners = [(turn, height) for height in (0.7, -0.7) for turn in (0, 120, 240)] + [
+        (t, 0.0) for t in (60, 180, 300)
+    ]
     turns, heights = torch.tensor(corners, dtype=torch.float64).T
     radius = (1 - heights**2).sqrt()
     return torch.stack((radius * turns.deg2rad().cos(), radius * turns.deg2rad().sin(), heights))

@@ -10,11 +10,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from features import check_count
+from checks import check_count
 from losses.exact import expected_loss
 
-OFFSETS = (1e-2, 1e-3)  # of weights, for differences of gradients, in turn: the wide one sees both sides of a kink
-DAMPING = 10.0 ** torch.arange(-6, 1, dtype=torch.float64)  # of Newton's steps, in units of curvature
+OFFSETS = (
+    1e-2,
+    1e-3,
+)  # of weights, for differences of gradients, in turn: the wide one sees both sides of a kink
+DAMPING = 10.0 ** torch.arange(
+    -6, 1, dtype=torch.float64
+)  # of Newton's steps, in units of curvature
 PARTS = (1.0, 0.25)  # of such a step
 
 
@@ -33,7 +38,9 @@ class Point(NamedTuple):
 
 
 def exact_gradient(
-    W: Float[Tensor, "instances hidden features"], b: Float[Tensor, "instances features"], distribution
+    W: Float[Tensor, "instances hidden features"],
+    b: Float[Tensor, "instances features"],
+    distribution,
 ) -> Gradient:
     """The exact loss of each instance and its gradient in weights and biases; errors as of `expected_loss`."""
     W, b = (t.detach().double().requires_grad_() for t in (W, b))
@@ -60,14 +67,19 @@ def hessian(
 
 
 def curvatures(
-    W: Float[Tensor, "instances hidden features"], b: Float[Tensor, "instances features"], distribution
+    W: Float[Tensor, "instances hidden features"],
+    b: Float[Tensor, "instances features"],
+    distribution,
 ) -> Float[Tensor, "instances weights"]:
     """The eigenvalues of the Hessian, ascending."""
     return torch.linalg.eigvalsh(hessian(W, b, distribution))
 
 
 def nearest_stationary(
-    W: Float[Tensor, "instances hidden features"], b: Float[Tensor, "instances features"], distribution, searches
+    W: Float[Tensor, "instances hidden features"],
+    b: Float[Tensor, "instances features"],
+    distribution,
+    searches,
 ) -> Point:
     """Newton's method on the exact gradient, damped such that its norm never grows.
 
@@ -81,9 +93,13 @@ def nearest_stationary(
         matrix = hessian(*_parameters(vectors, hidden), distribution, OFFSETS[k % len(OFFSETS)])
         values, directions = torch.linalg.eigh(matrix)
         along = (directions.mT @ gradient[:, :, None])[:, None, :, 0] * values[:, None]
-        steps = -along / (values[:, None].square() + DAMPING[:, None].square())  # (instances, dampings, directions)
+        steps = -along / (
+            values[:, None].square() + DAMPING[:, None].square()
+        )  # (instances, dampings, directions)
         steps = torch.cat([part * steps for part in PARTS], dim=1) @ directions.mT
-        tried = torch.cat((vectors[:, None], vectors[:, None] + steps), dim=1)  # staying is among them
+        tried = torch.cat(
+            (vectors[:, None], vectors[:, None] + steps), dim=1
+        )  # staying is among them
         gradients = _gradients(tried, hidden, distribution)
         best = gradients.norm(dim=2).argmin(dim=1)
         vectors, gradient = tried[every, best], gradients[every, best]
@@ -98,7 +114,11 @@ def distance(
 ) -> Float[Tensor, " instances"]:
     """Between the vectors of two models, at the best rotation or reflection of the hidden space."""
     aligned = torch.linalg.matrix_norm(W @ other_W.mT, ord="nuc")
-    squared = (W.square() + other_W.square()).sum(dim=(1, 2)) - 2 * aligned + (b - other_b).square().sum(dim=1)
+    squared = (
+        (W.square() + other_W.square()).sum(dim=(1, 2))
+        - 2 * aligned
+        + (b - other_b).square().sum(dim=1)
+    )
     return squared.clamp(min=0).sqrt()
 
 
@@ -116,4 +136,6 @@ def _parameters(vectors, hidden):
 def _gradients(vectors, hidden, distribution):
     """(instances, tried, weights): the exact gradient of several vectors of each instance."""
     repeated = distribution.with_restarts(vectors.shape[1])
-    return exact_gradient(*_parameters(vectors.flatten(0, 1), hidden), repeated).vector.view(vectors.shape)
+    return exact_gradient(*_parameters(vectors.flatten(0, 1), hidden), repeated).vector.view(
+        vectors.shape
+    )

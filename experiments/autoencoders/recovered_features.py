@@ -20,6 +20,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn.functional import pad
 
+from checks import as_line, check_count, check_settings
 from experiments.autoencoders.sparse_autoencoder import (
     Rows,
     Sparsity,
@@ -28,9 +29,10 @@ from experiments.autoencoders.sparse_autoencoder import (
     measured,
     random_dictionary,
 )
-from features import FeatureDistribution, as_line, check_count, check_settings
+from features import FeatureDistribution
 from geometry import represented, unit_directions
-from models import CONFIG, TENSORS, ReLUOutputModel, read
+from models import ReLUOutputModel
+from storage import CONFIG, TENSORS, read
 from visualization import DEDICATED, FAINT, POLYTOPE_COLOURS, SHARED, TINY, WIDTH, plain_ticks
 
 ZOO = Path(__file__).resolve().parents[2] / "zoo"
@@ -48,9 +50,22 @@ FAULTS = ("found", "even", "training", "objective")
 @dataclass(frozen=True)
 class Settings:
     model: str = "n20-m5"  # a folder of zoo/, or DIGONS
-    densities: tuple[float, ...] = (0.1, 0.1)  # of DIGONS: of the first and of the second feature of each
-    multiples: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0)  # sizes of the dictionary, over the number of features
-    penalties: tuple[float, ...] = (0.03, 0.1, 0.3, 1.0)  # of plain autoencoders, for a mean squared ||h|| of 1
+    densities: tuple[float, ...] = (
+        0.1,
+        0.1,
+    )  # of DIGONS: of the first and of the second feature of each
+    multiples: tuple[float, ...] = (
+        0.5,
+        1.0,
+        2.0,
+        4.0,
+    )  # sizes of the dictionary, over the number of features
+    penalties: tuple[float, ...] = (
+        0.03,
+        0.1,
+        0.3,
+        1.0,
+    )  # of plain autoencoders, for a mean squared ||h|| of 1
     keep: tuple[int, ...] = (1, 2, 4)  # of top-k autoencoders
     runs: int = 2
     steps: int = 1500
@@ -60,7 +75,11 @@ class Settings:
 
     @property
     def name(self):
-        return self.model if self.model != DIGONS else "digons, densities {:g} and {:g}".format(*self.densities)
+        return (
+            self.model
+            if self.model != DIGONS
+            else "digons, densities {:g} and {:g}".format(*self.densities)
+        )
 
     def __post_init__(self):
         object.__setattr__(self, "checksum", _checksum(self.model))
@@ -86,7 +105,10 @@ def _checksum(model):
 
 MODELS = (
     *(Settings(name) for name in ("square-antiprism", "n20-m5", "n40-m10")),
-    *(Settings(DIGONS, both) for both in ((0.1, 0.1), (0.1, 0.01), (0.1, 0.001), (0.5, 0.5), (1.0, 0.1))),
+    *(
+        Settings(DIGONS, both)
+        for both in ((0.1, 0.1), (0.1, 0.01), (0.1, 0.001), (0.5, 0.5), (1.0, 0.1))
+    ),
     *(Settings(name) for name in ("anticorrelated-pairs", "correlated-pairs", "octahedron")),
 )
 SMALL = {"multiples": (1.0, 2.0), "penalties": (0.03, 0.3), "keep": (1, 4), "runs": 1, "steps": 20}
@@ -102,16 +124,22 @@ class Result(NamedTuple):
     active: Float[Tensor, ""]  # features that are active on average, of rows with an active one
     size: Int[Tensor, " sizes"]  # of the dictionaries
     dictionary: Float[Tensor, "sizes levels runs hidden codes"]  # columns beyond its size are zero
-    used: Float[Tensor, "sizes levels runs codes"]  # share of the rows with an active feature where a code is not zero
+    used: Float[
+        Tensor, "sizes levels runs codes"
+    ]  # share of the rows with an active feature where a code is not zero
     objective: Float[Tensor, "sizes levels runs"]  # of fresh rows
     true_objective: Float[Tensor, " levels"]  # with the dictionary held at the features' directions
-    released_objective: Float[Tensor, " levels"]  # the same, after training on with the dictionary released
+    released_objective: Float[
+        Tensor, " levels"
+    ]  # the same, after training on with the dictionary released
     released: Float[Tensor, "levels hidden features"]
 
 
 def run(settings, *, seed=0, device="cpu", progress=True):
     model, inputs = _model(settings)
-    directions = unit_directions(model.encoder.detach().float())[0][:, represented(model.encoder.detach())[0]]
+    directions = unit_directions(model.encoder.detach().float())[0][
+        :, represented(model.encoder.detach())[0]
+    ]
     rows = Rows(model, inputs.to(device), settings.batch_size)
     hidden, features = directions.shape
     levels = [(penalty, 0) for penalty in settings.penalties] + [(0.0, k) for k in settings.keep]
@@ -119,19 +147,40 @@ def run(settings, *, seed=0, device="cpu", progress=True):
     how = {"steps": settings.steps, "lr": settings.lr, "seed": seed}
     sizes = [max(1, round(multiple * features)) for multiple in settings.multiples]
     generator, found = torch.Generator().manual_seed(seed), []
-    many = Sparsity(*(values.repeat_interleave(settings.runs).to(device) for values in (penalty, keep)))
+    many = Sparsity(
+        *(values.repeat_interleave(settings.runs).to(device) for values in (penalty, keep))
+    )
     for size in sizes:
-        start = from_dictionary(random_dictionary(len(many.keep), hidden, size, generator).to(device))
+        start = from_dictionary(
+            random_dictionary(len(many.keep), hidden, size, generator).to(device)
+        )
         trained = fit(start, many, rows, **how)
         of = measured(trained, many, *rows.test)
-        found.append([_padded(values, max(sizes)) for values in (trained.D, of.used)] + [of.objective.cpu()])
+        found.append(
+            [_padded(values, max(sizes)) for values in (trained.D, of.used)] + [of.objective.cpu()]
+        )
     one = Sparsity(penalty.to(device), keep.to(device))
-    true = fit(from_dictionary(directions.to(device).expand(len(levels), -1, -1)), one, rows, held=True, **how)
+    true = fit(
+        from_dictionary(directions.to(device).expand(len(levels), -1, -1)),
+        one,
+        rows,
+        held=True,
+        **how,
+    )
     released = fit(true, one, rows, **how)
-    found = [torch.stack(values).unflatten(1, (len(levels), settings.runs)) for values in zip(*found)]
+    found = [
+        torch.stack(values).unflatten(1, (len(levels), settings.runs)) for values in zip(*found)
+    ]
     objectives = [measured(each, one, *rows.test).objective.cpu() for each in (true, released)]
     return Result(
-        penalty, keep, directions, rows.active.cpu(), torch.tensor(sizes), *found, *objectives, released.D.cpu()
+        penalty,
+        keep,
+        directions,
+        rows.active.cpu(),
+        torch.tensor(sizes),
+        *found,
+        *objectives,
+        released.D.cpu(),
     )
 
 
@@ -142,7 +191,9 @@ def _model(settings):
         return stored.model, stored.distribution
     W = torch.cat((torch.eye(PAIRS), -torch.eye(PAIRS)), dim=1)[None]
     densities = torch.tensor(settings.densities, dtype=torch.float64).repeat_interleave(PAIRS)
-    return ReLUOutputModel.from_weights(W, torch.zeros(1, 2 * PAIRS)), FeatureDistribution(densities[None])
+    return ReLUOutputModel.from_weights(W, torch.zeros(1, 2 * PAIRS)), FeatureDistribution(
+        densities[None]
+    )
 
 
 def _padded(values, codes):
@@ -158,7 +209,9 @@ def matched(
 ) -> Float[Tensor, " features"]:
     """The cosine of each feature with its own code, matched one to one for the largest sum; 0 for one left over."""
     cosines = directions.mT @ dictionary
-    feature, code = (torch.from_numpy(index) for index in linear_sum_assignment(cosines.numpy(), maximize=True))
+    feature, code = (
+        torch.from_numpy(index) for index in linear_sum_assignment(cosines.numpy(), maximize=True)
+    )
     of_features = torch.zeros(len(cosines))
     of_features[feature] = cosines[feature, code]
     return of_features
@@ -170,7 +223,10 @@ def best_cosines(result) -> Float[Tensor, "sizes levels features"]:
     rows = []
     for k, size in enumerate(result.size.tolist()):
         alive = [result.used[k, level, run, :size] > DEAD for level, run in enumerate(best[k])]
-        kept = [result.dictionary[k, level, run, :, :size] * alive[level] for level, run in enumerate(best[k])]
+        kept = [
+            result.dictionary[k, level, run, :, :size] * alive[level]
+            for level, run in enumerate(best[k])
+        ]
         rows.append(torch.stack([matched(result.directions, dictionary) for dictionary in kept]))
     return torch.stack(rows)
 
@@ -214,8 +270,12 @@ def fault(result) -> Int[Tensor, " levels"]:
     The objective is at fault, too, where training leaves the true dictionary for a lower one and loses features.
     """
     over = surplus(result)
-    kept = torch.stack([matched(result.directions, released) > FOUND for released in result.released]).float()
-    left = (kept.mean(dim=1) < MOST) & (_above(result.true_objective, result.released_objective) > 0)
+    kept = torch.stack(
+        [matched(result.directions, released) > FOUND for released in result.released]
+    ).float()
+    left = (kept.mean(dim=1) < MOST) & (
+        _above(result.true_objective, result.released_objective) > 0
+    )
     blamed = torch.where((over > 0) | left, 3, torch.where(over < 0, 2, 1))
     return torch.where(found(result)[as_many(result)] >= MOST, 0, blamed)
 
@@ -240,16 +300,28 @@ def figure(results, names, curves):
 
     curves: names of the results, up to three, whose cosines are drawn
     """
-    drawing, axes = plt.subplots(1, 3, figsize=(WIDTH, 5), layout="constrained", width_ratios=(1.25, 1.25, 1.1))
-    titles = ("features found with $n$ codes,\nand what is at fault", "features found with $2n$ codes\n(grey: missed)")
+    drawing, axes = plt.subplots(
+        1, 3, figsize=(WIDTH, 5), layout="constrained", width_ratios=(1.25, 1.25, 1.1)
+    )
+    titles = (
+        "features found with $n$ codes,\nand what is at fault",
+        "features found with $2n$ codes\n(grey: missed)",
+    )
     for ax, times, title in zip(axes, (1, 2), titles):
         _draw_found(results, times, ax)
         ax.set_title(title)
     axes[0].set_yticks(range(len(results)), labels=names)
     axes[1].set_yticks([])
     _draw_cosines({name: results[names.index(name)] for name in curves}, axes[2])
-    handles = [plt.Rectangle((0, 0), 1, 1, color=colour, alpha=ALPHA) for colour in COLOURS.values()]
-    labels = (f"at least {MOST:.0%} found", "missed, objectives even", "missed: training", "missed: the objective")
+    handles = [
+        plt.Rectangle((0, 0), 1, 1, color=colour, alpha=ALPHA) for colour in COLOURS.values()
+    ]
+    labels = (
+        f"at least {MOST:.0%} found",
+        "missed, objectives even",
+        "missed: training",
+        "missed: the objective",
+    )
     drawing.legend(handles, labels, loc="outside lower center", ncols=4)
     return drawing
 
@@ -261,12 +333,25 @@ def _draw_found(results, times, ax):
         shares, faults = found(result)[at].tolist(), fault(result).tolist()
         for column, (share, of) in enumerate(zip(shares, faults)):
             colour = COLOURS[FAULTS[of]] if times == 1 else DEDICATED if share >= MOST else FAINT
-            ax.add_patch(plt.Rectangle((column - 0.47, row - 0.45), 0.94, 0.9, color=colour, alpha=ALPHA))
-            ax.text(column, row, f"{round(share * features)}/{features}", ha="center", va="center", size=TINY)
+            ax.add_patch(
+                plt.Rectangle((column - 0.47, row - 0.45), 0.94, 0.9, color=colour, alpha=ALPHA)
+            )
+            ax.text(
+                column,
+                row,
+                f"{round(share * features)}/{features}",
+                ha="center",
+                va="center",
+                size=TINY,
+            )
     levels = zip(results[0].penalty.tolist(), results[0].keep.tolist())
     labels = [f"k={keep}" if keep else f"{penalty:.2g}" for penalty, keep in levels]
     ax.set_xticks(range(len(labels)), labels=labels, size=TINY)
-    ax.set(xlim=(-0.5, len(labels) - 0.5), ylim=(len(results) - 0.5, -0.5), xlabel="$L_1$ penalty, or $k$ of top-$k$")
+    ax.set(
+        xlim=(-0.5, len(labels) - 0.5),
+        ylim=(len(results) - 0.5, -0.5),
+        xlabel="$L_1$ penalty, or $k$ of top-$k$",
+    )
 
 
 def _draw_cosines(results, ax):
@@ -276,7 +361,12 @@ def _draw_cosines(results, ax):
         of_size = best_cosines(result).mean(dim=2).amax(dim=1)
         ax.plot(times, of_size, "o-", color=colour, label=name.replace(", ", ",\n"))
         ax.plot(times, by_chance(result)[:, 0], ":", color=colour)
-    ax.set(xscale="log", ylim=(0, 1.03), xlabel="codes per feature (log scale)", ylabel="mean cosine after matching")
+    ax.set(
+        xscale="log",
+        ylim=(0, 1.03),
+        xlabel="codes per feature (log scale)",
+        ylabel="mean cosine after matching",
+    )
     plain_ticks(ax.xaxis, times.tolist())
     ax.set_title("the best level of each size\n(dotted: random directions)")
     ax.legend(loc="lower right")

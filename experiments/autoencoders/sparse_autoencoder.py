@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from features import check_count, check_positive, check_size, check_torch
+from checks import check_count, check_positive, check_size, check_torch
 
 TEST_ROWS = 2**13
 WARM_UP = 0.05  # share of the steps in which the learning rate rises to its full value
@@ -47,16 +47,22 @@ class Measured:
     objective: Float[Tensor, " instances"]
     error: Float[Tensor, " instances"]  # squared
     size: Float[Tensor, " instances"]  # sum of the codes
-    used: Float[Tensor, "instances codes"]  # the share of rows, whatever their weight, in which a code is not zero
+    used: Float[
+        Tensor, "instances codes"
+    ]  # the share of rows, whatever their weight, in which a code is not zero
 
 
 def from_dictionary(D: Float[Tensor, "instances hidden codes"]) -> Autoencoders:
     """Autoencoders before training: a decoder of these directions, its transpose as encoder."""
     D = normalize(D, dim=1)
-    return Autoencoders(D, D.mT.contiguous(), D.new_zeros(D.shape[0], D.shape[2]), D.new_zeros(D.shape[:2]))
+    return Autoencoders(
+        D, D.mT.contiguous(), D.new_zeros(D.shape[0], D.shape[2]), D.new_zeros(D.shape[:2])
+    )
 
 
-def random_dictionary(instances, hidden, codes, generator=None) -> Float[Tensor, "instances hidden codes"]:
+def random_dictionary(
+    instances, hidden, codes, generator=None
+) -> Float[Tensor, "instances hidden codes"]:
     """Directions that are uniform on the sphere."""
     check_size(instances=instances, hidden=hidden, codes=codes)
     return normalize(torch.randn(instances, hidden, codes, generator=generator), dim=1)
@@ -82,7 +88,10 @@ def _smallest_kept(f, keep):
 
 
 def measured(
-    of: Autoencoders, sparsity: Sparsity, h: Float[Tensor, "1 rows hidden"], weight: Float[Tensor, " rows"]
+    of: Autoencoders,
+    sparsity: Sparsity,
+    h: Float[Tensor, "1 rows hidden"],
+    weight: Float[Tensor, " rows"],
 ) -> Measured:
     """Means over rows, each with its weight."""
     f = encode(of, h, sparsity.keep)
@@ -102,7 +111,11 @@ class Rows:
     """
 
     def __init__(self, model, inputs, batch_size):
-        self.model, self.inputs, self.batch_size = model.to(inputs.density.device), inputs, batch_size
+        self.model, self.inputs, self.batch_size = (
+            model.to(inputs.density.device),
+            inputs,
+            batch_size,
+        )
         self.scale, device = 1.0, inputs.density.device
         h, _ = self._drawn(2 * TEST_ROWS, torch.Generator(device).manual_seed(1))
         self.scale = h.square().sum(dim=2).sum().div(h.shape[1] - 1).sqrt()
@@ -137,7 +150,9 @@ def fit(of, sparsity, rows, *, steps, lr, seed=0, held=False) -> Autoencoders:
     check_torch(seed)
     trained = {field.name: getattr(of, field.name).clone() for field in fields(of)}
     moving = {name: value for name, value in trained.items() if not (held and name == "D")}
-    optimizer = torch.optim.Adam([value.requires_grad_() for value in moving.values()], lr=lr, fused=True)
+    optimizer = torch.optim.Adam(
+        [value.requires_grad_() for value in moving.values()], lr=lr, fused=True
+    )
     generator = torch.Generator(of.D.device).manual_seed(seed)
     with torch.no_grad():
         at = replace(of, **trained)
@@ -149,7 +164,9 @@ def fit(of, sparsity, rows, *, steps, lr, seed=0, held=False) -> Autoencoders:
             optimizer.step()
             at.D.div_(at.D.norm(dim=1, keepdim=True))
     at = replace(of, **{name: value.detach() for name, value in trained.items()})
-    finite = torch.stack([value.isfinite().flatten(1).all(dim=1) for value in vars(at).values()]).all(dim=0)
+    finite = torch.stack(
+        [value.isfinite().flatten(1).all(dim=1) for value in vars(at).values()]
+    ).all(dim=0)
     if not finite.all():
         raise FloatingPointError(f"{(~finite).sum()} of {len(finite)} autoencoders diverged")
     return at

@@ -16,11 +16,21 @@ from jaxtyping import Bool, Float
 from matplotlib.colors import Normalize
 from torch import Tensor
 
-from features import FeatureDistribution, check_settings
+from checks import check_settings
+from features import FeatureDistribution
 from geometry import REPRESENTED_NORM, feature_norms, in_superposition, interference, represented
 from models import LinearModel, ReLUOutputModel
 from training import train_best
-from visualization import DEDICATED, INK, SHARED, SUPERPOSITION, SUPERPOSITION_LABEL, WEIGHTS, WIDTH, over_density
+from visualization import (
+    DEDICATED,
+    INK,
+    SHARED,
+    SUPERPOSITION,
+    SUPERPOSITION_LABEL,
+    WEIGHTS,
+    WIDTH,
+    over_density,
+)
 
 
 @dataclass(frozen=True)
@@ -78,17 +88,26 @@ def run(settings, *, seed=0, device="cpu", progress=True):
 
     def trained(model_class, training):
         model, _ = train_best(
-            model_class, distribution, settings.hidden, seed=seed, progress=progress, **asdict(training)
+            model_class,
+            distribution,
+            settings.hidden,
+            seed=seed,
+            progress=progress,
+            **asdict(training),
         )
         return Models(model.W.detach().cpu(), model.b.detach().cpu())
 
-    return Result(density, trained(LinearModel, settings.linear), trained(ReLUOutputModel, settings.relu))
+    return Result(
+        density, trained(LinearModel, settings.linear), trained(ReLUOutputModel, settings.relu)
+    )
 
 
 # Numbers
 
 
-def top_projection_error(W: Float[Tensor, "instances hidden features"]) -> Float[Tensor, " instances"]:
+def top_projection_error(
+    W: Float[Tensor, "instances hidden features"],
+) -> Float[Tensor, " instances"]:
     """max |W^T W - P| with P the projection on the m most important features."""
     projection = torch.diag((torch.arange(W.shape[2]) < W.shape[1]).to(W.dtype))
     return (W.mT @ W - projection).abs().amax(dim=(1, 2))
@@ -97,7 +116,9 @@ def top_projection_error(W: Float[Tensor, "instances hidden features"]) -> Float
 class BiasErrors(NamedTuple):
     """How far biases are off at each density, root mean square, in units of a feature's expected value."""
 
-    most_important: Float[Tensor, " densities"]  # the m most important features, whose bias should be 0
+    most_important: Float[
+        Tensor, " densities"
+    ]  # the m most important features, whose bias should be 0
     rest: Float[Tensor, " densities"]  # the others, whose bias should be the expected value
 
 
@@ -114,7 +135,9 @@ def least_important_first(W: Float[Tensor, "densities hidden features"]) -> Bool
     shared = in_superposition(W)
     dedicated = represented(W) & ~shared
     both = (shared.any(dim=1) & dedicated.any(dim=1)).nonzero().flatten()
-    return torch.tensor([bool(place[shared[k]].mean() > place[dedicated[k]].mean()) for k in both], dtype=torch.bool)
+    return torch.tensor(
+        [bool(place[shared[k]].mean() > place[dedicated[k]].mean()) for k in both], dtype=torch.bool
+    )
 
 
 # Figures
@@ -132,14 +155,19 @@ def panels_figure(result):
     panels = np.atleast_1d(left.subfigures(rows, columns, wspace=0.03, hspace=0.03)).ravel()
     norms, superposition = feature_norms(W), interference(W)
     for k, (panel, title) in enumerate(zip(panels, titles)):
-        heat, bias, bars, empty = panel.subplots(2, 2, width_ratios=(1, 0.08), height_ratios=(1, 0.6)).ravel()
+        heat, bias, bars, empty = panel.subplots(
+            2, 2, width_ratios=(1, 0.08), height_ratios=(1, 0.6)
+        ).ravel()
         empty.axis("off")
         heat.imshow((W[k].T @ W[k]).numpy(), cmap=WEIGHTS, vmin=-1, vmax=1)
         bias.imshow(b[k, :, None].numpy(), cmap=WEIGHTS, vmin=-1, vmax=1, aspect="auto")
         heat.set(title=title, xticks=[], yticks=[], ylabel=r"$W^T W$" if k % columns == 0 else "")
         bias.set(title="$b$", xticks=[], yticks=[])
         norm_bars(norms[k], superposition[k], bars)
-    scales = ((WEIGHTS, Normalize(-1, 1), "$W^T W$ and $b$"), (SUPERPOSITION, Normalize(0, 1), SUPERPOSITION_LABEL))
+    scales = (
+        (WEIGHTS, Normalize(-1, 1), "$W^T W$ and $b$"),
+        (SUPERPOSITION, Normalize(0, 1), SUPERPOSITION_LABEL),
+    )
     for ax, (colours, scale, label) in zip(right.subplots(2, 1), scales):
         right.colorbar(plt.cm.ScalarMappable(scale, colours), cax=ax, label=label)
     return figure
@@ -148,7 +176,12 @@ def panels_figure(result):
 def norm_bars(norms: Float[Tensor, " features"], superposition: Float[Tensor, " features"], ax):
     """||W_i|| of one instance as bars, coloured by superposition."""
     width = 0.85 if len(norms) <= 40 else 1  # gaps narrower than a pixel would show here and there
-    ax.bar(range(len(norms)), norms.numpy(), width=width, color=SUPERPOSITION(superposition.clamp(0, 1).numpy()))
+    ax.bar(
+        range(len(norms)),
+        norms.numpy(),
+        width=width,
+        color=SUPERPOSITION(superposition.clamp(0, 1).numpy()),
+    )
     ax.axhline(REPRESENTED_NORM, color=INK, linewidth=0.8, linestyle=":")
     ax.set(ylim=(0, 1.25), xlim=(-0.6, len(norms) - 0.4))
     ax.set(xlabel="feature $i$, by importance", ylabel=r"$\|W_i\|$")
@@ -156,15 +189,25 @@ def norm_bars(norms: Float[Tensor, " features"], superposition: Float[Tensor, " 
 
 def counts_figure(results):
     """How many features the ReLU output models represent, and how many of these share; one panel a result."""
-    figure, axes = plt.subplots(1, len(results), figsize=(WIDTH, 3.6), layout="constrained", squeeze=False)
+    figure, axes = plt.subplots(
+        1, len(results), figsize=(WIDTH, 3.6), layout="constrained", squeeze=False
+    )
     for ax, result in zip(axes[0], results):
         W, x = result.relu.W, result.density.numpy()
-        shown, sharing = (chosen.sum(dim=1).numpy() for chosen in (represented(W), in_superposition(W)))
+        shown, sharing = (
+            chosen.sum(dim=1).numpy() for chosen in (represented(W), in_superposition(W))
+        )
         ax.fill_between(x, sharing, shown, color=DEDICATED, label="with a dimension of its own")
         ax.fill_between(x, sharing, color=SHARED, label="in superposition")
         ax.plot(x, shown, "o", color=INK)
-        ax.axhline(W.shape[1], color=INK, linewidth=1, linestyle="--", label="hidden dimensions $m$")
+        ax.axhline(
+            W.shape[1], color=INK, linewidth=1, linestyle="--", label="hidden dimensions $m$"
+        )
         over_density(ax, result.density)
-        ax.set(ylim=(0, 1.3 * shown.max()), title=f"$n={W.shape[2]}$, $m={W.shape[1]}$", ylabel="represented features")
+        ax.set(
+            ylim=(0, 1.3 * shown.max()),
+            title=f"$n={W.shape[2]}$, $m={W.shape[1]}$",
+            ylabel="represented features",
+        )
     axes[0, 0].legend(loc="upper left")
     return figure

@@ -13,7 +13,8 @@ from jaxtyping import Float
 from matplotlib.colors import Normalize
 from torch import Tensor
 
-from features import FeatureDistribution, check_settings
+from checks import check_settings
+from features import FeatureDistribution
 from models import ReLUOutputModel
 from training import train_best
 from visualization import INK, WIDTH
@@ -64,7 +65,9 @@ def run(settings, *, seed=0, device="cpu", progress=True):
 def figure(result):
     """The columns of W as arrows in the plane, one panel a density."""
     panels = len(result.W)
-    drawn, axes = plt.subplots(1, panels, figsize=(WIDTH, WIDTH / panels), layout="constrained", squeeze=False)
+    drawn, axes = plt.subplots(
+        1, panels, figsize=(WIDTH, WIDTH / panels), layout="constrained", squeeze=False
+    )
     scale = Normalize(float(result.importance.min()), float(result.importance.max()))
     colours = plt.get_cmap("viridis_r")
     for ax, weights, density in zip(axes[0], result.W, result.density):
@@ -75,5 +78,7 @@ def figure(result):
         ax.set(xlim=(-1.3, 1.3), ylim=(-1.3, 1.3), aspect="equal")
         ax.set_title(f"density {density:g}  (sparsity $S={1 - density:g}$)")
         ax.set(xlabel="hidden dimension 1", ylabel="hidden dimension 2")
-    drawn.colorbar(plt.cm.ScalarMappable(scale, colours), ax=axes, label="importance $I_i$", shrink=0.8)
+    drawn.colorbar(
+        plt.cm.ScalarMappable(scale, colours), ax=axes, label="importance $I_i$", shrink=0.8
+    )
     return drawn

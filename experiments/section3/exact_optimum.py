@@ -11,7 +11,7 @@ from typing import NamedTuple
 from jaxtyping import Float
 from torch import Tensor
 
-from features import check_settings
+from checks import check_settings
 from theory.phases import check_features, grid, optimum
 
 SEEDED = False

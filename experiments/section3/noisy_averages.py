@@ -49,7 +49,9 @@ def explained(result, optimum, *, draws=20) -> Explained:
     reached, shown = in_optimum(result, optimum), phases.last_feature(result.W.flatten(0, 1))
 
     def mended(kept):
-        means = ((v.view(kept.shape) * kept).sum(dim=1) / kept.sum(dim=1).clamp(min=1) for v in shown)
+        means = (
+            (v.view(kept.shape) * kept).sum(dim=1) / kept.sum(dim=1).clamp(min=1) for v in shown
+        )
         agrees = (phases.phase(*means) == exact) | ~reached.any(dim=1)
         return agrees[differs].double().mean().item() if differs.any() else 1.0
 
@@ -77,15 +79,21 @@ MEASURES = {  # the three that `success` returns, and their colours
 
 def figure(panels, changes=STUDY):
     """What training settings do to the diagrams; panels: the results of `study` and their one optimum, for each n."""
-    drawn, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 3.6), layout="constrained", sharey=True)
+    drawn, axes = plt.subplots(
+        1, len(panels), figsize=(WIDTH, 3.6), layout="constrained", sharey=True
+    )
     rows = np.arange(len(changes))
     for ax, (results, optimum) in zip(axes, panels):
         measured = [success(result, optimum) for result in results]
-        for (label, colour), column, shift in zip(MEASURES.items(), zip(*measured), (-0.25, 0, 0.25)):
+        for (label, colour), column, shift in zip(
+            MEASURES.items(), zip(*measured), (-0.25, 0, 0.25)
+        ):
             ax.barh(rows + shift, column, height=0.23, color=colour, label=label)
         ax.axvline(0.95, color=INK, linewidth=0.8, linestyle=":")
         hidden, features = optimum.W.shape[1:]
-        ax.set(title=f"$n={features}$, $m={hidden}$", xlim=(0, 1), xlabel="share (dotted line: 0.95)")
+        ax.set(
+            title=f"$n={features}$, $m={hidden}$", xlim=(0, 1), xlabel="share (dotted line: 0.95)"
+        )
         ax.set(yticks=rows, yticklabels=changes)
     axes[0].set_ylabel("change in the training")
     axes[0].invert_yaxis()

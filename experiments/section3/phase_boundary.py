@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from features import check_settings
+from checks import check_settings
 from theory import phases
 from theory.descents import ignored_loss
 from visualization import DEDICATED, FAINT, INK, SHARED, WIDTH
@@ -24,7 +24,15 @@ SEEDED = False
 
 @dataclass(frozen=True)
 class Settings:
-    densities: tuple[float, ...] = (*(round(1 - 0.025 * k, 3) for k in range(25)), 0.3, 0.2, 0.1, 0.05, 0.02, 0.01)
+    densities: tuple[float, ...] = (
+        *(round(1 - 0.025 * k, 3) for k in range(25)),
+        0.3,
+        0.2,
+        0.1,
+        0.05,
+        0.02,
+        0.01,
+    )
 
     def __post_init__(self):
         check_settings(self)
@@ -82,9 +90,17 @@ def _where_jumping(result, values):
 
 def _where(result, ax):
     x = result.density.numpy()
-    ax.plot(x, phases.named_boundary(result.density).numpy(), color=FAINT, linewidth=4, label="named solutions cross")
+    ax.plot(
+        x,
+        phases.named_boundary(result.density).numpy(),
+        color=FAINT,
+        linewidth=4,
+        label="named solutions cross",
+    )
     ax.plot(x, result.onset.numpy(), ":", color=INK, label="$|w_2|$ leaves zero")
-    ax.plot(x, _where_jumping(result, result.ratio), "o-", color=DEDICATED, label="two solutions cross")
+    ax.plot(
+        x, _where_jumping(result, result.ratio), "o-", color=DEDICATED, label="two solutions cross"
+    )
     ax.set(yscale="log", ylabel="relative importance $r$ (log scale)")
     ax.legend(loc="lower left")
 
@@ -93,7 +109,9 @@ def _jump(result, ax):
     x, forced = result.density.numpy(), result.exchange.numpy().T
     before, after = (_where_jumping(result, values) for values in (result.before, result.after))
     differ = forced[1] - forced[0] > phases.ONSET
-    ax.fill_between(x, *forced, where=differ, color=FAINT, alpha=0.5, label="forced by symmetry at $r=1$")
+    ax.fill_between(
+        x, *forced, where=differ, color=FAINT, alpha=0.5, label="forced by symmetry at $r=1$"
+    )
     ax.fill_between(x, before, after, color=SHARED, alpha=0.3)
     ax.plot(x, after, "o-", color=SHARED, label="after the crossing")
     ax.plot(x, before, "o-", color=DEDICATED, label="before")
@@ -130,5 +148,7 @@ def _cubic(ax):
     ax.axhline(0, color=INK, linewidth=0.8)
     ax.axvspan(*critical, color=FAINT, alpha=0.3, label="continuous from zero")
     ax.plot(critical, [0, 0], "o", color=SHARED, label=" and ".join(f"{s:.4f}" for s in critical))
-    ax.set(xlabel="density $s = 1-S$", ylabel="coefficient of $|w_2|^3$ at the onset", xlim=(1, 0.01))
+    ax.set(
+        xlabel="density $s = 1-S$", ylabel="coefficient of $|w_2|^3$ at the onset", xlim=(1, 0.01)
+    )
     ax.legend()

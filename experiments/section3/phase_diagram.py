@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float
 from matplotlib.colors import to_rgb
 from torch import Tensor
 
-from features import check_count, check_settings
+from checks import check_count, check_settings
 from losses.exact import expected_loss
 from models import ReLUOutputModel
 from theory import phases
@@ -56,7 +56,9 @@ class Result(NamedTuple):
     ratio: Float[Tensor, " grid"]
     W: Float[Tensor, "grid restarts hidden features"]
     loss: Float[Tensor, "grid restarts"]  # exact, as trained
-    settled: Float[Tensor, "grid restarts"]  # exact, at the bottom of the basin in which training ended
+    settled: Float[
+        Tensor, "grid restarts"
+    ]  # exact, at the bottom of the basin in which training ended
     lowest_W: Float[Tensor, "grid hidden features"]  # at the bottom of the lowest of these basins
     lowest_b: Float[Tensor, "grid features"]
     lowest_loss: Float[Tensor, " grid"]
@@ -68,7 +70,12 @@ def run(settings, *, seed=0, device="cpu", progress=True):
     features, restarts = settings.features, settings.restarts
     distribution = phases.grid_distribution(features, density, ratio).with_restarts(restarts)
     model = ReLUOutputModel(
-        distribution.instances, features, features - 1, seed=seed, device=device, init_scale=settings.init_scale
+        distribution.instances,
+        features,
+        features - 1,
+        seed=seed,
+        device=device,
+        init_scale=settings.init_scale,
     )
     train(
         model,
@@ -85,7 +92,9 @@ def run(settings, *, seed=0, device="cpu", progress=True):
     bottom, settled = descend(W, b, distribution, steps=200, lr=GENTLE, progress=progress)
     best = best_restart(settled, restarts)
     of_best = distribution.select(best)
-    lowest, lowest_loss = descend(bottom.W.detach()[best], bottom.b.detach()[best], of_best, steps=400, lr=GENTLE)
+    lowest, lowest_loss = descend(
+        bottom.W.detach()[best], bottom.b.detach()[best], of_best, steps=400, lr=GENTLE
+    )
     return Result(
         density, ratio, W.unflatten(0, (-1, restarts)), *(values.view(-1, restarts) for values in (loss, settled)),
         lowest.W.detach(), lowest.b.detach(), lowest_loss,
@@ -105,7 +114,9 @@ def averaged(result) -> phases.LastFeature:
     """Mean of all restarts but the worst, as the paper averages them."""
     kept = torch.ones_like(result.loss).scatter_(1, result.loss.argmax(dim=1, keepdim=True), 0)
     shown = phases.last_feature(result.W.flatten(0, 1))
-    return phases.LastFeature(*((v.view_as(kept) * kept).sum(dim=1) / kept.sum(dim=1) for v in shown))
+    return phases.LastFeature(
+        *((v.view_as(kept) * kept).sum(dim=1) / kept.sum(dim=1) for v in shown)
+    )
 
 
 def best(result) -> phases.LastFeature:
@@ -129,8 +140,12 @@ def below(result, optimum) -> Bool[Tensor, " grid"]:
 def best_known(result, optimum):
     """The optimum, with the trained models in its place where they are below it."""
     lower = below(result, optimum)
-    pairs = zip((optimum.W, optimum.b, optimum.loss), (result.lowest_W, result.lowest_b, result.lowest_loss))
-    W, b, loss = (torch.where(lower.view(-1, *[1] * (old.dim() - 1)), new, old) for old, new in pairs)
+    pairs = zip(
+        (optimum.W, optimum.b, optimum.loss), (result.lowest_W, result.lowest_b, result.lowest_loss)
+    )
+    W, b, loss = (
+        torch.where(lower.view(-1, *[1] * (old.dim() - 1)), new, old) for old, new in pairs
+    )
     return optimum._replace(W=W, b=b, loss=loss)
 
 
@@ -149,7 +164,9 @@ class Regions(NamedTuple):
 
     optimum: Float[Tensor, " solutions"]  # share of these where the optimum is like it
     best: Float[Tensor, " solutions"]  # of those, the share where the best restart is like it, too
-    mean: Float[Tensor, " solutions"]  # share where the mean shows its phase, of those where the optimum does
+    mean: Float[
+        Tensor, " solutions"
+    ]  # share where the mean shows its phase, of those where the optimum does
 
 
 def regions(result, optimum) -> Regions:
@@ -157,12 +174,19 @@ def regions(result, optimum) -> Regions:
     region, _ = phases.best_named(result.W.shape[-1], result.density, result.ratio)
     every = torch.arange(len(phases.NAMED_SOLUTIONS[result.W.shape[-1]]))[:, None]
     of_region = region == every  # (solutions, grid)
-    of_optimum, of_best = (phases.nearest_named(W) == every for W in (optimum.W, best_weights(result)))
+    of_optimum, of_best = (
+        phases.nearest_named(W) == every for W in (optimum.W, best_weights(result))
+    )
     shown, exact, of_mean = (
-        phases.phase(*diagram) for diagram in (named(result), phases.last_feature(optimum.W), averaged(result))
+        phases.phase(*diagram)
+        for diagram in (named(result), phases.last_feature(optimum.W), averaged(result))
     )
     stays, keeps = of_region & of_optimum, of_region & (exact == shown)
-    return Regions(_share(stays, of_region), _share(stays & of_best, stays), _share(keeps & (of_mean == shown), keeps))
+    return Regions(
+        _share(stays, of_region),
+        _share(stays & of_best, stays),
+        _share(keeps & (of_mean == shown), keeps),
+    )
 
 
 def _share(some, of):
@@ -212,15 +236,21 @@ def phase_colours(
 
 def phase_key(ax):
     """What the colours of a phase diagram mean."""
-    norm, superposition = torch.meshgrid(torch.linspace(0, 1, 60), torch.linspace(0, 1, 60), indexing="ij")
-    ax.imshow(phase_colours(norm, superposition), origin="lower", extent=(0, 1, 0, 1), aspect="equal")
+    norm, superposition = torch.meshgrid(
+        torch.linspace(0, 1, 60), torch.linspace(0, 1, 60), indexing="ij"
+    )
+    ax.imshow(
+        phase_colours(norm, superposition), origin="lower", extent=(0, 1, 0, 1), aspect="equal"
+    )
     for x, y, text, colour in (
         (0.5, 0.12, "not represented", INK),
         (0.27, 0.9, "dedicated\ndimension", "white"),
         (0.77, 0.9, "in\nsuperposition", INK),
     ):
         ax.text(x, y, text, ha="center", va="center", color=colour, fontsize=SMALL)
-    ax.set(title="last feature", xlabel=SUPERPOSITION_LABEL.split(" (")[0], ylabel=r"norm $\|W_i\|$")
+    ax.set(
+        title="last feature", xlabel=SUPERPOSITION_LABEL.split(" (")[0], ylabel=r"norm $\|W_i\|$"
+    )
 
 
 def _image(values):

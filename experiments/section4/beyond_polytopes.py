@@ -16,11 +16,20 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from features import as_line
+from checks import as_line
 from geometry import REPRESENTED_NORM, SAME_COSINE, unit_directions
 from theory.descents import ignored_loss
 from theory.packing import mean_field_benefit
-from visualization import DEDICATED, FAINT, INK, POLYTOPE_COLOURS, SHARED, WIDTH, nearest, over_inverse_density
+from visualization import (
+    DEDICATED,
+    FAINT,
+    INK,
+    POLYTOPE_COLOURS,
+    SHARED,
+    WIDTH,
+    nearest,
+    over_inverse_density,
+)
 
 SPACING, LATTICE = 1 / 64, 1024  # of the sums of interference: from -8 to 8
 
@@ -28,7 +37,9 @@ SPACING, LATTICE = 1 / 64, 1024  # of the sums of interference: from -8 to 8
 class Alike(NamedTuple):
     """Features that are all alike, as many as one likes: each has the same cosines with the others."""
 
-    cosines: dict[float, int]  # with the others, and with how many of them; orthogonal ones left out
+    cosines: dict[
+        float, int
+    ]  # with the others, and with how many of them; orthogonal ones left out
     features_per_dimension: float
     random: bool = False  # the groups are more than fit into orthogonal subspaces, and lie at random to each other
 
@@ -36,7 +47,9 @@ class Alike(NamedTuple):
 ARRANGEMENTS = {
     "digons at random": Alike({-1.0: 1}, 2, random=True),
     "11 digons in 10": Alike({-1.0: 1, 0.1: 10, -0.1: 10}, 22 / 10),  # along the axes of a simplex
-    "16 in 5": Alike({-3 / 5: 5, 1 / 5: 10}, 16 / 5),  # every other corner of a cube; negative cosines: Clebsch graph
+    "16 in 5": Alike(
+        {-3 / 5: 5, 1 / 5: 10}, 16 / 5
+    ),  # every other corner of a cube; negative cosines: Clebsch graph
     "100 in 22": Alike({-4 / 11: 22, 1 / 11: 77}, 100 / 22),  # negative cosines: Higman-Sims graph
 }
 COLOURS = (SHARED, POLYTOPE_COLOURS["triangle"], POLYTOPE_COLOURS["pentagon"], DEDICATED)
@@ -55,9 +68,13 @@ def alike_benefit(arrangement, density: Float[Tensor, " densities"]) -> Float[Te
 
 
 def _best(arrangement, density):
-    best = torch.tensor([0.0, -0.1, 1.0], dtype=torch.float64)  # logarithm of the squared norm, bias, root of extra k/m
+    best = torch.tensor(
+        [0.0, -0.1, 1.0], dtype=torch.float64
+    )  # logarithm of the squared norm, bias, root of extra k/m
     best.requires_grad_()
-    optimizer = torch.optim.LBFGS([best], max_iter=200, tolerance_change=1e-9, line_search_fn="strong_wolfe")
+    optimizer = torch.optim.LBFGS(
+        [best], max_iter=200, tolerance_change=1e-9, line_search_fn="strong_wolfe"
+    )
 
     def step():
         optimizer.zero_grad()
@@ -80,7 +97,9 @@ def _benefit(arrangement, density, norm, bias, extra):
 
 
 def _lattice(beyond=0):
-    return SPACING * torch.arange(-LATTICE // 2 - beyond, LATTICE // 2 + beyond, dtype=torch.float64)
+    return SPACING * torch.arange(
+        -LATTICE // 2 - beyond, LATTICE // 2 + beyond, dtype=torch.float64
+    )
 
 
 def _uniform(coupling):
@@ -90,7 +109,9 @@ def _uniform(coupling):
     """
     towards, size = coupling.sign() * _lattice(beyond=1), coupling.abs()
     twice_integrated = (towards.relu() ** 2 - (towards - size).relu() ** 2) / (2 * size)
-    probability = (twice_integrated[2:] - 2 * twice_integrated[1:-1] + twice_integrated[:-2]) / SPACING
+    probability = (
+        twice_integrated[2:] - 2 * twice_integrated[1:-1] + twice_integrated[:-2]
+    ) / SPACING
     hat = torch.sinc(torch.fft.fftfreq(LATTICE, dtype=torch.float64)) ** 2
     return torch.fft.fft(torch.fft.ifftshift(probability)) / hat
 
@@ -102,7 +123,10 @@ def _gaussian(variance):
 
 def _loss(squared_norm, bias, density, probability):
     """Loss of one output, given the probabilities of its interference on the lattice."""
-    at_zero, norm = _lattice() + bias, squared_norm  # of the feature x, in whose square all is integrated exactly
+    at_zero, norm = (
+        _lattice() + bias,
+        squared_norm,
+    )  # of the feature x, in whose square all is integrated exactly
     clipped = (-at_zero / norm).clamp(0, 1)  # below this x the output is zero
     mixed = norm * (1 - clipped**3) / 3 + at_zero * (1 - clipped**2) / 2
     squared = ((norm + at_zero).relu() ** 3 - at_zero.relu() ** 3) / (3 * norm)
@@ -148,7 +172,9 @@ def figure(long, sweep, table):
     saved, skew = above.subplots(1, 2, width_ratios=(3, 2))
     _benefits((long, sweep), table, saved)
     _skewness((long, sweep), skew)
-    for ax, point in zip(below.subplots(1, len(SHOWN), sharey=True), nearest(sweep.inverse_density, SHOWN).tolist()):
+    for ax, point in zip(
+        below.subplots(1, len(SHOWN), sharey=True), nearest(sweep.inverse_density, SHOWN).tolist()
+    ):
         _histogram(sweep, point, ax)
     below.axes[0].set_ylabel("density of cosines (root scale)")
     below.axes[0].legend()
@@ -160,15 +186,25 @@ def _benefits(sweeps, table, ax):
     shown = table.inverse_density >= table.inverse_density.max() / 5
     x = table.inverse_density[shown]
     best = table.benefit.max(dim=0).values[shown]
-    ax.plot(x.numpy(), best.numpy(), color=INK, linewidth=5, alpha=0.3, label="periodic table: the best")
-    ax.plot(x.numpy(), mean_field_benefit(1 / x).numpy(), "--", color=INK, label="random couplings (mean field)")
+    ax.plot(
+        x.numpy(), best.numpy(), color=INK, linewidth=5, alpha=0.3, label="periodic table: the best"
+    )
+    ax.plot(
+        x.numpy(),
+        mean_field_benefit(1 / x).numpy(),
+        "--",
+        color=INK,
+        label="random couplings (mean field)",
+    )
     for (name, arrangement), colour in zip(ARRANGEMENTS.items(), COLOURS):
         ax.plot(x.numpy(), alike_benefit(arrangement, 1 / x).numpy(), color=colour, label=name)
     for result, marker in zip(sweeps, "Do"):
         at = (result.inverse_density >= x.min()) & (result.inverse_density <= x.max())
         style = {"color": INK, "linestyle": "none", "label": _size(result)}
         ax.plot(result.inverse_density[at].numpy(), result.benefit[at, 0].numpy(), marker, **style)
-    over_inverse_density(ax).set(xlim=(x.min().item(), x.max().item()), ylabel="benefit per dimension")
+    over_inverse_density(ax).set(
+        xlim=(x.min().item(), x.max().item()), ylabel="benefit per dimension"
+    )
     ax.legend()
 
 
@@ -179,11 +215,17 @@ def _size(result):
 def _skewness(sweeps, ax):
     for result, marker, colour in zip(sweeps, "Do", (SHARED, INK)):
         style = {"color": colour, "linewidth": 1, "label": _size(result)}
-        ax.plot(result.inverse_density.numpy(), summed_powers(result, 3).numpy(), f"{marker}-", **style)
+        ax.plot(
+            result.inverse_density.numpy(), summed_powers(result, 3).numpy(), f"{marker}-", **style
+        )
     opposite = "part of opposite features"
-    ax.plot(result.inverse_density.numpy(), -antipodal(result).numpy(), ":", color=INK, label=opposite)
+    ax.plot(
+        result.inverse_density.numpy(), -antipodal(result).numpy(), ":", color=INK, label=opposite
+    )
     ax.axhline(-1, color=FAINT, linewidth=0.8, zorder=0)
-    over_inverse_density(ax, SKEWNESS_TICKS).set(ylabel=r"$\sum_{j\neq i}\cos^3(W_i, W_j)$, mean over features")
+    over_inverse_density(ax, SKEWNESS_TICKS).set(
+        ylabel=r"$\sum_{j\neq i}\cos^3(W_i, W_j)$, mean over features"
+    )
     ax.set_ylim(-1.08, 0.25)
     ax.legend(loc="upper right")
 
@@ -191,9 +233,20 @@ def _skewness(sweeps, ax):
 def _histogram(result, point, ax):
     """Cosines of one model, and of random directions in as many dimensions."""
     of_model, hidden = cosines(result.W[point, 0]).flatten().clamp(-1, 1), result.W.shape[2]
-    ax.hist(of_model.numpy(), bins=80, range=(-1, 1), density=True, color=DEDICATED, label="trained")
+    ax.hist(
+        of_model.numpy(), bins=80, range=(-1, 1), density=True, color=DEDICATED, label="trained"
+    )
     x = torch.linspace(-0.999, 0.999, 400)
     at_random = (1 - x**2) ** ((hidden - 3) / 2)
-    ax.plot(x.numpy(), (at_random / torch.trapezoid(at_random, x)).numpy(), color=SHARED, label="random directions")
+    ax.plot(
+        x.numpy(),
+        (at_random / torch.trapezoid(at_random, x)).numpy(),
+        color=SHARED,
+        label="random directions",
+    )
     ax.set_yscale("function", functions=(np.sqrt, np.square))
-    ax.set(xlim=(-1.02, 0.6), xlabel=r"$\cos(W_i, W_j)$", title=f"$1/(1-S)={result.inverse_density[point]:.1f}$")
+    ax.set(
+        xlim=(-1.02, 0.6),
+        xlabel=r"$\cos(W_i, W_j)$",
+        title=f"$1/(1-S)={result.inverse_density[point]:.1f}$",
+    )

@@ -12,11 +12,30 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from features import FeatureDistribution, check_count, check_settings
+from checks import check_count, check_settings
+from features import FeatureDistribution
 from geometry import collapsed_pairs, oriented
 from theory import descents
-from theory.descents import Crossings, Sampling, Solutions, best_of_kinds, best_run, sampled_runs, small_weights
-from visualization import DEDICATED, FAINT, INK, NOTE, SHARED, WIDTH, nearest, over_density, set_arrows
+from theory.descents import (
+    Crossings,
+    Sampling,
+    Solutions,
+    best_of_kinds,
+    best_run,
+    sampled_runs,
+    small_weights,
+)
+from visualization import (
+    DEDICATED,
+    FAINT,
+    INK,
+    NOTE,
+    SHARED,
+    WIDTH,
+    nearest,
+    over_density,
+    set_arrows,
+)
 
 PAIRS = 3
 PRINCIPAL = 0.01  # a loss no further below the principal components', relative, has met it
@@ -37,7 +56,9 @@ class Settings:
     def __post_init__(self):
         check_settings(self)
         if not self.lowest < self.highest <= 1:
-            raise ValueError(f"lowest, highest: expected ascending densities, got {self.lowest}, {self.highest}")
+            raise ValueError(
+                f"lowest, highest: expected ascending densities, got {self.lowest}, {self.highest}"
+            )
         check_count("points - 1", self.points - 1)
 
 
@@ -61,16 +82,22 @@ def run(settings, *, seed=0, device="cpu", progress=True):
     inputs = _inputs(density)
     W = small_weights(inputs, 2, settings.random_starts, seed=seed, init_scale=0.3)
     along = {"distribution": inputs, "lines": 1, "kind": collapsed_pairs, "steps": settings.steps}
-    found = best_of_kinds(W, 0 * W[:, :, 0], kinds=PAIRS + 1, lr=0.1, worth=1.2, progress=progress, **along)
+    found = best_of_kinds(
+        W, 0 * W[:, :, 0], kinds=PAIRS + 1, lr=0.1, worth=1.2, progress=progress, **along
+    )
     crossing = descents.crossings(found, **along)
     at = descents.values_at(density.expand(len(crossing.line), -1), crossing.position)
     checked = torch.arange(0, settings.points, settings.checked_every)
-    sampled = best_run(sampled_runs(inputs.select(checked), 2, settings.sampling, seed=seed, device=device))
+    sampled = best_run(
+        sampled_runs(inputs.select(checked), 2, settings.sampling, seed=seed, device=device)
+    )
     return Result(density, found.W, found.loss, crossing, at, checked, sampled)
 
 
 def _inputs(density):
-    return FeatureDistribution(density[:, None], features=2 * PAIRS, set_size=2, correlation="correlated")
+    return FeatureDistribution(
+        density[:, None], features=2 * PAIRS, set_size=2, correlation="correlated"
+    )
 
 
 # What it shows
@@ -93,11 +120,17 @@ def principal_components_loss(distribution, hidden) -> Float[Tensor, " instances
     otherwise; different sets are independent. Raises ValueError for other importances.
     """
     if (distribution.importance != 1).any():
-        raise ValueError(f"importance: expected 1 for all features, got up to {distribution.importance.max():g}")
+        raise ValueError(
+            f"importance: expected 1 for all features, got up to {distribution.importance.max():g}"
+        )
     _, own, shared = distribution.moments()
     size = distribution.members
     own, shared = own[:, ::size], shared[:, ::size]  # (instances, sets)
-    variances = torch.cat([own + size * shared, *[own] * (size - 1)], dim=1).sort(dim=1, descending=True).values
+    variances = (
+        torch.cat([own + size * shared, *[own] * (size - 1)], dim=1)
+        .sort(dim=1, descending=True)
+        .values
+    )
     return variances[:, hidden:].sum(dim=1)
 
 
@@ -123,7 +156,10 @@ def numbers(result):
     """All that is measured, by name; what there is none of is left out."""
     changes, met = stages(result), meets_principal(result)
     at = zip(result.crossing.above.tolist(), result.crossing_density.tolist())
-    found = {"collapsed pairs at the lowest density": changes[0], "densities at which it changes": len(changes) - 1}
+    found = {
+        "collapsed pairs at the lowest density": changes[0],
+        "densities at which it changes": len(changes) - 1,
+    }
     found |= {
         "of these, located": len(result.crossing.met),
         "of these, where losses cross": int(result.crossing.met.sum()),
@@ -157,7 +193,9 @@ def figure(result):
     loss.annotate("principal components", (x[0], 1), xytext=(2, -12), **NOTE)
     meets = meets_principal(result)
     if meets is not None:
-        loss.axvline(meets, color=SHARED, linestyle="--", label=f"within 1 % from density {meets:.2f}")
+        loss.axvline(
+            meets, color=SHARED, linestyle="--", label=f"within 1 % from density {meets:.2f}"
+        )
         loss.legend(loc="lower right")
     loss.set(ylabel="optimal loss / loss of principal components", ylim=(0, 1.05))
     for ax in (steps, loss):
@@ -172,7 +210,13 @@ def _draw_steps(result, ax):
     gaps = (best.diff() != 0).nonzero()[:, 0]
     located = dict(zip(result.crossing.position.long().tolist(), result.crossing_density.tolist()))
     edges = [located.get(k, (density[k] * density[k + 1]).sqrt().item()) for k in gaps.tolist()]
-    ax.stairs(stages(result), [density[0], *edges, density[-1]], baseline=None, color=DEDICATED, linewidth=2.5)
+    ax.stairs(
+        stages(result),
+        [density[0], *edges, density[-1]],
+        baseline=None,
+        color=DEDICATED,
+        linewidth=2.5,
+    )
     ax.plot(density.numpy(), best.numpy(), "o", color=DEDICATED)
     for edge in edges:
         ax.axvline(edge, color=FAINT, linewidth=0.8, zorder=0)

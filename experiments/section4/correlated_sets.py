@@ -13,7 +13,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from features import FeatureDistribution, check_settings
+from checks import check_settings
+from features import FeatureDistribution
 from geometry import SAME_COSINE, represented, set_cosines
 from models import ReLUOutputModel
 from training import train
@@ -45,7 +46,9 @@ class Result(NamedTuple):
 
 def run(settings, *, seed=0, device="cpu", progress=True):
     density = torch.tensor(settings.densities, dtype=torch.float64)
-    inputs = FeatureDistribution(density[:, None], features=2 * SIZE, set_size=SIZE, correlation="correlated")
+    inputs = FeatureDistribution(
+        density[:, None], features=2 * SIZE, set_size=SIZE, correlation="correlated"
+    )
     repeated = inputs.with_restarts(settings.runs).to(device)
     model = ReLUOutputModel(repeated.instances, 2 * SIZE, SIZE, seed=seed, device=device)
     how = {"steps": settings.steps, "batch_size": settings.batch_size}
@@ -58,7 +61,9 @@ class Overlaps(NamedTuple):
 
     within: Float[Tensor, "densities runs"]  # mean |cos| of two features of the same set
     across: Float[Tensor, "densities runs"]  # and of different sets
-    along: Float[Tensor, "densities runs"]  # share of the features of a set that lie along one of the other
+    along: Float[
+        Tensor, "densities runs"
+    ]  # share of the features of a set that lie along one of the other
     represented: Int[Tensor, "densities runs"]  # number of features
 
 
@@ -85,7 +90,9 @@ def numbers(result):
     for density, within, across in zip(result.density.tolist(), of_runs.within, of_runs.across):
         found[f"density {density:g}: mean |cos| within a set"] = within.mean().item()
         found[f"density {density:g}: across sets"] = across.mean().item()
-    found[f"density {result.density[0]:g}: runs that show it"] = locally_orthogonal(result)[0].double().mean().item()
+    found[f"density {result.density[0]:g}: runs that show it"] = (
+        locally_orthogonal(result)[0].double().mean().item()
+    )
     found["features represented there, of 20"] = of_runs.represented[0].double().mean().item()
     return found
 
@@ -102,7 +109,12 @@ def figure(result):
         image = ax.imshow((W.T @ W).numpy(), cmap=WEIGHTS, vmin=-1, vmax=1)
         ax.axhline(SIZE - 0.5, color=INK, linewidth=0.8)
         ax.axvline(SIZE - 0.5, color=INK, linewidth=0.8)
-        ax.set(title=f"$W^TW$, density {density[k]:g}", xticks=[], yticks=[], xlabel="first set | second set")
+        ax.set(
+            title=f"$W^TW$, density {density[k]:g}",
+            xticks=[],
+            yticks=[],
+            xlabel="first set | second set",
+        )
     above.colorbar(image, ax=axes, label="$W^TW$", shrink=0.8)
     cosines, counts = below.subplots(1, 2)
     x = density.numpy()
@@ -110,7 +122,9 @@ def figure(result):
     for values, colour, label in curves:
         cosines.plot(x, values.mean(dim=1).numpy(), "-", color=colour, label=label)
         cosines.plot(x, values.numpy(), "o", color=colour, markersize=3, alpha=0.5)
-    random = math.exp(math.lgamma(SIZE / 2) - math.lgamma((SIZE + 1) / 2)) / math.sqrt(math.pi)  # mean of |cos|
+    random = math.exp(math.lgamma(SIZE / 2) - math.lgamma((SIZE + 1) / 2)) / math.sqrt(
+        math.pi
+    )  # mean of |cos|
     cosines.axhline(random, color=FAINT, linestyle="--", zorder=0, label="bases turned at random")
     cosines.set(ylabel=r"mean $|\cos|$ of two features", ylim=(0, None))
     counts.plot(x, of_runs.represented.double().mean(dim=1).numpy(), "o-", color=INK)

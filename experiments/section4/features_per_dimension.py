@@ -17,14 +17,24 @@ from experiments.section4.periodic_table import MARGIN, mixtures, weights
 from experiments.section4.uniform_superposition import LONG, QUICK_LONG
 from experiments.section4.uniform_superposition import shares as trained_shares
 from theory.polytopes import tegum_factors
-from visualization import BLANK, WIDTH, in_palette, over_inverse_density, plain_ticks, polytope_colour, polytope_legend
+from visualization import (
+    BLANK,
+    WIDTH,
+    in_palette,
+    over_inverse_density,
+    plain_ticks,
+    polytope_colour,
+    polytope_legend,
+)
 
 DENSITIES = (1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.75, 2.0, 2.5, 3.0, 3.5, 4.0, 4.4, 4.8, 5.4, 6.0)
 SETTINGS = tuple(  # of uniform.py
     replace(LONG, features=features, hidden=12, inverse_density=DENSITIES, steps=10_000)
     for features in (16, 18, 24, 36, 60, 120)
 )
-QUICK = tuple(replace(QUICK_LONG, features=n, inverse_density=(1.5, 3.0), steps=200) for n in (12, 24))
+QUICK = tuple(
+    replace(QUICK_LONG, features=n, inverse_density=(1.5, 3.0), steps=200) for n in (12, 24)
+)
 FEATURES_PER_DIMENSION_TICKS = (1.33, 1.5, 2, 3, 5, 10)
 
 
@@ -58,14 +68,21 @@ def figure(prediction, results):
     drawing, axes = plt.subplots(1, 2, figsize=(WIDTH, 4.8), layout="constrained", sharey=True)
     fine = torch.logspace(0.03, 1.05, 120, dtype=torch.float64)
     hidden = results[0].W.shape[2]
-    ratio = torch.tensor([of_ratio.W.shape[3] / hidden for of_ratio in results], dtype=torch.float64)
-    predicted, trained = shares(prediction, fine.tolist()), [trained_shares(of_ratio) for of_ratio in results]
+    ratio = torch.tensor(
+        [of_ratio.W.shape[3] / hidden for of_ratio in results], dtype=torch.float64
+    )
+    predicted, trained = (
+        shares(prediction, fine.tolist()),
+        [trained_shares(of_ratio) for of_ratio in results],
+    )
     drawn = [
         _draw_map(axes[0], prediction.table.inverse_density, fine, predicted, "predicted"),
         _draw_map(axes[1], results[0].inverse_density, ratio, trained, f"trained, $m={hidden}$"),
     ]
     across, up, most = zip(*drawn)
-    axes[0].set_xlim(max(x.min() for x in across), min(x.max() for x in across))  # where both are known
+    axes[0].set_xlim(
+        max(x.min() for x in across), min(x.max() for x in across)
+    )  # where both are known
     axes[0].set_ylim(max(y.min() for y in up), min(y.max() for y in up))
     axes[1].set_xlim(axes[0].get_xlim())
     axes[0].set_ylabel("features per dimension $n/m$ (log scale)")
@@ -80,7 +97,9 @@ def _draw_map(ax, inverse_density, ratio, rows, title):
     -> edges of its columns, of its rows, and {polytope: 1 where it is shown (rows, columns)}
     """
     rows = [in_palette(shares) for shares in rows]
-    most = torch.stack([torch.stack(list(shares.values())) for shares in rows]).max(dim=1)  # (rows, columns)
+    most = torch.stack([torch.stack(list(shares.values())) for shares in rows]).max(
+        dim=1
+    )  # (rows, columns)
     image = np.array([to_rgb(polytope_colour(name)) for name in rows[0]])[most.indices.numpy()]
     image = np.where(most.values.numpy()[..., None] > 0, image, to_rgb(BLANK))
     edges = _log_edges(inverse_density), _log_edges(ratio)
@@ -88,10 +107,14 @@ def _draw_map(ax, inverse_density, ratio, rows, title):
     ax.set(yscale="log", title=title)
     plain_ticks(ax.yaxis, FEATURES_PER_DIMENSION_TICKS)
     over_inverse_density(ax)
-    return *edges, {name: ((most.indices == k) & (most.values > 0)).double() for k, name in enumerate(rows[0])}
+    return *edges, {
+        name: ((most.indices == k) & (most.values > 0)).double() for k, name in enumerate(rows[0])
+    }
 
 
 def _log_edges(values):
     """Edges of cells around ascending or descending values, half-way on a logarithmic scale: one more than values."""
     middles = (values[1:] * values[:-1]).sqrt()
-    return torch.cat((values[:1] ** 2 / middles[:1], middles, values[-1:] ** 2 / middles[-1:])).numpy()
+    return torch.cat(
+        (values[:1] ** 2 / middles[:1], middles, values[-1:] ** 2 / middles[-1:])
+    ).numpy()

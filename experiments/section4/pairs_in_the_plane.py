@@ -12,9 +12,17 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from features import FeatureDistribution, check_settings
+from checks import check_settings
+from features import FeatureDistribution
 from geometry import SAME_COSINE, collapsed_pairs, oriented, represented, set_cosines, side_by_side
-from theory.descents import Sampling, Solutions, best_run, ignored_loss, random_descents, sampled_runs
+from theory.descents import (
+    Sampling,
+    Solutions,
+    best_run,
+    ignored_loss,
+    random_descents,
+    sampled_runs,
+)
 from visualization import set_arrows
 
 
@@ -52,7 +60,9 @@ def run(settings, *, seed=0, device="cpu", progress=True):
 
 def _inputs(settings):
     density = torch.tensor(settings.densities, dtype=torch.float64)[:, None]
-    return FeatureDistribution(density, features=settings.features, set_size=2, correlation=settings.correlation)
+    return FeatureDistribution(
+        density, features=settings.features, set_size=2, correlation=settings.correlation
+    )
 
 
 # The arrangements
@@ -86,7 +96,9 @@ CASES = (
     Case("antipodal", antipodal, Settings(correlation="anticorrelated")),
     Case("side by side", beside, Settings(features=6)),
 )
-QUICK = tuple(replace(case.settings, runs=3, steps=40, sampling=Sampling(2, 200, 64)) for case in CASES)
+QUICK = tuple(
+    replace(case.settings, runs=3, steps=40, sampling=Sampling(2, 200, 64)) for case in CASES
+)
 
 
 def shown(runs, case) -> Bool[Tensor, "densities runs"]:
@@ -102,7 +114,9 @@ def best_shows(runs, case) -> Bool[Tensor, " densities"]:
 def best_with(result, case) -> tuple[Float[Tensor, " densities"], Float[Tensor, " densities"]]:
     """Lowest loss with and without the arrangement, infinite where none was seen."""
     which = shown(result, case)
-    return tuple(torch.where(chosen, result.loss, torch.inf).amin(dim=1) for chosen in (which, ~which))
+    return tuple(
+        torch.where(chosen, result.loss, torch.inf).amin(dim=1) for chosen in (which, ~which)
+    )
 
 
 def angles(result) -> Float[Tensor, "densities sets"]:
@@ -114,14 +128,29 @@ def numbers(result, case):
     """All that is measured at each density, by name; what there is none of is left out."""
     (_, other), of_sets, found = best_with(result, case), angles(result), {}
     optimal, sampled = (best_shows(runs, case) for runs in (result, result.sampled))
-    shares, of_sampled = (shown(runs, case).double().mean(dim=1) for runs in (result, result.sampled))
+    shares, of_sampled = (
+        shown(runs, case).double().mean(dim=1) for runs in (result, result.sampled)
+    )
     for k, density in enumerate(result.density.tolist()):
         of_density = {"runs that show it": shares[k], "the optimum shows it (1: yes)": optimal[k]}
-        of_density |= {f"degrees apart in the optimum, set {j + 1}": angle for j, angle in enumerate(of_sets[k])}
+        of_density |= {
+            f"degrees apart in the optimum, set {j + 1}": angle
+            for j, angle in enumerate(of_sets[k])
+        }
         losses = {"optimum": result.loss[k].min(), f"best that is not {case.name}": other[k]}
-        of_density |= {f"loss of the {x}, in ignored features": y / result.ignored[k] for x, y in losses.items()}
-        of_density |= {"the best sampled model shows it (1: yes)": sampled[k], "sampled models that do": of_sampled[k]}
-        found |= {f"density {density:g}: {name}": x.double().item() for name, x in of_density.items() if x.isfinite()}
+        of_density |= {
+            f"loss of the {x}, in ignored features": y / result.ignored[k]
+            for x, y in losses.items()
+        }
+        of_density |= {
+            "the best sampled model shows it (1: yes)": sampled[k],
+            "sampled models that do": of_sampled[k],
+        }
+        found |= {
+            f"density {density:g}: {name}": x.double().item()
+            for name, x in of_density.items()
+            if x.isfinite()
+        }
     return found
 
 
@@ -135,7 +164,9 @@ def figure(results, runs=3):
             chosen = torch.cat((loss.argmin()[None], torch.arange(min(runs, len(loss)))))
             panels.append(oriented(W[chosen]))
             names = [f"density {density:g}\noptimum", *(f"\nrun {run}" for run in range(runs))]
-            titles += [f"{which}: {value:.2f}" for which, value in zip(names, loss[chosen].tolist())]
+            titles += [
+                f"{which}: {value:.2f}" for which, value in zip(names, loss[chosen].tolist())
+            ]
         seen = " and ".join(f"{share:.0%}" for share in shares)
         rows[f"{case.settings.correlation}:\n{case.name} in\n{seen}"] = torch.cat(panels), titles
     note = "above: exact loss, in features that are not represented; a colour a set, dot and ring for its members"

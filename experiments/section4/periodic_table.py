@@ -24,7 +24,14 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from sweeps import cells
-from theory.packing import SAME_BENEFIT, Mixture, assembled, best_arrangement, best_mixture, check_inverse_density
+from theory.packing import (
+    SAME_BENEFIT,
+    Mixture,
+    assembled,
+    best_arrangement,
+    best_mixture,
+    check_inverse_density,
+)
 from theory.polytopes import arrangement_name, tegum_factors
 from visualization import BLANK, INK, SHARED, TINY, WIDTH, nearest
 
@@ -50,7 +57,9 @@ class Settings:
     def __post_init__(self):
         check_inverse_density(self.inverse_density)
         if not self.cells or any(not 1 <= d < k for k, d in self.cells):
-            raise ValueError(f"cells: expected (features, fewer dimensions) of one cell at least, got {self.cells!r}")
+            raise ValueError(
+                f"cells: expected (features, fewer dimensions) of one cell at least, got {self.cells!r}"
+            )
 
 
 QUICK = Settings(((2, 1), (3, 2), (4, 3), (5, 2)), (1.2, 1.5, 3.0, 4.4, 5.0, 8.0))
@@ -70,7 +79,12 @@ class Result(NamedTuple):
 
 def run(settings, *, seed=0, device="cpu", progress=True):
     """Always on the CPU and in float64, and the same whatever the seed."""
-    return joined([_one(settings, cell, progress) for cell in sorted(settings.cells, key=lambda cell: cell[::-1])])
+    return joined(
+        [
+            _one(settings, cell, progress)
+            for cell in sorted(settings.cells, key=lambda cell: cell[::-1])
+        ]
+    )
 
 
 def _one(settings, cell, progress):
@@ -82,7 +96,10 @@ def _one(settings, cell, progress):
 
 def shards(settings):
     """A cell at a time, in the order of a Result."""
-    return [Settings((cell,), settings.inverse_density) for cell in sorted(settings.cells, key=lambda cell: cell[::-1])]
+    return [
+        Settings((cell,), settings.inverse_density)
+        for cell in sorted(settings.cells, key=lambda cell: cell[::-1])
+    ]
 
 
 def joined(results):
@@ -115,7 +132,9 @@ def _completed(result):
                 rest = features - factor[0], dimensions - factor[1]
                 if min(rest) < 0 or factor == size != (1, 1):
                     continue
-                of_factor = nothing + 1 if factor == (1, 1) else result.benefit[index[factor]] * factor[1]
+                of_factor = (
+                    nothing + 1 if factor == (1, 1) else result.benefit[index[factor]] * factor[1]
+                )
                 more = of_factor + best[rest][0]
                 better = more > saved + 1e-12
                 saved = torch.where(better, more, saved)
@@ -125,7 +144,10 @@ def _completed(result):
                 result.smaller[cell] = saved / dimensions
                 for k in (saved / dimensions > result.benefit[cell]).nonzero()[:, 0].tolist():
                     _take_product(result, cell, k, factors[k], index)
-                saved, own = result.benefit[cell] * dimensions, saved < result.benefit[cell] * dimensions
+                saved, own = (
+                    result.benefit[cell] * dimensions,
+                    saved < result.benefit[cell] * dimensions,
+                )
                 factors = [(size,) if own[k] else factors[k] for k in points]
             best[size] = saved, factors
     return result
@@ -135,7 +157,10 @@ def _take_product(result, cell, point, factors, index):
     """Put a product of smaller cells in the place of a cell at a density."""
     (features, dimensions), density = result.size[cell].tolist(), 1 / result.inverse_density[point]
     dedicated = torch.ones(1, 1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
-    placed = [dedicated if factor == (1, 1) else weights(result, index[factor], point) for factor in factors]
+    placed = [
+        dedicated if factor == (1, 1) else weights(result, index[factor], point)
+        for factor in factors
+    ]
     W, b = assembled(placed, features, dimensions, density)
     result.W[cell, point, :dimensions, :features], result.b[cell, point, :features] = W, b
     if result.smaller[cell, point] - result.benefit[cell, point] > SAME_BENEFIT:
@@ -153,9 +178,14 @@ def table():
     """
     result, configuration = cells.read(sys.modules[__name__], FILE)
     now = json.loads(cells.configuration(whole()))
-    changed = [name for name in ("settings", "code") if json.loads(configuration).get(name) != now[name]]
+    changed = [
+        name for name in ("settings", "code") if json.loads(configuration).get(name) != now[name]
+    ]
     if changed:
-        print(f"{FILE.name}: of other {' and '.join(changed)}; anew: python PeriodicTable.py", file=sys.stderr)
+        print(
+            f"{FILE.name}: of other {' and '.join(changed)}; anew: python PeriodicTable.py",
+            file=sys.stderr,
+        )
     return result
 
 
@@ -176,16 +206,23 @@ def elementary(result, cell, point):
     """Whether an arrangement is better than any product of smaller ones, and `tegum_factors` cannot split it."""
     factors = tegum_factors(weights(result, cell, point)[0])
     features, dimensions = result.size[cell].tolist()
-    whole = len(factors) == 1 and (len(factors[0].features), factors[0].rank) == (features, dimensions)
+    whole = len(factors) == 1 and (len(factors[0].features), factors[0].rank) == (
+        features,
+        dimensions,
+    )
     return whole and (result.benefit[cell, point] > result.smaller[cell, point] + MARGIN).item()
 
 
 def mixtures(result, features_per_dimension) -> Mixture:
     """The best mixture for n/m features per dimension: shares of a dedicated dimension, then of the cells."""
-    needed = torch.cat((torch.ones(1, dtype=torch.float64), result.size[:, 0] / result.size[:, 1].double()))
+    needed = torch.cat(
+        (torch.ones(1, dtype=torch.float64), result.size[:, 0] / result.size[:, 1].double())
+    )
     dedicated = torch.ones_like(result.benefit[:1])
     of_equals_the_first = 1e-9 * torch.arange(len(needed), dtype=torch.float64)[:, None]
-    return best_mixture(needed, torch.cat((dedicated, result.benefit)) - of_equals_the_first, features_per_dimension)
+    return best_mixture(
+        needed, torch.cat((dedicated, result.benefit)) - of_equals_the_first, features_per_dimension
+    )
 
 
 def members(result) -> Bool[Tensor, "cells densities"]:
@@ -200,7 +237,9 @@ def members(result) -> Bool[Tensor, "cells densities"]:
 def figure(result, shown=SHOWN):
     """Features across, dimensions down, at some 1/(1-S): benefit and name of each cell's arrangement."""
     points = nearest(result.inverse_density, shown).tolist()
-    drawing, axes = plt.subplots(len(points), 1, figsize=(WIDTH, 4.6 * len(points) + 0.4), layout="constrained")
+    drawing, axes = plt.subplots(
+        len(points), 1, figsize=(WIDTH, 4.6 * len(points) + 0.4), layout="constrained"
+    )
     of_mixtures = members(result)
     for ax, point in zip(np.atleast_1d(axes), points):
         _table_at(result, point, of_mixtures[:, point], ax)
@@ -218,14 +257,31 @@ def _table_at(result, point, framed, ax):
     colours = Normalize(1, benefit.max().item())
     for cell, ((k, d), value) in enumerate(zip(result.size.tolist(), benefit.tolist())):
         x, y, whole = features.index(k), dimensions.index(d), elementary(result, cell, point)
-        edge = {"edgecolor": INK, "linewidth": 2.5, "zorder": 2} if framed[cell] else {"edgecolor": "white"}
-        ax.add_patch(Rectangle((x - 0.46, y - 0.44), 0.92, 0.88, facecolor=BENEFIT(colours(value)), **edge))
+        edge = (
+            {"edgecolor": INK, "linewidth": 2.5, "zorder": 2}
+            if framed[cell]
+            else {"edgecolor": "white"}
+        )
+        ax.add_patch(
+            Rectangle((x - 0.46, y - 0.44), 0.92, 0.88, facecolor=BENEFIT(colours(value)), **edge)
+        )
         arrangement = arrangement_name(weights(result, cell, point)[0])
         label = "\n".join(textwrap.wrap(arrangement, 13, break_long_words=False))
         weight = "bold" if whole else "normal"
         ax.text(x, y - 0.2, f"{value:.4f}", ha="center", va="center", weight=weight)
-        ax.text(x, y + 0.15, label, ha="center", va="center", fontsize=TINY, weight=weight, linespacing=0.95)
-    ax.set(xlim=(-0.55, len(features) - 0.45), ylim=(len(dimensions) - 0.5, -0.5), xlabel="features")
+        ax.text(
+            x,
+            y + 0.15,
+            label,
+            ha="center",
+            va="center",
+            fontsize=TINY,
+            weight=weight,
+            linespacing=0.95,
+        )
+    ax.set(
+        xlim=(-0.55, len(features) - 0.45), ylim=(len(dimensions) - 0.5, -0.5), xlabel="features"
+    )
     ax.set_xticks(range(len(features)), labels=map(str, features))
     ax.set_yticks(range(len(dimensions)), labels=map(str, dimensions))
     ax.set(ylabel="hidden dimensions", title=f"$1/(1-S)={result.inverse_density[point]:g}$")

@@ -17,17 +17,34 @@ from matplotlib.colors import LogNorm, to_rgba
 from matplotlib.lines import Line2D
 from torch import Tensor
 
-from features import FeatureDistribution, check_count, check_settings
+from checks import check_count, check_settings
+from features import FeatureDistribution
 from geometry import SAME_COSINE, oriented, represented, unit_directions
 from theory import descents
-from theory.descents import Crossings, Sampling, Solutions, best_of_kinds, best_run, random_descents, sampled_runs
+from theory.descents import (
+    Crossings,
+    Sampling,
+    Solutions,
+    best_of_kinds,
+    best_run,
+    random_descents,
+    sampled_runs,
+)
 from theory.polytopes import POLYTOPES
 from visualization import FAINT, INK, POLYTOPE_COLOURS, SHARED, WIDTH
 
-GEOMETRIES = ("pentagon", "digons without it", "digons with it")  # it: feature 0, of another density
+GEOMETRIES = (
+    "pentagon",
+    "digons without it",
+    "digons with it",
+)  # it: feature 0, of another density
 PENTAGON, WITHOUT, WITH = range(3)
-DROPPED = torch.tensor([[0, 1, -1, 0, 0], [0, 0, 0, 1, -1]], dtype=torch.float64)  # digons without feature 0
-KEPT = torch.tensor([[1, -1, 0, 0, 0], [0, 0, 0, 1, -1]], dtype=torch.float64)  # digons without another
+DROPPED = torch.tensor(
+    [[0, 1, -1, 0, 0], [0, 0, 0, 1, -1]], dtype=torch.float64
+)  # digons without feature 0
+KEPT = torch.tensor(
+    [[1, -1, 0, 0, 0], [0, 0, 0, 1, -1]], dtype=torch.float64
+)  # digons without another
 LOWEST, HIGHEST = 0.01, 10  # of the ratio of densities
 RATIO_COLOURS = "plasma"  # of a feature's density over the others': dark is sparse
 GEOMETRY_STYLES = {  # of the loss curves, in the order of GEOMETRIES, and of dots
@@ -44,7 +61,9 @@ class Settings:
     densities: tuple[float, ...] = (0.05, 0.02, 0.1, 0.2)  # of the four others, the paper's first
     points: int = 61  # ratios at each, up to a density of 1
     steps: int = 300  # of all descents
-    checked_every: int = 4  # of the points, one in so many is checked by random descents and by sampled models
+    checked_every: int = (
+        4  # of the points, one in so many is checked by random descents and by sampled models
+    )
     random_starts: int = 8
     sampling: Sampling = field(default_factory=Sampling)
 
@@ -72,14 +91,25 @@ def run(settings, *, seed=0, device="cpu", progress=True):
     """Exact losses are computed on the CPU; the device trains the samples."""
     density = torch.tensor(settings.densities, dtype=torch.float64)
     highest = (1 / density).clamp(max=HIGHEST)
-    ratio = LOWEST * (highest / LOWEST)[:, None] ** torch.linspace(0, 1, settings.points, dtype=torch.float64)
+    ratio = LOWEST * (highest / LOWEST)[:, None] ** torch.linspace(
+        0, 1, settings.points, dtype=torch.float64
+    )
     inputs = _inputs(density, ratio)
     W = torch.stack([POLYTOPES["pentagon"].vertices, DROPPED, KEPT])
-    W += 0.01 * torch.randn(W.shape, generator=torch.Generator().manual_seed(seed), dtype=W.dtype)  # off the saddles
+    W += 0.01 * torch.randn(
+        W.shape, generator=torch.Generator().manual_seed(seed), dtype=W.dtype
+    )  # off the saddles
     W = W.expand(inputs.instances, -1, -1, -1)
     b = torch.zeros(*W.shape[:2], 5, dtype=torch.float64)
-    b[:, WITHOUT, 0] = inputs.density[:, 0] / 2  # a feature that is not represented has its mean as bias
-    along = {"distribution": inputs, "lines": len(density), "kind": geometry_of, "steps": settings.steps}
+    b[:, WITHOUT, 0] = (
+        inputs.density[:, 0] / 2
+    )  # a feature that is not represented has its mean as bias
+    along = {
+        "distribution": inputs,
+        "lines": len(density),
+        "kind": geometry_of,
+        "steps": settings.steps,
+    }
     found = best_of_kinds(W, b, kinds=len(GEOMETRIES), lr=3e-2, worth=4, progress=progress, **along)
     crossing = descents.crossings(found, **along)
     checked = torch.arange(0, settings.points, settings.checked_every)
@@ -116,7 +146,9 @@ def geometry_of(W: Float[Tensor, "instances hidden 5"]) -> Int[Tensor, " instanc
     directions = unit_directions(W)
     opposite = (directions.mT @ directions).amin(dim=2) < SAME_COSINE - 1
     digons = (shown.sum(dim=1) == 4) & (opposite | ~shown).all(dim=1)
-    return torch.where(shown.all(dim=1), PENTAGON, torch.where(digons, WITHOUT + shown[:, 0].int(), 3))
+    return torch.where(
+        shown.all(dim=1), PENTAGON, torch.where(digons, WITHOUT + shown[:, 0].int(), 3)
+    )
 
 
 def snap(result) -> Float[Tensor, " densities"]:
@@ -153,7 +185,12 @@ def elsewhere(result):
     """Share of the random descents at the first density that end in another geometry than the optimum."""
     W = result.random.W[0]
     geometry = geometry_of(W.flatten(0, 1)).view(W.shape[:2])
-    return (geometry != result.loss[0, result.checked].argmin(dim=1, keepdim=True)).double().mean().item()
+    return (
+        (geometry != result.loss[0, result.checked].argmin(dim=1, keepdim=True))
+        .double()
+        .mean()
+        .item()
+    )
 
 
 def numbers(result):
@@ -165,7 +202,9 @@ def numbers(result):
     step = largest_step(result)
     if step is not None:
         found["the pentagon moves from one ratio to the next, at most"] = step
-    of_pentagon, of_digons = (lasts(result, geometry)[0].tolist() for geometry in (PENTAGON, WITHOUT))
+    of_pentagon, of_digons = (
+        lasts(result, geometry)[0].tolist() for geometry in (PENTAGON, WITHOUT)
+    )
     if of_pentagon[0] <= of_pentagon[1]:
         found["the pentagon is a local minimum until, times sparser"] = 1 / of_pentagon[0]
     if of_digons[0] <= of_digons[1]:
@@ -181,7 +220,9 @@ def figure(result):
     """Digons and pentagons over the density of one feature, and where their losses cross (the paper's figure)."""
     drawing = plt.figure(figsize=(WIDTH, 8.6), layout="constrained")
     above, below = drawing.subfigures(2, 1, height_ratios=(1.3, 1))
-    colours = plt.cm.ScalarMappable(LogNorm(float(result.ratio.min()), float(result.ratio.max())), RATIO_COLOURS)
+    colours = plt.cm.ScalarMappable(
+        LogNorm(float(result.ratio.min()), float(result.ratio.max())), RATIO_COLOURS
+    )
     panels = above.subplots(1, 2)
     ratio, lowest = result.ratio[0], result.loss[0]
     digons = WITHOUT + lowest[:, WITHOUT:].argmin(dim=1)  # with feature 0 or without it
@@ -189,9 +230,15 @@ def figure(result):
     for ax, (title, (kind, (right, up))) in zip(panels, kinds.items()):
         there = lowest.gather(1, kind[:, None])[:, 0].isfinite()
         W = oriented(result.W[0, torch.arange(len(kind)), kind][there], right, up)
-        _solutions(ax, W, colours.to_rgba(ratio[there].numpy()), (kind == lowest.argmin(dim=1))[there])
+        _solutions(
+            ax, W, colours.to_rgba(ratio[there].numpy()), (kind == lowest.argmin(dim=1))[there]
+        )
         ax.set(title=f"{title} (filled where they are best)")
-    above.colorbar(colours, ax=panels, label="relative density: of one feature (square) over the others' (log scale)")
+    above.colorbar(
+        colours,
+        ax=panels,
+        label="relative density: of one feature (square) over the others' (log scale)",
+    )
     axes = below.subplots(1, len(result.density), squeeze=False)[0]
     for k, ax in enumerate(axes):
         _losses(ax, result, k)
@@ -210,11 +257,24 @@ def _solutions(ax, W, colour, best):
     faded = np.where(best[order].numpy()[:, None], colour, to_rgba("white"))
     ends = W[order].mT.numpy()  # (points, features, 2)
     spokes = np.stack((np.zeros_like(ends), ends), axis=2).reshape(-1, 2, 2)
-    ax.add_collection(LineCollection(spokes, colors=colour.repeat(5, axis=0), linewidths=0.7, alpha=0.4))
+    ax.add_collection(
+        LineCollection(spokes, colors=colour.repeat(5, axis=0), linewidths=0.7, alpha=0.4)
+    )
     for features, marker, size in ((slice(0, 1), "s", 45), (slice(1, 5), "o", 24)):
         x, y = ends[:, features].reshape(-1, 2).T
-        inner, outer = (shade.repeat(features.stop - features.start, axis=0) for shade in (faded, colour))
-        ax.scatter(x, y, s=size, marker=marker, facecolors=inner, edgecolors=outer, linewidths=0.7, zorder=3)
+        inner, outer = (
+            shade.repeat(features.stop - features.start, axis=0) for shade in (faded, colour)
+        )
+        ax.scatter(
+            x,
+            y,
+            s=size,
+            marker=marker,
+            facecolors=inner,
+            edgecolors=outer,
+            linewidths=0.7,
+            zorder=3,
+        )
     ax.set(xlim=(-1.35, 1.35), ylim=(-1.3, 1.3), aspect="equal")
     ax.set(xlabel="hidden dimension 1", ylabel="hidden dimension 2")
 
@@ -223,11 +283,18 @@ def _losses(ax, result, k):
     """The losses of the geometries, their crossing, and those of random descents at the k-th density."""
     styles, ratio, loss = list(GEOMETRY_STYLES.values()), result.ratio[k], result.loss[k]
     for curve, (colour, line) in zip(loss.T, styles):
-        ax.plot(ratio.numpy(), torch.where(curve.isfinite(), curve, torch.nan).numpy(), line, color=colour)
+        ax.plot(
+            ratio.numpy(),
+            torch.where(curve.isfinite(), curve, torch.nan).numpy(),
+            line,
+            color=colour,
+        )
     runs = result.random.loss[k]
     x = ratio[result.checked, None].expand(runs.shape).flatten()
     dots = [styles[geometry][0] for geometry in geometry_of(result.random.W[k].flatten(0, 1))]
-    ax.scatter(x.numpy(), runs.flatten().numpy(), s=8, color=dots, edgecolors=INK, linewidths=0.3, zorder=3)
+    ax.scatter(
+        x.numpy(), runs.flatten().numpy(), s=8, color=dots, edgecolors=INK, linewidths=0.3, zorder=3
+    )
     title, crossing = f"others' density {result.density[k]:g}", snap(result)[k]
     if crossing.isfinite():
         ax.axvline(float(crossing), color=INK, linewidth=0.8, linestyle="--")

@@ -31,14 +31,18 @@ class Settings:
 
     def __post_init__(self):
         if self.table != periodic_table.checksum():
-            raise ValueError(f"table: expected the checksum of the committed one, got {self.table!r}")
+            raise ValueError(
+                f"table: expected the checksum of the committed one, got {self.table!r}"
+            )
 
 
 QUICK = Settings()
 
 
 class Result(NamedTuple):
-    benefit: Float[Tensor, "polytopes densities"]  # of each of PAPER_POLYTOPES, at the densities of the table
+    benefit: Float[
+        Tensor, "polytopes densities"
+    ]  # of each of PAPER_POLYTOPES, at the densities of the table
     table: periodic_table.Result
 
 
@@ -65,7 +69,9 @@ def windows(result) -> list[Window]:
     """Where each arrangement is the best, in features without end, densest first."""
     table = result.table
     led = [(cell, k) for k, cell in enumerate(_leads(table))]
-    at = {arrangement_name(weights(table, *place)[0]): place for place in led[::-1]}  # where each leads first
+    at = {
+        arrangement_name(weights(table, *place)[0]): place for place in led[::-1]
+    }  # where each leads first
     curves = {label: _followed(table, label, cell) for label, (cell, _) in at.items()}
     found = packing.windows(1 / table.inverse_density, curves)
     return [Window(*window, _dimensionality(weights(table, *at[window[0]])[0])) for window in found]
@@ -89,17 +95,26 @@ def _followed(table, label, cell):
     there = [k for k in range(len(x)) if arrangement_name(weights(table, cell, k)[0]) == label]
     benefit = torch.zeros_like(of_cell)
     benefit[there] = of_cell[there]
-    for end, step in ((k, step) for k in there for step in (-1, 1) if 0 <= k + step < len(x) and k + step not in there):
+    for end, step in (
+        (k, step)
+        for k in there
+        for step in (-1, 1)
+        if 0 <= k + step < len(x) and k + step not in there
+    ):
         before = end - step if end - step in there else end
         slope = 0 if before == end else (of_cell[end] - of_cell[before]) / (x[end] - x[before])
         gone_on = of_cell[end] + slope * (x[end + step] - x[end])
-        benefit[end + step] = torch.minimum(gone_on, of_cell[end + step]) - MARGIN  # the cell has a better one there
+        benefit[end + step] = (
+            torch.minimum(gone_on, of_cell[end + step]) - MARGIN
+        )  # the cell has a better one there
     return benefit
 
 
 def best_at(windows, inverse_density):
     """The name of the arrangement that is the best at one 1/(1-S); None outside of the predicted range."""
-    return next((window.name for window in windows if window.low <= inverse_density <= window.high), None)
+    return next(
+        (window.name for window in windows if window.low <= inverse_density <= window.high), None
+    )
 
 
 def shortfall(result, polytope, inverse_density):
@@ -124,7 +139,9 @@ def figure(result, sweeps, started):
 
     sweeps: uniform.Results; started: the started.Result. Lines and dots have the colours of polytopes
     """
-    drawing, axes = plt.subplots(2, 2, figsize=(WIDTH, 8.6), layout="constrained", height_ratios=(3, 2), sharex="col")
+    drawing, axes = plt.subplots(
+        2, 2, figsize=(WIDTH, 8.6), layout="constrained", height_ratios=(3, 2), sharex="col"
+    )
     highest = result.table.inverse_density.max().item()
     for column, low, high in zip(axes.T, (1.04, 1.6), (1.65, highest)):
         _benefits(result, sweeps, started, column[0], low, high)
@@ -133,7 +150,9 @@ def figure(result, sweeps, started):
         column[1].set(xlim=(low, high))
         column[0].set_ylabel("benefit per dimension (a dedicated one: 1)")
         column[1].set_ylabel(r"dimensions per feature $D^*=m/\|W\|_F^2$")
-    handles = {label: line for ax in axes[0] for line, label in zip(*ax.get_legend_handles_labels())}
+    handles = {
+        label: line for ax in axes[0] for line, label in zip(*ax.get_legend_handles_labels())
+    }
     drawing.legend(handles.values(), handles, loc="outside lower center", ncols=4)
     return drawing
 
@@ -145,11 +164,22 @@ def _benefits(result, sweeps, started, ax, low, high):
     leading = {window.name for window in windows(result)}
     for polytope, benefit in zip(PAPER_POLYTOPES, result.benefit):
         leads, colour = polytope in leading, polytope_colour(polytope)
-        ax.plot(x[shown].numpy(), benefit[shown].numpy(), color=colour, label=polytope if leads else None)
+        ax.plot(
+            x[shown].numpy(),
+            benefit[shown].numpy(),
+            color=colour,
+            label=polytope if leads else None,
+        )
         if high > 2:  # names that need no colour
             note = polytope if leads else f"{polytope},\nnowhere the best"
             ax.annotate(note, (x[-1], benefit[-1]), (4, 0), va="center", **NOTE)
-    thick = {"color": INK, "linewidth": 5, "alpha": 0.3, "zorder": 0, "label": "periodic table: the best"}
+    thick = {
+        "color": INK,
+        "linewidth": 5,
+        "alpha": 0.3,
+        "zorder": 0,
+        "label": "periodic table: the best",
+    }
     ax.plot(x[shown].numpy(), best[shown].numpy(), **thick)
     for k, window in enumerate(windows(result)):
         ends = max(window.low, low), min(window.high, high)
@@ -161,7 +191,13 @@ def _benefits(result, sweeps, started, ax, low, high):
             side = "left" if window.low <= x.min() else "center" if middle < 1.25 * low else "right"
             ax.annotate(window.name, (middle, y), at, ha=side, **NOTE)
     if high > 2:
-        ax.plot(x[shown].numpy(), mean_field_benefit(1 / x[shown]).numpy(), "--", color=INK, label="mean field")
+        ax.plot(
+            x[shown].numpy(),
+            mean_field_benefit(1 / x[shown]).numpy(),
+            "--",
+            color=INK,
+            label="mean field",
+        )
     for trained, marker in zip(sweeps, "oD"):
         n, m = trained.W.shape[3], trained.W.shape[2]
         label = f"trained, $n={n}$, $m={m}$"
@@ -169,9 +205,13 @@ def _benefits(result, sweeps, started, ax, low, high):
     for polytope, benefit in zip(PAPER_POLYTOPES, started.benefit.T):
         label = "started as polytopes of that colour" if polytope == "digon" else None
         _dots(ax, started.inverse_density, benefit, polytope_colour(polytope), label, low, high)
-    of_models = torch.cat([trained.benefit[:, 0][trained.inverse_density <= high] for trained in sweeps])
+    of_models = torch.cat(
+        [trained.benefit[:, 0][trained.inverse_density <= high] for trained in sweeps]
+    )
     highest = max(best[shown].max().item(), of_models.max().item())
-    ax.set_ylim(1 - 0.15 * (highest - 1), 1 + 1.1 * (highest - 1))  # dense models that have not settled are below
+    ax.set_ylim(
+        1 - 0.15 * (highest - 1), 1 + 1.1 * (highest - 1)
+    )  # dense models that have not settled are below
 
 
 def _staircases(result, sweeps, ax, low, high):
@@ -179,7 +219,16 @@ def _staircases(result, sweeps, ax, low, high):
     x, per_feature = staircase(result)
     ax.plot(x.numpy(), per_feature.numpy(), color=INK, linewidth=5, alpha=0.3, zorder=0)
     for trained, marker in zip(sweeps, "oD"):
-        _dots(ax, trained.inverse_density, dimensions_per_feature(trained.W[:, 0]), INK, None, low, high, marker)
+        _dots(
+            ax,
+            trained.inverse_density,
+            dimensions_per_feature(trained.W[:, 0]),
+            INK,
+            None,
+            low,
+            high,
+            marker,
+        )
     for level in (2 / 3, 1 / 2, 2 / 5, 3 / 8):
         ax.axhline(level, color=FAINT, linewidth=0.8, zorder=0)
     ax.set(ylim=(0.15, 1.1))

@@ -12,9 +12,15 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from features import FeatureDistribution, check_settings
+from checks import check_settings
+from features import FeatureDistribution
 from models import ReLUOutputModel
-from theory.packing import check_inverse_density, polytope_optima, product_of_copies, sampled_benefit
+from theory.packing import (
+    check_inverse_density,
+    polytope_optima,
+    product_of_copies,
+    sampled_benefit,
+)
 from theory.polytopes import PAPER_POLYTOPES, polytope_shares, tegum_factors
 from training import train
 
@@ -31,7 +37,9 @@ class Settings:
     batch_size: int = 256
     lr: float = 2e-3
 
-    def __post_init__(self):  # the prediction comes first in `run`, where these errors would be late
+    def __post_init__(
+        self,
+    ):  # the prediction comes first in `run`, where these errors would be late
         check_settings(self, may_be_zero=("noise",))
         check_inverse_density(self.inverse_density)
 
@@ -53,19 +61,28 @@ def run(settings, *, seed=0, device="cpu", progress=True):
     starts = [product_of_copies(name, optimum, *size, density) for name, optimum in optima.items()]
     W, b = (torch.stack(values, dim=1).flatten(0, 1).float() for values in zip(*starts))
     W += settings.noise * torch.randn(W.shape, generator=torch.Generator().manual_seed(seed))
-    distribution = FeatureDistribution(density[:, None], features=settings.features).with_restarts(len(optima))
-    distribution, model = distribution.to(device), ReLUOutputModel.from_weights(W.to(device), b.to(device))
+    distribution = FeatureDistribution(density[:, None], features=settings.features).with_restarts(
+        len(optima)
+    )
+    distribution, model = (
+        distribution.to(device),
+        ReLUOutputModel.from_weights(W.to(device), b.to(device)),
+    )
     how = {"steps": settings.steps, "batch_size": settings.batch_size, "lr": settings.lr}
     train(model, distribution, seed=seed, progress=progress, **how)
     saved = sampled_benefit(model, distribution, rows=2**17)
-    W, benefit = (values.detach().cpu().unflatten(0, (-1, len(optima))) for values in (model.W, saved))
+    W, benefit = (
+        values.detach().cpu().unflatten(0, (-1, len(optima))) for values in (model.W, saved)
+    )
     return Result(inverse_density, W, benefit)
 
 
 def kept(result) -> Bool[Tensor, "points polytopes"]:
     """Which models have more than KEPT of their represented features in the polytope that they started as."""
     shares = [[polytope_shares(tegum_factors(W)) for W in of_point] for of_point in result.W]
-    return torch.tensor([[of.get(name, 0) > KEPT for of, name in zip(row, PAPER_POLYTOPES)] for row in shares])
+    return torch.tensor(
+        [[of.get(name, 0) > KEPT for of, name in zip(row, PAPER_POLYTOPES)] for row in shares]
+    )
 
 
 def best(result):

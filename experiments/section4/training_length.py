@@ -16,7 +16,9 @@ SETTINGS = tuple(  # of uniform.py
     replace(LONG, inverse_density=(1.5,), restarts=4, steps=steps, lr=3e-3)
     for steps in (2500, 5000, 10_000, 20_000, 40_000)
 )
-QUICK = tuple(replace(QUICK_LONG, inverse_density=(1.5,), restarts=2, steps=steps) for steps in (50, 100))
+QUICK = tuple(
+    replace(QUICK_LONG, inverse_density=(1.5,), restarts=2, steps=steps) for steps in (50, 100)
+)
 
 
 def figure(results):

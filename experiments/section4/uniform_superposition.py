@@ -15,7 +15,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from features import FeatureDistribution, check_settings
+from checks import check_settings
+from features import FeatureDistribution
 from geometry import dimensionality, dimensions_per_feature, represented
 from models import ReLUOutputModel
 from theory.packing import check_inverse_density, logarithmic, sampled_benefit
@@ -34,7 +35,9 @@ from visualization import (
 )
 
 SHARD = 4e9  # numbers x of a cell: points, restarts, steps, rows and features, about half a minute on one core
-LEAST = 2  # points of a cell: they share what is drawn, which is two fifths of the time of a lone one
+LEAST = (
+    2  # points of a cell: they share what is drawn, which is two fifths of the time of a lone one
+)
 FOUND = 0.05  # a polytope is present at a density where more than this share of the represented features are in it
 SHOWN = (1.5, 1.62, 2.9, 4.7, 5.5)  # 1/(1-S) of the models drawn as graphs
 
@@ -65,18 +68,26 @@ LONG = Settings(
         *logarithmic(1.1, 1.75, 15), *logarithmic(1.9, 3.6, 6), *logarithmic(3.8, 6, 18), 7.0, 8.0,
     ),
 )  # fmt: skip
-CROWDED = Settings(restarts=10, steps=5000, batch_size=512, lr=1e-2, init_scale=0.1)  # n as large as polytopes need
+CROWDED = Settings(
+    restarts=10, steps=5000, batch_size=512, lr=1e-2, init_scale=0.1
+)  # n as large as polytopes need
 SEARCHES = (  # one of each of PAPER_POLYTOPES
     replace(CROWDED, features=24, hidden=18, inverse_density=(2.0,)),
     replace(CROWDED, features=18, hidden=12, inverse_density=(1.6,)),
     replace(CROWDED, features=24, hidden=12, inverse_density=(3.0,)),
-    replace(LONG, features=200, hidden=20, inverse_density=(4.4,), restarts=10, steps=6000, lr=5e-3),
+    replace(
+        LONG, features=200, hidden=20, inverse_density=(4.4,), restarts=10, steps=6000, lr=5e-3
+    ),
     replace(CROWDED, features=24, hidden=9, inverse_density=(5.6,), steps=10_000, lr=2e-2),
 )
 QUICK = Settings(60, 10, logarithmic(1, 20, 8), steps=400, batch_size=128, lr=1e-2)
 QUICK_SETTLED = replace(QUICK, inverse_density=(1.0, 2.0, 3.0), steps=800)
-QUICK_LONG = Settings(24, 9, logarithmic(1, 8, 6), steps=400, batch_size=128, lr=2e-2, init_scale=0.1)
-QUICK_SEARCHES = (replace(QUICK_LONG, inverse_density=(3.0,), restarts=2, steps=200),) * len(PAPER_POLYTOPES)
+QUICK_LONG = Settings(
+    24, 9, logarithmic(1, 8, 6), steps=400, batch_size=128, lr=2e-2, init_scale=0.1
+)
+QUICK_SEARCHES = (replace(QUICK_LONG, inverse_density=(3.0,), restarts=2, steps=200),) * len(
+    PAPER_POLYTOPES
+)
 
 
 class Result(NamedTuple):
@@ -105,7 +116,10 @@ def run(settings, *, seed=0, device="cpu", progress=True):
 
 def shards(settings):
     """The sweep in parts of equally many points, of about SHARD numbers and at least LEAST points."""
-    points, of_point = settings.inverse_density, settings.restarts * settings.steps * settings.batch_size
+    points, of_point = (
+        settings.inverse_density,
+        settings.restarts * settings.steps * settings.batch_size,
+    )
     size = max(LEAST, int(SHARD / (of_point * settings.features)))
     return [
         replace(settings, inverse_density=points[k : k + size], first=settings.first + k)
@@ -123,9 +137,14 @@ def joined(results):
 
 def shares(result) -> dict[str, Float[Tensor, " points"]]:
     """The share of the represented features in each polytope, of all restarts."""
-    found = [polytope_shares([factor for W in models for factor in tegum_factors(W)]) for models in result.W]
+    found = [
+        polytope_shares([factor for W in models for factor in tegum_factors(W)])
+        for models in result.W
+    ]
     return {
-        polytope: torch.tensor([of_point.get(polytope, 0.0) for of_point in found], dtype=torch.float64)
+        polytope: torch.tensor(
+            [of_point.get(polytope, 0.0) for of_point in found], dtype=torch.float64
+        )
         for polytope in (*POLYTOPES, "irregular")
         if any(polytope in of_point for of_point in found)
     }
@@ -133,8 +152,13 @@ def shares(result) -> dict[str, Float[Tensor, " points"]]:
 
 def windows(result):
     """{polytope: lowest, highest 1/(1-S)} at which more than FOUND of the represented features are in it."""
-    present = {polytope: result.inverse_density[share > FOUND] for polytope, share in shares(result).items()}
-    return {polytope: (at.min().item(), at.max().item()) for polytope, at in present.items() if len(at)}
+    present = {
+        polytope: result.inverse_density[share > FOUND]
+        for polytope, share in shares(result).items()
+    }
+    return {
+        polytope: (at.min().item(), at.max().item()) for polytope, at in present.items() if len(at)
+    }
 
 
 def centre(result, polytope):
@@ -148,7 +172,9 @@ def centre(result, polytope):
 def models_with(result, polytope):
     """Share of the models in which a polytope is found."""
     models = result.W.flatten(0, 1)
-    return sum(any(factor.polytope == polytope for factor in tegum_factors(W)) for W in models) / len(models)
+    return sum(
+        any(factor.polytope == polytope for factor in tegum_factors(W)) for W in models
+    ) / len(models)
 
 
 def most_held(result, ends):
@@ -201,7 +227,13 @@ def figure(result, windows, predicted):
     curve, scatter, areas = curves.subplots(3, 1, sharex=True, height_ratios=(1.1, 2.3, 1.1))
     per_feature = dimensions_per_feature(W).numpy()
     curve.plot(inverse_density.numpy(), per_feature, "o-", color=INK, linewidth=1, label="trained")
-    curve.plot(*(values.numpy() for values in predicted), color=SHARED, linewidth=2, label="predicted", zorder=0)
+    curve.plot(
+        *(values.numpy() for values in predicted),
+        color=SHARED,
+        linewidth=2,
+        label="predicted",
+        zorder=0,
+    )
     curve.set(ylabel="dimensions per feature\n$D^*=m/\\|W\\|_F^2$", ylim=(0, 1.15))
     curve.set_title(f"$n={W.shape[2]}$ features in $m={W.shape[1]}$ dimensions")
     curve.legend(loc="lower left")
@@ -217,7 +249,11 @@ def figure(result, windows, predicted):
         named = [f"{count} × {name}" for name, count in names]
         ax.set_title("\n".join([f"$1/(1-S)={inverse_density[k]:.2f}$", *named]), va="bottom")
     edges = r"edges $|W_i\cdot W_j|>0.2$"
-    polytope_legend(nets, of_models, f"One model a graph: nodes are represented features, {edges}, colours polytopes.")
+    polytope_legend(
+        nets,
+        of_models,
+        f"One model a graph: nodes are represented features, {edges}, colours polytopes.",
+    )
     return drawing
 
 
@@ -226,9 +262,21 @@ def _staircase(windows, inverse_density, ax):
     first, last = inverse_density.min().item(), inverse_density.max().item()
     for k, (name, low, high, value) in enumerate(windows):
         label = "predicted" if k == 0 else None
-        ax.plot((low, high), (value, value), color=SHARED, linewidth=7, alpha=0.5, solid_capstyle="butt", label=label)
-        if name not in PAPER_POLYTOPES and low < last and high > first:  # the others have their line
-            at, side = (min(high, last), "right") if low > 0.8 * last else (max(low, first), "left")  # in the panel
+        ax.plot(
+            (low, high),
+            (value, value),
+            color=SHARED,
+            linewidth=7,
+            alpha=0.5,
+            solid_capstyle="butt",
+            label=label,
+        )
+        if (
+            name not in PAPER_POLYTOPES and low < last and high > first
+        ):  # the others have their line
+            at, side = (
+                (min(high, last), "right") if low > 0.8 * last else (max(low, first), "left")
+            )  # in the panel
             offset = (0, -15 if k % 2 else 7)  # neighbours' names would overlap
             ax.annotate(name, (at, value), xytext=offset, ha=side, annotation_clip=True, **NOTE)
     ax.legend(loc="lower left")

@@ -13,15 +13,20 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from checks import check_settings
 from experiments.section5.learning_curves import fall_rate, log_steps, logarithmic_steps, stretches
-from features import FeatureDistribution, check_settings
+from features import FeatureDistribution
 from geometry import dimensionality, represented
 from models import ReLUOutputModel
 from theory.polytopes import tegum_factors
 from training import sampled_loss, train
 from visualization import DEDICATED, FAINT, INK, SHARED, WIDTH, over_steps, plain_ticks
 
-LEVELS = (0.0, 0.5, 1.0)  # dimensionalities: not represented or shared by all, of a digon, and dedicated
+LEVELS = (
+    0.0,
+    0.5,
+    1.0,
+)  # dimensionalities: not represented or shared by all, of a digon, and dedicated
 AT_LEVEL = 0.05  # a feature no further from a level is at it: a move is the 10 to 90 % rise between 0 and 1/2
 SUDDEN = 2.0  # the factor by which steps may grow meanwhile
 STEEP = 2.0  # the loss drops where it falls this much faster, on log axes, than on the average of the run
@@ -60,8 +65,15 @@ class Result(NamedTuple):
 def run(settings, *, seed=0, device="cpu", progress=True):
     n, density = settings.features, 1 / settings.inverse_density
     inputs = FeatureDistribution(density, features=n, instances=settings.runs).to(device)
-    model = ReLUOutputModel(settings.runs, n, settings.hidden, seed=seed, device=device, init_scale=settings.init_scale)
-    how = {"steps": settings.steps, "batch_size": settings.batch_size, "lr": settings.lr, "schedule": "constant"}
+    model = ReLUOutputModel(
+        settings.runs, n, settings.hidden, seed=seed, device=device, init_scale=settings.init_scale
+    )
+    how = {
+        "steps": settings.steps,
+        "batch_size": settings.batch_size,
+        "lr": settings.lr,
+        "schedule": "constant",
+    }
     record = logarithmic_steps(settings.steps, settings.records)
     history = train(model, inputs, seed=seed, record=record, progress=progress, **how)
     W, b = (history.weights[name].flatten(0, 1) for name in ("W", "b"))
@@ -69,7 +81,10 @@ def run(settings, *, seed=0, device="cpu", progress=True):
     loss = sampled_loss(ReLUOutputModel.from_weights(W, b), kept, rows=settings.rows, seed=seed)
     by_record = len(history.steps), settings.runs
     return Result(
-        history.steps, loss.view(by_record), dimensionality(W).unflatten(0, by_record), history.weights["W"][-1]
+        history.steps,
+        loss.view(by_record),
+        dimensionality(W).unflatten(0, by_record),
+        history.weights["W"][-1],
     )
 
 
@@ -100,11 +115,15 @@ def moves(result) -> Moves:
             series = at[:, run, feature]
             here = (series >= 0).nonzero()[:, 0]
             changes = series[here].diff().nonzero()[:, 0]
-            found += [(run, feature, first, last) for first, last in zip(here[changes], here[changes + 1])]
+            found += [
+                (run, feature, first, last) for first, last in zip(here[changes], here[changes + 1])
+            ]
     return Moves(*torch.tensor(found, dtype=torch.long).view(-1, 4).T)
 
 
-def sudden(result, first: Int[Tensor, " spans"], last: Int[Tensor, " spans"]) -> Bool[Tensor, " spans"]:
+def sudden(
+    result, first: Int[Tensor, " spans"], last: Int[Tensor, " spans"]
+) -> Bool[Tensor, " spans"]:
     """Which spans of records take no longer than all steps before them."""
     time = log_steps(result.steps)
     return (time[last] - time[first]).exp() <= SUDDEN
@@ -181,7 +200,9 @@ def figure(results):
         _draw_loss(result, below)
     axes[0, 0].set_ylabel("feature dimensionality $D_i$")
     axes[1, 0].set_ylabel("loss / loss at the start")
-    drawing.supxlabel("one run of each size; orange: sudden moves between levels, and where the loss drops")
+    drawing.supxlabel(
+        "one run of each size; orange: sudden moves between levels, and where the loss drops"
+    )
     return drawing
 
 
@@ -193,7 +214,9 @@ def _draw_features(result, ax):
     over_steps(result.steps, series, ax, color=DEDICATED, linewidth=0.5, alpha=0.5)
     found = moves(result)
     chosen = sudden(result, found.first, found.last) & (found.run == 0)
-    spans = zip(found.feature[chosen].tolist(), found.first[chosen].tolist(), found.last[chosen].tolist())
+    spans = zip(
+        found.feature[chosen].tolist(), found.first[chosen].tolist(), found.last[chosen].tolist()
+    )
     for feature, first, last in spans:
         span = slice(first, last + 1)
         over_steps(result.steps[span], series[span, feature, None], ax, color=SHARED, linewidth=1.4)
@@ -204,6 +227,12 @@ def _draw_features(result, ax):
 def _draw_loss(result, ax):
     over_steps(result.steps, result.loss[:, :1] / result.loss[0, 0], ax, color=INK, linewidth=1.3)
     for first, last in stretches(dropping(result)[:, 0]):
-        ax.axvspan(result.steps[first].clamp(min=1).item(), result.steps[last].item(), color=SHARED, alpha=0.3, lw=0)
+        ax.axvspan(
+            result.steps[first].clamp(min=1).item(),
+            result.steps[last].item(),
+            color=SHARED,
+            alpha=0.3,
+            lw=0,
+        )
     ax.set(yscale="log")
     plain_ticks(ax.yaxis, (0.5, 0.6, 0.8, 1))

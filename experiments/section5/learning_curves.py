@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from features import check_count
+from checks import check_count
 
 WINDOW = 2  # records on either side between which the slope of the loss is taken
 
@@ -17,7 +17,9 @@ def logarithmic_steps(steps, records) -> list[int]:
     return sorted({0, *(float(steps) ** spaced).round().long().tolist(), steps})
 
 
-def fall_rate(steps: Int[Tensor, " records"], losses: Float[Tensor, "records runs"]) -> Float[Tensor, "records runs"]:
+def fall_rate(
+    steps: Int[Tensor, " records"], losses: Float[Tensor, "records runs"]
+) -> Float[Tensor, "records runs"]:
     """How fast the loss falls, -d log(loss) / d log(step): 1 where it is inversely proportional to the step.
 
     Of the lowest loss up to each record, so that what falls again after it rose does not count.
@@ -37,4 +39,6 @@ def log_steps(steps: Int[Tensor, " records"]) -> Float[Tensor, " records"]:
 def stretches(chosen: Bool[Tensor, " records"]) -> list[tuple[int, int]]:
     """The first and last record of every run of neighbours that are chosen."""
     edges = torch.diff(chosen.int(), prepend=torch.zeros(1).int(), append=torch.zeros(1).int())
-    return list(zip((edges == 1).nonzero()[:, 0].tolist(), ((edges == -1).nonzero()[:, 0] - 1).tolist()))
+    return list(
+        zip((edges == 1).nonzero()[:, 0].tolist(), ((edges == -1).nonzero()[:, 0] - 1).tolist())
+    )

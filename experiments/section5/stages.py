@@ -16,20 +16,36 @@ from jaxtyping import Bool, Float, Int
 from matplotlib.animation import FuncAnimation
 from torch import Tensor
 
+from checks import check_settings
 from experiments.section5.learning_curves import fall_rate, log_steps, logarithmic_steps, stretches
-from features import FeatureDistribution, check_settings
+from features import FeatureDistribution
 from models import ReLUOutputModel
 from theory.polytopes import tegum_factors
 from theory.stationary import curvatures, distance, exact_gradient, nearest_stationary
 from training import train
-from visualization import FAINT, INK, OTHERS, SHARED, WIDTH, over_steps, plain_ticks, polytope_colour, space
+from visualization import (
+    FAINT,
+    INK,
+    OTHERS,
+    SHARED,
+    WIDTH,
+    over_steps,
+    plain_ticks,
+    polytope_colour,
+    space,
+)
 
 SIZE, SETS, HIDDEN = 3, 2, 3
 FLAT = 0.5  # in a stage the loss falls slower than with the inverse root of the step
 LASTING = 1.2  # and steps grow by this factor at least
 NEGATIVE = 0.01  # a direction leads down where its curvature is negative, by this share of the most negative anywhere
-FRAMES, PAUSE = 40, 6  # of the animation: frames of training, and how often the last one is shown again
-STAGE_COLOURS = [*map(polytope_colour, (OTHERS, "tetrahedron", "dedicated dimension", "pentagon", "digon"))]
+FRAMES, PAUSE = (
+    40,
+    6,
+)  # of the animation: frames of training, and how often the last one is shown again
+STAGE_COLOURS = [
+    *map(polytope_colour, (OTHERS, "tetrahedron", "dedicated dimension", "pentagon", "digon"))
+]
 
 
 @dataclass(frozen=True)
@@ -98,25 +114,44 @@ def _inputs(density, instances):
 
 def _course(settings, seed, device, progress, exact):
     inputs = _inputs(settings.density, settings.runs).to(device)
-    how = {"dtype": torch.float64 if exact else torch.float32, "device": device, "init_scale": settings.init_scale}
+    how = {
+        "dtype": torch.float64 if exact else torch.float32,
+        "device": device,
+        "init_scale": settings.init_scale,
+    }
     model = ReLUOutputModel(settings.runs, SETS * SIZE, HIDDEN, seed=seed, **how)
     record = logarithmic_steps(settings.steps, settings.records)
-    how = {"steps": settings.steps, "batch_size": settings.batch_size, "lr": settings.lr, "schedule": "constant"}
+    how = {
+        "steps": settings.steps,
+        "batch_size": settings.batch_size,
+        "lr": settings.lr,
+        "schedule": "constant",
+    }
     history = train(model, inputs, exact=exact, seed=seed, record=record, progress=progress, **how)
     W, b = (history.weights[name].double() for name in ("W", "b"))
     by_record = W.shape[:2]
-    found = exact_gradient(W.flatten(0, 1), b.flatten(0, 1), _inputs(settings.density, by_record.numel()))
+    found = exact_gradient(
+        W.flatten(0, 1), b.flatten(0, 1), _inputs(settings.density, by_record.numel())
+    )
     return Course(history.steps, W, b, found.loss.view(by_record), found.norm.view(by_record))
 
 
 def _stationary(settings, course):
-    found = [(k, *stage) for k, of_run in enumerate(stages(course)[: settings.followed]) for stage in of_run]
+    found = [
+        (k, *stage)
+        for k, of_run in enumerate(stages(course)[: settings.followed])
+        for stage in of_run
+    ]
     of_run, first, last = torch.tensor(found).view(-1, 3).T
     start = torch.tensor([a + course.gradient[a : z + 1, k].argmin().item() for k, a, z in found])
     inputs = _inputs(settings.density, len(found))
-    W, b = nearest_stationary(course.W[start, of_run], course.b[start, of_run], inputs, settings.searches)
+    W, b = nearest_stationary(
+        course.W[start, of_run], course.b[start, of_run], inputs, settings.searches
+    )
     there = exact_gradient(W, b, inputs)
-    return Stationary(of_run, first, last, start, W, b, there.loss, there.norm, curvatures(W, b, inputs))
+    return Stationary(
+        of_run, first, last, start, W, b, there.loss, there.norm, curvatures(W, b, inputs)
+    )
 
 
 # What it shows
@@ -125,7 +160,9 @@ def _stationary(settings, course):
 def stages(course) -> list[list[tuple[int, int]]]:
     """Of every run the first and last record of each stage: where the loss is FLAT, for LASTING steps."""
     flat, time = fall_rate(course.steps, course.loss) < FLAT, log_steps(course.steps).exp()
-    return [[(a, z) for a, z in stretches(of_run) if time[z] >= LASTING * time[a]] for of_run in flat.T]
+    return [
+        [(a, z) for a, z in stretches(of_run) if time[z] >= LASTING * time[a]] for of_run in flat.T
+    ]
 
 
 def approach(result) -> Float[Tensor, "records stages"]:
@@ -133,7 +170,13 @@ def approach(result) -> Float[Tensor, "records stages"]:
     course, points = result.exact, result.stationary
     norm = (course.W[-1].square().sum(dim=(1, 2)) + course.b[-1].square().sum(dim=1)).sqrt()
     away = [
-        distance(course.W[:, k], course.b[:, k], W.expand(len(course.W), -1, -1), b.expand(len(course.W), -1)) / norm[k]
+        distance(
+            course.W[:, k],
+            course.b[:, k],
+            W.expand(len(course.W), -1, -1),
+            b.expand(len(course.W), -1),
+        )
+        / norm[k]
         for k, W, b in zip(points.run.tolist(), points.W, points.b)
     ]
     return torch.stack(away, dim=1)
@@ -160,7 +203,10 @@ def ending(W: Float[Tensor, "3 6"]):
 
 def endings(course):
     """{ending: share of the runs}."""
-    return {name: count / len(course.W[-1]) for name, count in Counter(map(ending, course.W[-1])).most_common()}
+    return {
+        name: count / len(course.W[-1])
+        for name, count in Counter(map(ending, course.W[-1])).most_common()
+    }
 
 
 # Figures
@@ -188,9 +234,13 @@ def figure(result):
         space(_upright(course, k) @ course.W[points.start[at], k], SIZE, ax)
         down = negative(result)[at].item()
         ax.set_title(
-            f"stage {stage + 1}: step {course.steps[points.start[at]]:,}\n{down} ways down", color=colour, y=0.94
+            f"stage {stage + 1}: step {course.steps[points.start[at]]:,}\n{down} ways down",
+            color=colour,
+            y=0.94,
         )
-        span = [max(course.steps[record].item(), 1) for record in (points.first[at], points.last[at])]
+        span = [
+            max(course.steps[record].item(), 1) for record in (points.first[at], points.last[at])
+        ]
         for below_ax in (loss, gradient):
             below_ax.axvspan(*span, color=colour, alpha=0.2, linewidth=0)
         over_steps(course.steps, distances[:, stage, None], away, color=colour, linewidth=1.8)
@@ -209,7 +259,9 @@ def animation(result):
     """A run's features moving to their octahedron in space, the loss beside it."""
     course, k = result.exact, shown(result)
     W = _upright(course, k) @ course.W[:, k]
-    drawing = plt.figure(figsize=(6.4, 3.2))  # placed by hand: to lay out every frame takes ten times as long
+    drawing = plt.figure(
+        figsize=(6.4, 3.2)
+    )  # placed by hand: to lay out every frame takes ten times as long
     scene = space(W[-1], SIZE, drawing.add_axes((0, 0, 0.48, 0.92), projection="3d"))
     loss = drawing.add_axes((0.6, 0.17, 0.38, 0.73))
     over_steps(course.steps, course.loss[:, k : k + 1], loss, color=INK, linewidth=1.5)

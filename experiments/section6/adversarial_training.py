@@ -17,7 +17,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from features import FeatureDistribution, as_real, check_settings
+from checks import as_real, check_settings
+from features import FeatureDistribution
 from geometry import dimensions_per_feature, in_superposition, represented
 from models import ReLUOutputModel
 from theory.packing import check_inverse_density
@@ -48,7 +49,9 @@ class Settings:
             or not ((attack >= 0) & attack.isfinite()).all()
             or (attack.diff() <= 0).any()
         ):
-            raise ValueError(f"attack: expected ascending finite numbers of at least 0, got {self.attack!r}")
+            raise ValueError(
+                f"attack: expected ascending finite numbers of at least 0, got {self.attack!r}"
+            )
 
 
 QUICK = Settings(30, 6, (5.0, 10.0), (0.0, 0.4, 0.8, 1.2), steps=300, batch_size=128, lr=2e-2)
@@ -62,13 +65,23 @@ class Result(NamedTuple):
 
 def run(settings, *, seed=0, device="cpu", progress=True):
     inverse_density, attack = (
-        torch.tensor(values, dtype=torch.float64) for values in (settings.inverse_density, settings.attack)
+        torch.tensor(values, dtype=torch.float64)
+        for values in (settings.inverse_density, settings.attack)
     )
     inputs = FeatureDistribution(1 / inverse_density[:, None], features=settings.features)
     repeated = inputs.with_restarts(len(attack)).to(device)
-    model = ReLUOutputModel(repeated.instances, settings.features, settings.hidden, seed=seed, device=device)
+    model = ReLUOutputModel(
+        repeated.instances, settings.features, settings.hidden, seed=seed, device=device
+    )
     how = {"steps": settings.steps, "batch_size": settings.batch_size, "lr": settings.lr}
-    train(model, repeated, attack=attack.repeat(len(inverse_density)), seed=seed, progress=progress, **how)
+    train(
+        model,
+        repeated,
+        attack=attack.repeat(len(inverse_density)),
+        seed=seed,
+        progress=progress,
+        **how,
+    )
     return Result(inverse_density, attack, model.W.detach().cpu().unflatten(0, (-1, len(attack))))
 
 
@@ -85,7 +98,10 @@ class Left(NamedTuple):
 
 def left(result) -> Left:
     W, by_model = result.W.flatten(0, 1), result.W.shape[:2]
-    counts = [1 / dimensions_per_feature(W), *(f(W).sum(dim=1) / W.shape[1] for f in (represented, in_superposition))]
+    counts = [
+        1 / dimensions_per_feature(W),
+        *(f(W).sum(dim=1) / W.shape[1] for f in (represented, in_superposition)),
+    ]
     return Left(*(values.view(by_model) for values in counts))
 
 
@@ -117,7 +133,9 @@ def figure(result):
         ax.axvline(PAPER_ATTACK, color=INK, linestyle="--", linewidth=1)
         ax.annotate("paper", (PAPER_ATTACK, 1), xycoords=("data", "axes fraction"), xytext=(4, -12),
                     **NOTE)  # fmt: skip
-        ax.set(xlabel="size of the attacks in training, share of the mean input norm", ylim=(0, None))
+        ax.set(
+            xlabel="size of the attacks in training, share of the mean input norm", ylim=(0, None)
+        )
     whole.axhline(1, color=FAINT, linewidth=1, zorder=0)
     whole.set(ylabel=r"features per dimension $\|W\|_F^2/m$")
     shared.set(ylabel="represented features in superposition,\nper hidden dimension")

@@ -13,7 +13,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from features import FeatureDistribution, check_settings
+from checks import check_settings
+from features import FeatureDistribution
 from geometry import feature_norms, represented
 from models import ReLUHiddenModel, ReLUOutputModel
 from training import train_best
@@ -44,7 +45,9 @@ QUICK = Settings(densities=(1.0, 0.35, 0.05), restarts=4, steps=150)
 
 class Result(NamedTuple):
     density: Float[Tensor, " points"]
-    W_hidden: Float[Tensor, "points hidden features"]  # the best of the restarts with a ReLU in the hidden layer
+    W_hidden: Float[
+        Tensor, "points hidden features"
+    ]  # the best of the restarts with a ReLU in the hidden layer
     W_output: Float[Tensor, "points hidden features"]  # and without it
 
 
@@ -73,12 +76,18 @@ def spread(W: Float[Tensor, "instances hidden features"]) -> Float[Tensor, " ins
     return each.sum(dim=1) / shown.sum(dim=1)
 
 
-def spread_by_chance(W: Float[Tensor, "instances hidden features"]) -> Float[Tensor, "instances rotations"]:
+def spread_by_chance(
+    W: Float[Tensor, "instances hidden features"],
+) -> Float[Tensor, "instances rotations"]:
     """The spread of each instance after each of ROTATIONS random rotations and reflections, always the same ones."""
     generator = torch.Generator().manual_seed(0)
-    normal = torch.randn(ROTATIONS, W.shape[1], W.shape[1], generator=generator, dtype=torch.float64)
+    normal = torch.randn(
+        ROTATIONS, W.shape[1], W.shape[1], generator=generator, dtype=torch.float64
+    )
     q, r = torch.linalg.qr(normal)
-    rotations = (q * r.diagonal(dim1=1, dim2=2).sign()[:, None]).to(W.dtype)  # uniform on all of them
+    rotations = (q * r.diagonal(dim1=1, dim2=2).sign()[:, None]).to(
+        W.dtype
+    )  # uniform on all of them
     return torch.stack([spread(rotations @ weights) for weights in W])
 
 
@@ -99,7 +108,11 @@ def figure(result, shown_density=0.35):
     for ax, (field, name) in zip(axes, NAMES.items()):
         W = getattr(result, field)[shown]
         image = ax.imshow(W.numpy(), cmap=WEIGHTS, vmin=-1.2, vmax=1.2, aspect="auto")
-        ax.set(title=f"$W$ {name}, density {result.density[shown]:g}", yticks=range(len(W)), xticks=range(W.shape[1]))
+        ax.set(
+            title=f"$W$ {name}, density {result.density[shown]:g}",
+            yticks=range(len(W)),
+            xticks=range(W.shape[1]),
+        )
     axes[0].set_ylabel("neuron")
     axes[1].set(ylabel="hidden dimension", xlabel="feature, most important first")
     left.colorbar(image, ax=axes, label="weight", shrink=0.8)
@@ -114,10 +127,25 @@ def _draw_spreads(result, ax):
         W, colour = getattr(result, field), COLOURS[field]
         chance = spread_by_chance(W)
         ax.plot(x, spread(W).numpy(), "o-", color=colour, label=name)
-        ax.plot(x, chance.median(dim=1).values.numpy(), ":", color=colour, label="its random rotations: median")
-        ax.plot(x, chance.amin(dim=1).numpy(), "--", color=colour, linewidth=0.8, label=f"lowest of {ROTATIONS:,}")
+        ax.plot(
+            x,
+            chance.median(dim=1).values.numpy(),
+            ":",
+            color=colour,
+            label="its random rotations: median",
+        )
+        ax.plot(
+            x,
+            chance.amin(dim=1).numpy(),
+            "--",
+            color=colour,
+            linewidth=0.8,
+            label=f"lowest of {ROTATIONS:,}",
+        )
     ax.axhline(1, color=FAINT, linewidth=0.8, zorder=0)
-    ax.annotate("each feature on a neuron of its own", (x.min(), 1), xytext=(0, 3), ha="right", **NOTE)
+    ax.annotate(
+        "each feature on a neuron of its own", (x.min(), 1), xytext=(0, 3), ha="right", **NOTE
+    )
     over_density(ax, result.density).set(ylim=(0.8, result.W_hidden.shape[1] + 1.4))
     ax.set(ylabel="hidden dimensions that\na feature is spread over")
     ax.legend(ncols=2, loc="upper center")

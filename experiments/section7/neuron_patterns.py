@@ -17,7 +17,8 @@ from jaxtyping import Float
 from matplotlib.colors import Normalize
 from torch import Tensor
 
-from features import FeatureDistribution, check_settings
+from checks import check_settings
+from features import FeatureDistribution
 from geometry import interference, neuron_pattern, ordered_neurons
 from models import ReLUHiddenModel
 from training import best_restart, sampled_loss, train
@@ -64,7 +65,14 @@ class Settings:
 
 
 QUICK = Settings(
-    (1.0, 0.35, 0.15, 0.05), parts=2, runs=8, steps=150, rows=1024, rounds=2, more_steps=50, more_rows=1024
+    (1.0, 0.35, 0.15, 0.05),
+    parts=2,
+    runs=8,
+    steps=150,
+    rows=1024,
+    rounds=2,
+    more_steps=50,
+    more_rows=1024,
 )
 
 
@@ -73,7 +81,9 @@ class Result(NamedTuple):
 
     density: Float[Tensor, " points"]
     fresh_loss: Float[Tensor, "points runs"]  # of all parts, on `rows`
-    own_loss: Float[Tensor, "points parts"]  # of the best of these, trained on where it was found, on `more_rows`
+    own_loss: Float[
+        Tensor, "points parts"
+    ]  # of the best of these, trained on where it was found, on `more_rows`
     W: Float[Tensor, "points parts starts 5 10"]  # after the last round
     loss: Float[Tensor, "points parts starts"]  # on `more_rows`
     same_rows_loss: Float[Tensor, "points parts starts"]  # on `rows`
@@ -81,7 +91,9 @@ class Result(NamedTuple):
 
 def run(settings, *, seed=0, device="cpu", progress=True):
     if settings.parts > 1:
-        return joined([run(part, seed=seed, device=device, progress=progress) for part in shards(settings)])
+        return joined(
+            [run(part, seed=seed, device=device, progress=progress) for part in shards(settings)]
+        )
     how = {"seed": seed, "progress": progress}
     density = torch.tensor(settings.densities, dtype=torch.float64)
     points = len(density)
@@ -105,7 +117,9 @@ def run(settings, *, seed=0, device="cpu", progress=True):
 
 def _fresh(inputs, settings, seed, progress):
     """All runs from small random weights -> the best at each density, losses of all."""
-    before, after = (inputs.instances * settings.runs * parts for parts in (settings.first, settings.first + 1))
+    before, after = (
+        inputs.instances * settings.runs * parts for parts in (settings.first, settings.first + 1)
+    )
     model = ReLUHiddenModel(after, FEATURES, NEURONS, seed=seed, device=inputs.density.device)
     model, repeated = model.select(slice(before, None)), inputs.with_restarts(settings.runs)
     how = {"steps": settings.steps, "batch_size": settings.batch_size, "lr": settings.lr}
@@ -118,7 +132,9 @@ def _starts(best):
     """At each density the best of every density, then its own best with two features next in importance exchanged."""
     points, exchanges = best.instances, FEATURES - 1
     every = torch.arange(points, device=best.b.device)
-    source = torch.cat((every.expand(points, points), every[:, None].expand(points, exchanges)), dim=1)
+    source = torch.cat(
+        (every.expand(points, points), every[:, None].expand(points, exchanges)), dim=1
+    )
     order = torch.arange(FEATURES, device=best.b.device).repeat(points + exchanges, 1)
     for k in range(exchanges):
         order[points + k, k : k + 2] = order[points + k, k : k + 2].flip(0)
@@ -131,7 +147,11 @@ def _starts(best):
 def _trained_on(model, inputs, settings, seed, progress):
     """Starts at each density, trained on there -> model, its inputs, losses."""
     repeated = inputs.with_restarts(model.instances // inputs.instances)
-    how = {"steps": settings.more_steps, "batch_size": settings.more_batch_size, "lr": settings.more_lr}
+    how = {
+        "steps": settings.more_steps,
+        "batch_size": settings.more_batch_size,
+        "lr": settings.more_lr,
+    }
     train(model, repeated, seed=seed, progress=progress, **how)
     return model, repeated, sampled_loss(model, repeated, rows=settings.more_rows, seed=seed)
 
@@ -182,8 +202,15 @@ def changes(result):
     every = torch.stack(neuron_pattern(result.W.flatten(0, 2)))[:3].T.unflatten(0, (len(kinds), -1))
     losses, found = result.loss.flatten(1), []
     for k in (kinds[1:] != kinds[:-1]).any(dim=1).nonzero()[:, 0].tolist():
-        of_both = (every[k : k + 2, None] == kinds[k : k + 2, None]).all(dim=3)  # (points, patterns, solutions)
-        before, after = torch.where(of_both, losses[k : k + 2, None], math.inf).amin(dim=2).log().diff(dim=1)[:, 0]
+        of_both = (every[k : k + 2, None] == kinds[k : k + 2, None]).all(
+            dim=3
+        )  # (points, patterns, solutions)
+        before, after = (
+            torch.where(of_both, losses[k : k + 2, None], math.inf)
+            .amin(dim=2)
+            .log()
+            .diff(dim=1)[:, 0]
+        )
         low, high = result.density[k : k + 2].log().tolist()
         located = before.isfinite() and after.isfinite()
         share = (before / (before - after)).item()
@@ -202,7 +229,9 @@ def figure(result):
     above, below = drawing.subfigures(2, 1, height_ratios=(3.9 * rows, 0.8))
     axes = above.subplots(2 * rows, columns, squeeze=False, sharey="row").reshape(rows, 2, columns)
     heats, stacks = axes[:, 0].flatten(), axes[:, 1].flatten()
-    for heat, stack, W, density in zip(heats, stacks, map(ordered_neurons, best(result)), result.density.tolist()):
+    for heat, stack, W, density in zip(
+        heats, stacks, map(ordered_neurons, best(result)), result.density.tolist()
+    ):
         image = heat.imshow(W.numpy(), cmap=WEIGHTS, vmin=-1.2, vmax=1.2, aspect="auto")
         heat.set(xticks=[], yticks=[], xlabel="feature")
         heat.set_title(f"density {density:g}\n{_in_words(W)}")
@@ -214,7 +243,9 @@ def figure(result):
         heat.set_ylabel("neuron")
         stack.set_ylabel("positive weights, stacked")
     of_weights, of_superposition = below.subplots(1, 2)
-    drawing.colorbar(image, cax=of_weights, orientation="horizontal", label="weight (beyond 1.2: as 1.2)")
+    drawing.colorbar(
+        image, cax=of_weights, orientation="horizontal", label="weight (beyond 1.2: as 1.2)"
+    )
     scale = plt.cm.ScalarMappable(Normalize(0, 1), SUPERPOSITION)
     label = "superposition of a feature's positive weights (1 or more: orange)"
     drawing.colorbar(scale, cax=of_superposition, orientation="horizontal", label=label)
@@ -242,14 +273,34 @@ def steps_figure(result, of_paper):
         (of_best.polysemantic, counts[0], DEDICATED, "polysemantic neurons"),
     ):
         steps.plot(x, values.numpy(), "o-", color=colour, label=label)
-        steps.plot(at, theirs, "s", color=colour, fillstyle="none", markersize=10, label="the paper's")
+        steps.plot(
+            at, theirs, "s", color=colour, fillstyle="none", markersize=10, label="the paper's"
+        )
     for k, at in enumerate(density for _, density in changes(result) if density is not None):
         steps.axvline(at, color=FAINT, linewidth=0.8, zorder=0)
         steps.annotate(f"{at:.3f}", (at, 10.3), xytext=(2, 14 * (k % 2)), **NOTE)
     steps.set(ylabel="count, of 10 features or 5 neurons", ylim=(-0.3, FEATURES + 1.8))
-    sure.plot(x, reached(result).numpy(), "o-", color=DEDICATED, label=f"fresh runs within {REACHED:.0%} of the best")
-    sure.plot(x, agreeing(result).numpy(), "s-", color=SHARED, label="parts of the runs that find the best")
-    sure.plot(x, gained(result).numpy(), "^:", color=INK, label="loss of the best fresh run above the best")
+    sure.plot(
+        x,
+        reached(result).numpy(),
+        "o-",
+        color=DEDICATED,
+        label=f"fresh runs within {REACHED:.0%} of the best",
+    )
+    sure.plot(
+        x,
+        agreeing(result).numpy(),
+        "s-",
+        color=SHARED,
+        label="parts of the runs that find the best",
+    )
+    sure.plot(
+        x,
+        gained(result).numpy(),
+        "^:",
+        color=INK,
+        label="loss of the best fresh run above the best",
+    )
     sure.set(ylabel="share, or relative loss", ylim=(-0.05, 1.05))
     for ax in (steps, sure):
         over_density(ax, result.density)

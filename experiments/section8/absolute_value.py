@@ -15,14 +15,28 @@ from jaxtyping import Bool, Float, Int
 from matplotlib.colors import Normalize
 from torch import Tensor
 
-from features import FeatureDistribution, check_settings
+from checks import check_settings
+from features import FeatureDistribution
 from models import AbsoluteValueModel
 from training import best_restart, sampled_loss, train
-from visualization import DEDICATED, SHARED, SUPERPOSITION, WEIGHTS, WIDTH, neuron_stacks, over_density, weight_text
+from visualization import (
+    DEDICATED,
+    SHARED,
+    SUPERPOSITION,
+    WEIGHTS,
+    WIDTH,
+    neuron_stacks,
+    over_density,
+    weight_text,
+)
 
 PURE = 0.1  # in-weights up to this share of a neuron's largest, and effects no further off, count as none
-MONOSEMANTIC = 0.9  # a neuron is monosemantic where one feature has this share of its squared in-weights
-IN_USE = 0.1  # a neuron is in use where it gives an output this share of some feature's absolute value
+MONOSEMANTIC = (
+    0.9  # a neuron is monosemantic where one feature has this share of its squared in-weights
+)
+IN_USE = (
+    0.1  # a neuron is in use where it gives an output this share of some feature's absolute value
+)
 
 
 @dataclass(frozen=True)
@@ -41,7 +55,16 @@ class Settings:
         check_settings(self)
 
 
-SIDES = Settings(features=3, hidden=6, decay=1.0, densities=(1.0,), restarts=100, steps=1500, lr=3e-2, init_scale=0.1)
+SIDES = Settings(
+    features=3,
+    hidden=6,
+    decay=1.0,
+    densities=(1.0,),
+    restarts=100,
+    steps=1500,
+    lr=3e-2,
+    init_scale=0.1,
+)
 QUICK = Settings(densities=(1.0, 0.1, 0.001), restarts=1, steps=200, batch_size=64)
 QUICK_SIDES = replace(SIDES, restarts=8, steps=300)
 
@@ -110,7 +133,9 @@ class Neurons(NamedTuple):
 
     W1: Float[Tensor, "densities hidden features"]
     main: Int[Tensor, "densities hidden"]  # the feature of the largest in-weight
-    superposition: Float[Tensor, "densities hidden"]  # the share of the squared in-weights that is not the main one's
+    superposition: Float[
+        Tensor, "densities hidden"
+    ]  # the share of the squared in-weights that is not the main one's
     monosemantic: Bool[Tensor, "densities hidden"]
     polysemantic: Bool[Tensor, "densities hidden"]
 
@@ -161,12 +186,21 @@ def sides_figure(result):
     figure, (reads, writes, losses) = plt.subplots(
         1, 3, figsize=(WIDTH, 3.8), layout="constrained", width_ratios=(1, 1, 2.2)
     )
-    for ax, weights, name in ((reads, W1[order], "in-weights $W_1$"), (writes, W2.T[order], "out-weights $W_2^T$")):
+    for ax, weights, name in (
+        (reads, W1[order], "in-weights $W_1$"),
+        (writes, W2.T[order], "out-weights $W_2^T$"),
+    ):
         image = ax.imshow(weights.numpy(), cmap=WEIGHTS, vmin=-1.5, vmax=1.5)
         for row, values in enumerate(weights.tolist()):
             for column, value in enumerate(values):
                 weight_text(ax, column, row, f"{value:z.2f}", abs(value) > 1)
-        ax.set(title=name, xlabel="feature", ylabel="neuron", xticks=range(W1.shape[1]), yticks=range(len(W1)))
+        ax.set(
+            title=name,
+            xlabel="feature",
+            ylabel="neuron",
+            xticks=range(W1.shape[1]),
+            yticks=range(len(W1)),
+        )
     figure.colorbar(image, ax=[reads, writes], label="weight", shrink=0.8)
     ordered = single_runs(result)[0]
     edges = torch.logspace(result.loss.log10().min().floor().item(), 0, 31)
@@ -182,7 +216,9 @@ def figure(result):
     """Stack plots of the best run at each density, and the numbers of mono- and polysemantic neurons."""
     of = neurons(result)
     rows = -(-(len(of.W1) + 1) // 4)
-    drawing, axes = plt.subplots(rows, 4, figsize=(WIDTH, 2.9 * rows + 0.5), layout="constrained", squeeze=False)
+    drawing, axes = plt.subplots(
+        rows, 4, figsize=(WIDTH, 2.9 * rows + 0.5), layout="constrained", squeeze=False
+    )
     panels = axes.ravel()
     for k, ax in enumerate(panels[: len(of.W1)]):
         order = (of.main[k] + of.superposition[k]).argsort()
@@ -192,7 +228,9 @@ def figure(result):
     _draw_counts(result.density, of, panels[len(of.W1)])
     for ax in panels[len(of.W1) + 1 :]:
         ax.axis("off")
-    drawing.supxlabel("In stack plots neurons stand in the order of their main features, most important first.")
+    drawing.supxlabel(
+        "In stack plots neurons stand in the order of their main features, most important first."
+    )
     scale = plt.cm.ScalarMappable(Normalize(0, 0.5), SUPERPOSITION)
     label = "superposition of a neuron: share of its\nsquared in-weights not on its main feature"
     drawing.colorbar(scale, ax=axes, label=label, extend="max")
@@ -200,7 +238,10 @@ def figure(result):
 
 
 def _draw_counts(density, of, ax):
-    kinds = (("monosemantic", of.monosemantic, DEDICATED), ("polysemantic", of.polysemantic, SHARED))
+    kinds = (
+        ("monosemantic", of.monosemantic, DEDICATED),
+        ("polysemantic", of.polysemantic, SHARED),
+    )
     for name, kind, colour in kinds:
         ax.plot(density.numpy(), kind.sum(dim=1).numpy(), "o-", color=colour, label=name)
     over_density(ax, density, (1, 0.1, 0.01, 0.001)).set(ylabel="neurons of the best run")

@@ -14,16 +14,29 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from features import FeatureDistribution, check_count, check_settings
+from checks import check_count, check_settings
+from features import FeatureDistribution
 from models import AbsoluteValueModel
 from training import sampled_loss, train
-from visualization import DEDICATED, FAINT, INK, POLYTOPE_COLOURS, SHARED, WEIGHTS, WIDTH, over_density, weight_text
+from visualization import (
+    DEDICATED,
+    FAINT,
+    INK,
+    POLYTOPE_COLOURS,
+    SHARED,
+    WEIGHTS,
+    WIDTH,
+    over_density,
+    weight_text,
+)
 
 # The rule. On a feature's side (its positive or its negative values, alone) every output is linear, so slopes say all.
 HELD = 0.5  # a neuron holds a feature where it gives at least so much of the feature's value to its output
 SMALL = 0.1  # and any third feature has at most this share of its largest in-weight
 COMPUTED = 0.25  # of both features, on the neuron's side, the output's slope is within this of 1
-UNEQUAL = 2  # how many times the in-weights differ, at least, and the out-weights the other way round
+UNEQUAL = (
+    2  # how many times the in-weights differ, at least, and the out-weights the other way round
+)
 INHIBITED = 0.5  # the inhibiting neuron takes away at least this share of the interference that the first one causes
 LEFT = 0.1  # and over all neurons no more than this slope is left
 STAGES = {  # of the rule, and their colours
@@ -62,16 +75,22 @@ class Result(NamedTuple):
     W2: Float[Tensor, "densities runs features hidden"]
     b: Float[Tensor, "densities runs features"]
     loss: Float[Tensor, "densities runs"]
-    uninhibited: Float[Tensor, "densities runs"]  # loss without its inhibiting weight, of a run that has the motif
+    uninhibited: Float[
+        Tensor, "densities runs"
+    ]  # loss without its inhibiting weight, of a run that has the motif
 
 
 def run(settings, *, seed=0, device="cpu", progress=True):
     """Train models at each density, find motifs, and measure what their inhibiting weights are worth -> Result."""
     density = torch.tensor(settings.densities, dtype=torch.float64)
     importance = settings.decay ** torch.arange(settings.features, dtype=torch.float64)
-    distribution = FeatureDistribution(density[:, None], importance, signed=True).with_restarts(settings.runs)
+    distribution = FeatureDistribution(density[:, None], importance, signed=True).with_restarts(
+        settings.runs
+    )
     distribution = distribution.to(device)
-    model = AbsoluteValueModel(settings.runs, settings.features, settings.hidden, seed=seed, device=device)
+    model = AbsoluteValueModel(
+        settings.runs, settings.features, settings.hidden, seed=seed, device=device
+    )
     model = model.select(torch.arange(settings.runs).repeat(len(density)))
     how = {"steps": settings.steps, "batch_size": settings.batch_size, "lr": settings.lr}
     train(model, distribution, seed=seed, progress=progress, **how)
@@ -102,10 +121,14 @@ class Motifs(NamedTuple):
     holds: Bool[Tensor, "instances hidden features features"]
     unequal: Bool[Tensor, "instances hidden features features"]  # reads a more strongly
     reciprocal: Bool[Tensor, "instances hidden features features"]  # and writes b more strongly
-    inhibited: Bool[Tensor, "instances hidden features features"]  # and another neuron inhibits b: the motif
+    inhibited: Bool[
+        Tensor, "instances hidden features features"
+    ]  # and another neuron inhibits b: the motif
 
 
-def motifs(W1: Float[Tensor, "instances hidden features"], W2: Float[Tensor, "instances features hidden"]) -> Motifs:
+def motifs(
+    W1: Float[Tensor, "instances hidden features"], W2: Float[Tensor, "instances features hidden"]
+) -> Motifs:
     """The parts of the motif, each where those before it are met too."""
     reads, writes = W1.abs(), W2.mT
     held, noticed = reads * writes >= HELD, reads > SMALL * reads.amax(dim=2, keepdim=True)
@@ -146,7 +169,9 @@ class Place(NamedTuple):
     inhibitor: Int[Tensor, " instances"]  # the neuron that takes most away
 
 
-def strongest(W1: Float[Tensor, "instances hidden features"], W2: Float[Tensor, "instances features hidden"]) -> Place:
+def strongest(
+    W1: Float[Tensor, "instances hidden features"], W2: Float[Tensor, "instances features hidden"]
+) -> Place:
     where = motifs(W1, W2).inhibited
     n = W1.shape[2]
     interference = W1.abs()[..., None] * W2.mT[:, :, None] * where
@@ -212,11 +237,18 @@ def figure(results):
 
     Drawn at the density with the largest share: weights rescaled so that the in-weights' largest is 1.
     """
-    drawing, axes = plt.subplots(1, 4, figsize=(WIDTH, 4.2), layout="constrained", width_ratios=(1.6, 1.1, 1.1, 1.4))
+    drawing, axes = plt.subplots(
+        1, 4, figsize=(WIDTH, 4.2), layout="constrained", width_ratios=(1.6, 1.1, 1.1, 1.4)
+    )
     for result, line in zip(results, ("-", "--", ":")):
         widths = (1.5, 1.5, 4, 1.5)  # wide: covered
         for share, (name, colour), width in zip(shares(result).T, STAGES.items(), widths):
-            style = {"marker": "o", "color": colour, "linewidth": width, "label": name if line == "-" else None}
+            style = {
+                "marker": "o",
+                "color": colour,
+                "linewidth": width,
+                "label": name if line == "-" else None,
+            }
             axes[0].plot(result.density.numpy(), share.numpy(), line, **style)
     over_density(axes[0], result.density).set(ylim=(0, 1.5), yticks=(0, 0.25, 0.5, 0.75, 1))
     axes[0].set(ylabel="share of the runs", title="solid: $I_i$ falls, dashed: $I_i=1$")
@@ -245,13 +277,22 @@ def best_with_motif(result, at):
 
 def _draw_weights(W1, W2, place, axes, drawing):
     scale = W1.abs().amax(dim=1, keepdim=True)
-    panels = (W1 / scale, "in-weights $W_1$", place.a), (W2.T * scale, "out-weights $W_2^T$", place.b)
+    panels = (
+        (W1 / scale, "in-weights $W_1$", place.a),
+        (W2.T * scale, "out-weights $W_2^T$", place.b),
+    )
     for ax, (values, name, inhibiting) in zip(axes, panels):
         image = ax.imshow(values.numpy(), cmap=WEIGHTS, vmin=-3, vmax=3, aspect="auto")
         marked = (place.neuron, place.a), (place.neuron, place.b), (place.inhibitor, inhibiting)
         for row, column in marked if place.found else ():
-            ax.add_patch(plt.Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=INK, linewidth=1.5))
-            weight_text(ax, column, row, f"{values[row, column]:.1f}", values[row, column].abs() > 2)
+            ax.add_patch(
+                plt.Rectangle(
+                    (column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=INK, linewidth=1.5
+                )
+            )
+            weight_text(
+                ax, column, row, f"{values[row, column]:.1f}", values[row, column].abs() > 2
+            )
         ax.set_title(name, loc="left")
         ax.set(xlabel="feature", ylabel="neuron", xticks=range(W1.shape[1]), yticks=range(len(W1)))
     drawing.colorbar(image, ax=list(axes), label="weight, largest in-weight 1", extend="both")
@@ -261,10 +302,15 @@ def _draw_output(W1, W2, b, place, ax):
     """Output b while a alone is active, which should be 0, with and without the inhibiting weight."""
     x = torch.linspace(-1, 1, 101, dtype=W1.dtype)
     h = (x[:, None] * W1[:, place.a]).relu()
-    kinds = (("as trained", W2[place.b], DEDICATED), ("inhibiting weight 0", W2[place.b].clone(), SHARED))
+    kinds = (
+        ("as trained", W2[place.b], DEDICATED),
+        ("inhibiting weight 0", W2[place.b].clone(), SHARED),
+    )
     kinds[1][1][place.inhibitor] = 0
     for name, out, colour in kinds:
-        ax.plot(x.numpy(), (h @ out + b[place.b]).relu().numpy(), color=colour, label=name, linewidth=2)
+        ax.plot(
+            x.numpy(), (h @ out + b[place.b]).relu().numpy(), color=colour, label=name, linewidth=2
+        )
     ax.margins(y=0.15)  # for the legend
     ax.set(xlabel=f"feature {place.a}, all others 0", ylabel=f"output {place.b} (should be 0)")
     ax.legend()

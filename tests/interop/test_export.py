@@ -10,7 +10,8 @@ from safetensors.torch import load
 import zoo
 from features import FeatureDistribution
 from interop import export
-from models import AbsoluteValueModel, ReLUHiddenModel, ReLUOutputModel, read
+from models import AbsoluteValueModel, ReLUHiddenModel, ReLUOutputModel
+from storage import read, save
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def pentagon():
 
 
 def stored(tmp_path, model, **inputs):
-    model.save(tmp_path / "model", FeatureDistribution(**inputs, features=model.features))
+    save(model, tmp_path / "model", FeatureDistribution(**inputs, features=model.features))
     return read(tmp_path / "model")
 
 
@@ -31,11 +32,18 @@ def test_spd_reads_the_same_model(pentagon):
     }  # fmt: skip
     x = torch.rand(7, 5)
     hidden = torch.nn.functional.linear(x, state["linear1.weight"])
-    output = torch.nn.functional.linear(hidden, state["linear2.weight"], state["linear2.bias"]).relu()
+    output = torch.nn.functional.linear(
+        hidden, state["linear2.weight"], state["linear2.bias"]
+    ).relu()
     torch.testing.assert_close(output, pentagon.model(x.double()[None])[0].detach().float())
     assert lost == []
     lines = files["tms_train_config.yaml"].decode().splitlines()
-    for line in ("  n_features: 5", "  n_hidden: 2", "  tied_weights: true", "feature_probability: 0.05"):
+    for line in (
+        "  n_features: 5",
+        "  n_hidden: 2",
+        "  tied_weights: true",
+        "feature_probability: 0.05",
+    ):
         assert line in lines
 
 
@@ -44,14 +52,18 @@ def test_spd_is_told_of_correlated_sets():
     files, lost = export.spd(read(zoo.FOLDER / "octahedron"))
     lines = files["tms_train_config.yaml"].decode().splitlines()
     assert "synced_inputs: [[0, 1, 2], [3, 4, 5]]" in lines and lost == []
-    (of_one,) = (float(line.split()[1]) for line in lines if line.startswith("feature_probability: "))
+    (of_one,) = (
+        float(line.split()[1]) for line in lines if line.startswith("feature_probability: ")
+    )
     assert 1 - (1 - of_one) ** 3 == pytest.approx(0.05)
 
 
 def test_spd_says_what_it_cannot_say():
     files, (independent,) = export.spd(read(zoo.FOLDER / "anticorrelated-pairs"))
     assert "anticorrelated sets" in independent
-    assert "feature_probability: 0.05" in files["tms_train_config.yaml"].decode().splitlines()  # 0.1 of a pair
+    assert (
+        "feature_probability: 0.05" in files["tms_train_config.yaml"].decode().splitlines()
+    )  # 0.1 of a pair
     (importance,) = export.spd(read(zoo.FOLDER / "n5-m2-dense"))[1]
     assert "importance" in importance
 
@@ -66,7 +78,10 @@ def test_saelens_reads_the_same_activations(pentagon):
     x = torch.rand(7, 5)
     ours = pentagon.model.encode(x.double()[None])[0].detach().float()
     torch.testing.assert_close(x @ tensors["feature_vectors"] + tensors["bias"], ours)
-    assert (config["num_features"], config["hidden_dim"]) == (5, 2) and "uniform magnitudes" in lost[0]
+    assert (config["num_features"], config["hidden_dim"]) == (
+        5,
+        2,
+    ) and "uniform magnitudes" in lost[0]
     torch.testing.assert_close(tensors["firing_probabilities"], torch.full((5,), 0.05))
 
 
@@ -77,7 +92,9 @@ def test_arena_has_our_layout(pentagon):
     x = torch.rand(7, 1, 5)  # their features: batch, inst, feats
     h = torch.einsum("bif,ihf->bih", x, tensors["W"])
     output = (torch.einsum("bih,ihf->bif", h, tensors["W"]) + tensors["b_final"]).relu()
-    torch.testing.assert_close(output.transpose(0, 1), pentagon.model(x.transpose(0, 1).double()).detach().float())
+    torch.testing.assert_close(
+        output.transpose(0, 1), pentagon.model(x.transpose(0, 1).double()).detach().float()
+    )
 
 
 def test_activations_are_of_the_models_own_inputs():
@@ -113,7 +130,10 @@ def test_the_command(tmp_path, capsys):
     for to in export.EXPORTERS:
         assert export.main([str(zoo.FOLDER / "pentagon"), "--to", to, str(tmp_path / to)]) == 0
     assert "uniform magnitudes" in capsys.readouterr().err
-    assert sorted(file.name for file in (tmp_path / "spd").iterdir()) == ["tms.pth", "tms_train_config.yaml"]
+    assert sorted(file.name for file in (tmp_path / "spd").iterdir()) == [
+        "tms.pth",
+        "tms_train_config.yaml",
+    ]
     with pytest.raises(SystemExit) as stopped:
         export.main([str(tmp_path / "none"), "--to", "spd", str(tmp_path)])
     assert stopped.value.code == 2

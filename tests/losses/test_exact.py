@@ -13,7 +13,13 @@ from losses import exact as module
 from losses.exact import MAX_FEATURES, DescentGradient, expected_loss
 
 BAR = 1e-9
-KINDS = [("independent", 1), ("correlated", 2), ("anticorrelated", 2), ("correlated", 4), ("anticorrelated", 4)]
+KINDS = [
+    ("independent", 1),
+    ("correlated", 2),
+    ("anticorrelated", 2),
+    ("correlated", 4),
+    ("anticorrelated", 4),
+]
 each_kind = pytest.mark.parametrize("correlation, k", KINDS)
 LINEAR_KINDS = [(correlation, k, signed) for correlation, k in KINDS for signed in (False, True)]
 
@@ -57,7 +63,10 @@ def active_subsets(p, correlation, k):
     elif correlation == "correlated":
         options = [[(1 - p[s], ()), (p[s], tuple(range(s, s + k)))] for s in range(0, len(p), k)]
     else:
-        options = [[(1 - p[s], ())] + [(p[s] / k, (j,)) for j in range(s, s + k)] for s in range(0, len(p), k)]
+        options = [
+            [(1 - p[s], ())] + [(p[s] / k, (j,)) for j in range(s, s + k)]
+            for s in range(0, len(p), k)
+        ]
     for chosen in product(*options):
         probability = mpmath.fprod(chance for chance, _ in chosen)
         if probability:
@@ -90,7 +99,9 @@ def assert_exact(W, b, distribution):
         true = oracle(exact(W[n]), exact(b[n]), exact(p), exact(importance), *kind)
         floor = 1e-13 * (importance * p).sum().item() / of_set / 3
         error = abs(losses[n].item() - true)
-        assert error <= BAR * max(true, floor), f"{losses[n].item()!r} for {mpmath.nstr(true, 17)}, W={W[n]}, b={b[n]}"
+        assert error <= BAR * max(true, floor), (
+            f"{losses[n].item()!r} for {mpmath.nstr(true, 17)}, W={W[n]}, b={b[n]}"
+        )
 
 
 def densities(instances, features, k, generator):
@@ -129,9 +140,9 @@ def drawn(case, instances, hidden, features, generator):
     elif case == "large":
         W, b = 10 * W, 100 * b
     elif case == "near perfect":
-        W = torch.eye(features, dtype=torch.float64) + normal(instances, features, features) * decades(
-            -6, instances, 1, 1
-        )
+        W = torch.eye(features, dtype=torch.float64) + normal(
+            instances, features, features
+        ) * decades(-6, instances, 1, 1)
         b = 1e-3 * b * decades(-3, instances, 1)
     return W, b
 
@@ -164,7 +175,9 @@ def test_agrees_with_high_precision(case, correlation, k):
 def test_eight_features(case):
     generator = torch.Generator().manual_seed(1)
     W, b = drawn(case, 1, 3, 8, generator)
-    p = torch.tensor([[0.3, 1, 1, 1, 1, 1, 1, 1]], dtype=torch.float64)  # few subsets keep the oracle quick
+    p = torch.tensor(
+        [[0.3, 1, 1, 1, 1, 1, 1, 1]], dtype=torch.float64
+    )  # few subsets keep the oracle quick
     importance = torch.tensor([[1.0, 0, 0, 0, 0, 0, 0, 0.5]])
     assert_exact(W, b, FeatureDistribution(p, importance))
 
@@ -183,11 +196,15 @@ def models(draw):
     correlation, k = draw(st.sampled_from([("independent", 1), *KINDS[1:3]]))
     n = draw(st.integers(1, 2)) * 2 if k == 2 else draw(st.integers(1, 4))
     hidden = draw(st.integers(1, 3))
-    number = st.integers(-2000, 2000).map(lambda thousandths: thousandths / 1000) | st.sampled_from([0.0, 1.0, -1.0])
+    number = st.integers(-2000, 2000).map(lambda thousandths: thousandths / 1000) | st.sampled_from(
+        [0.0, 1.0, -1.0]
+    )
     scale = st.sampled_from([1.0, 1.0, 1e-1, 1e-2, 1e-3, 1e-5, 1e-8, 1e-12])
     columns = []
     for _ in range(n):
-        twin = draw(st.sampled_from([None, None, None, 0.0, 1.0, -1.0]))  # zero, equal or antipodal to the last one
+        twin = draw(
+            st.sampled_from([None, None, None, 0.0, 1.0, -1.0])
+        )  # zero, equal or antipodal to the last one
         if twin is None or not columns:
             size = draw(scale)
             columns.append([size * draw(number) for _ in range(hidden)])
@@ -196,9 +213,15 @@ def models(draw):
     b = [draw(scale) * draw(number) for _ in range(n)]
     p = [draw(st.sampled_from([0.0, 1.0, 0.5, 1e-3]) | st.floats(1e-12, 1)) for _ in range(n // k)]
     p = torch.tensor([p], dtype=torch.float64).repeat_interleave(k, 1)
-    importance = torch.tensor([[draw(st.sampled_from([1.0, 0.1, 0.0])) for _ in range(n)]], dtype=torch.float64)
+    importance = torch.tensor(
+        [[draw(st.sampled_from([1.0, 0.1, 0.0])) for _ in range(n)]], dtype=torch.float64
+    )
     distribution = FeatureDistribution(p, importance, set_size=k, correlation=correlation)
-    return torch.tensor(columns, dtype=torch.float64).T[None], torch.tensor([b], dtype=torch.float64), distribution
+    return (
+        torch.tensor(columns, dtype=torch.float64).T[None],
+        torch.tensor([b], dtype=torch.float64),
+        distribution,
+    )
 
 
 @settings(max_examples=400, deadline=None, derandomize=True)
@@ -224,17 +247,23 @@ def high_precision_gradient(W, b, p, importance):
         row[j] = centre
         return float((values[0] - values[1]) / (2 * h))
 
-    return [[slope(row, j) for j in range(len(row))] for row in W], [slope(b, j) for j in range(len(b))]
+    return [[slope(row, j) for j in range(len(row))] for row in W], [
+        slope(b, j) for j in range(len(b))
+    ]
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case != "integers"])  # those sit on kinks
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if case != "integers"]
+)  # those sit on kinks
 def test_gradient_agrees_with_high_precision(case):
     generator = torch.Generator().manual_seed(3)
     W, b = drawn(case, 1, 2, 3, generator)
     p = torch.tensor([[0.2, 0.7, 1.0]], dtype=torch.float64)
     W.requires_grad_(), b.requires_grad_()
     expected_loss(W, b, FeatureDistribution(p)).backward()
-    for found, true in zip((W.grad[0], b.grad[0]), high_precision_gradient(W[0], b[0], p[0], torch.ones(3))):
+    for found, true in zip(
+        (W.grad[0], b.grad[0]), high_precision_gradient(W[0], b[0], p[0], torch.ones(3))
+    ):
         true = torch.tensor(true, dtype=torch.float64)
         torch.testing.assert_close(found, true, rtol=1e-6, atol=1e-7 * true.abs().max().item())
 
@@ -263,11 +292,15 @@ def test_loss_is_the_sum_of_the_outputs(correlation, k):
 
     def values(importance):
         leaves = [v.clone().requires_grad_() for v in (W, b)]
-        loss = expected_loss(*leaves, FeatureDistribution(0.4, torch.tensor(importance), instances=2, **kind))
+        loss = expected_loss(
+            *leaves, FeatureDistribution(0.4, torch.tensor(importance), instances=2, **kind)
+        )
         return loss.detach(), *torch.autograd.grad(loss.sum(), leaves)
 
     weights = [1.0, 0.5, 0.2, 2.0]
-    parts = [values([weight if i == j else 0.0 for j, weight in enumerate(weights)]) for i in range(4)]
+    parts = [
+        values([weight if i == j else 0.0 for j, weight in enumerate(weights)]) for i in range(4)
+    ]
     for whole, *of_parts in zip(values(weights), *parts):
         torch.testing.assert_close(sum(of_parts), whole)
     assert all((values([0.0] * 4)[i] == 0).all() for i in range(3))
@@ -313,15 +346,21 @@ def relative_errors(W, b, distribution):
     scale = (distribution.importance * distribution.density).sum(1)
     scale = scale * (1 + W.square().sum((1, 2)) + b.square().sum(1)) ** 1.5
     pairs = zip(descent_gradient(W, b, distribution), exact_gradient(W, b, distribution))
-    return torch.stack([(found - true).flatten(1).abs().amax(1) / scale for found, true in pairs]).amax(0)
+    return torch.stack(
+        [(found - true).flatten(1).abs().amax(1) / scale for found, true in pairs]
+    ).amax(0)
 
 
 @each_kind
-@pytest.mark.parametrize("case", [case for case in CASES if case != "integers"])  # those sit on kinks
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if case != "integers"]
+)  # those sit on kinks
 def test_descent_gradient(case, correlation, k):
     generator = torch.Generator().manual_seed(8)
     W, b = drawn(case, 60, 2, 4, generator)
-    p = 0.05 + 0.95 * torch.rand(60, 4 // k, generator=generator, dtype=torch.float64).repeat_interleave(k, 1)
+    p = 0.05 + 0.95 * torch.rand(
+        60, 4 // k, generator=generator, dtype=torch.float64
+    ).repeat_interleave(k, 1)
     importance = torch.rand(60, 4, generator=generator, dtype=torch.float64)
     distribution = FeatureDistribution(p, importance, set_size=k, correlation=correlation)
     errors = relative_errors(W, b, distribution)
@@ -332,7 +371,11 @@ def test_descent_gradient(case, correlation, k):
 def test_descent_gradient_on_both_sides_of_narrow(n):
     """One feature of a pair with every other one from far below the threshold to far above it."""
     sizes = module._narrow(n) * 10 ** torch.linspace(-4, 2, 61, dtype=torch.float64)
-    W = torch.randn(n, n, generator=torch.Generator().manual_seed(0), dtype=torch.float64).expand(61, n, n).clone()
+    W = (
+        torch.randn(n, n, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        .expand(61, n, n)
+        .clone()
+    )
     W[:, :, 0] *= sizes[:, None] / W[0, :, 0].norm() / W[0].norm()
     distribution = FeatureDistribution(0.3, features=n, instances=61)
     for b in (-0.3, 0.15):
@@ -345,7 +388,9 @@ def test_descent_gradient_on_both_sides_of_narrow(n):
 def test_descent_gradient_of_nearly_orthogonal_pairs(n, size):
     """Antipodal pairs, all other couplings weak, biases at and near the kink."""
     generator = torch.Generator().manual_seed(1)
-    pairs = torch.eye(n // 2, dtype=torch.float64).repeat_interleave(2, 1) * torch.tensor([1.0, -1.0]).repeat(n // 2)
+    pairs = torch.eye(n // 2, dtype=torch.float64).repeat_interleave(2, 1) * torch.tensor(
+        [1.0, -1.0]
+    ).repeat(n // 2)
     W = pairs + size * torch.randn(20, n // 2, n, generator=generator, dtype=torch.float64)
     b = -(10 ** (-4 * torch.rand(20, n, generator=generator, dtype=torch.float64)))
     errors = relative_errors(W, b, FeatureDistribution(0.2, features=n, instances=20))
@@ -364,7 +409,9 @@ def test_descent_gradient_decides_whether_a_feature_grows():
 
 def test_descent_gradient_of_the_linear_output():
     W, b = drawn("random", 3, 2, 6, torch.Generator().manual_seed(0))
-    distribution = FeatureDistribution(0.3, features=6, instances=3, set_size=2, correlation="correlated", signed=True)
+    distribution = FeatureDistribution(
+        0.3, features=6, instances=3, set_size=2, correlation="correlated", signed=True
+    )
     settings = W, b, distribution, "linear"
     torch.testing.assert_close(descent_gradient(*settings), exact_gradient(*settings))
 
@@ -372,7 +419,9 @@ def test_descent_gradient_of_the_linear_output():
 def test_descent_gradient_has_the_dtype_of_the_weights():
     W, b = drawn("random", 3, 2, 4, torch.Generator().manual_seed(0))
     distribution = FeatureDistribution(0.3, features=4, instances=3)
-    double, single = (descent_gradient(W.to(t), b.to(t), distribution) for t in (torch.float64, torch.float32))
+    double, single = (
+        descent_gradient(W.to(t), b.to(t), distribution) for t in (torch.float64, torch.float32)
+    )
     assert single[0].dtype == single[1].dtype == torch.float32
     torch.testing.assert_close(single, tuple(t.float() for t in double), rtol=1e-4, atol=1e-5)
 
@@ -396,14 +445,18 @@ def test_one_bad_instance_spoils_no_other(output, bad):
 
 def value(W, b, density, importance=1.0, output="relu", **kind):
     W, b = torch.tensor([W], dtype=torch.float64), torch.tensor([b], dtype=torch.float64)
-    distribution = FeatureDistribution(density, importance, instances=1, features=b.shape[1], **kind)
+    distribution = FeatureDistribution(
+        density, importance, instances=1, features=b.shape[1], **kind
+    )
     return expected_loss(W, b, distribution, output).item()
 
 
 def test_nothing_learned():
     """All W zero and b = E[x]: sum_i I_i (p / 3 - p^2 / 4)."""
     p, importance = 0.3, torch.tensor([[1.0, 0.9, 0.5]])
-    assert value([[0.0] * 3], [p / 2] * 3, p, importance) == pytest.approx(2.4 * (p / 3 - p**2 / 4), rel=1e-8)
+    assert value([[0.0] * 3], [p / 2] * 3, p, importance) == pytest.approx(
+        2.4 * (p / 3 - p**2 / 4), rel=1e-8
+    )
 
 
 def test_perfect_dedicated_dimensions():
@@ -427,12 +480,18 @@ def test_dead_output_costs_the_second_moment():
 
 
 def test_densities_zero_and_one():
-    assert value([[0.3, 0.7]], [0.5, -0.1], 0.0) == pytest.approx(0.25, rel=1e-14)  # x = 0, x' = ReLU(b)
-    assert value([[0.0]], [0.5], 1.0) == pytest.approx(1 / 12, rel=1e-14)  # variance of a uniform number
+    assert value([[0.3, 0.7]], [0.5, -0.1], 0.0) == pytest.approx(
+        0.25, rel=1e-14
+    )  # x = 0, x' = ReLU(b)
+    assert value([[0.0]], [0.5], 1.0) == pytest.approx(
+        1 / 12, rel=1e-14
+    )  # variance of a uniform number
 
 
 def test_unimportant_outputs_do_not_count():
-    assert value([[1.0, -1.0]], [0.0, 3.0], 0.05, torch.tensor([[1.0, 0.0]])) == pytest.approx(0.05**2 / 6, rel=1e-12)
+    assert value([[1.0, -1.0]], [0.0, 3.0], 0.05, torch.tensor([[1.0, 0.0]])) == pytest.approx(
+        0.05**2 / 6, rel=1e-12
+    )
 
 
 # The linear output
@@ -445,7 +504,9 @@ def test_linear_output_subset_by_subset(correlation, k, signed):
     W, b = drawn("random", 1, 2, 4, generator)
     p = densities(1, 4, k, generator)
     importance = torch.rand(1, 4, generator=generator, dtype=torch.float64)
-    distribution = FeatureDistribution(p, importance, set_size=k, correlation=correlation, signed=signed)
+    distribution = FeatureDistribution(
+        p, importance, set_size=k, correlation=correlation, signed=signed
+    )
     mean, variance = (0, 1 / 3) if signed else (1 / 2, 1 / 12)
     d = torch.eye(4, dtype=torch.float64) - W[0].T @ W[0]
     true = 0
@@ -458,7 +519,9 @@ def test_linear_output_subset_by_subset(correlation, k, signed):
 def test_linear_output_by_hand():
     """One feature: E[((1 - w^2) x - b)^2] = (1 - w^2)^2 p / 3 - (1 - w^2) b p + b^2."""
     d, b, p = 1 - 0.6**2, 0.2, 0.4
-    assert value([[0.6]], [b], p, output="linear") == pytest.approx(d**2 * p / 3 - d * b * p + b**2, rel=1e-13)
+    assert value([[0.6]], [b], p, output="linear") == pytest.approx(
+        d**2 * p / 3 - d * b * p + b**2, rel=1e-13
+    )
 
 
 def test_linear_output_of_many_features():
@@ -511,7 +574,9 @@ def test_chunks_do_not_show(output, monkeypatch):
 @each_kind
 def test_fast_and_careful_agree(correlation, k, monkeypatch):
     W, b = drawn("random", 20, 2, 4, torch.Generator().manual_seed(4))
-    distribution = FeatureDistribution(0.4, features=4, instances=20, set_size=k, correlation=correlation)
+    distribution = FeatureDistribution(
+        0.4, features=4, instances=20, set_size=k, correlation=correlation
+    )
     losses = []
     for tolerance in (1e300, -1.0):
         monkeypatch.setattr(module, "_TOLERANCE", tolerance)
@@ -536,7 +601,10 @@ def test_gradient_is_weighted_by_instance():
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"W": torch.zeros(2, 3)}, r"W: expected a tensor \(instances, hidden, features\), got .*\[2, 3\]"),
+        (
+            {"W": torch.zeros(2, 3)},
+            r"W: expected a tensor \(instances, hidden, features\), got .*\[2, 3\]",
+        ),
         ({"W": torch.zeros(2, 1, 4)}, r"W: expected 2 instances, 3 features, got \(2, 1, 4\)"),
         ({"W": torch.zeros(1, 1, 3)}, r"W: expected 2 instances, 3 features, got \(1, 1, 3\)"),
         ({"b": torch.zeros(3)}, r"b: expected a tensor \(instances, features\), got .*\[3\]"),
@@ -548,14 +616,18 @@ def test_gradient_is_weighted_by_instance():
 def test_bad_input(change, message):
     good = {"W": torch.zeros(2, 1, 3), "b": torch.zeros(2, 3), "output": "relu"}
     with pytest.raises(ValueError, match=message):
-        expected_loss(**good | change, distribution=FeatureDistribution(0.5, features=3, instances=2))
+        expected_loss(
+            **good | change, distribution=FeatureDistribution(0.5, features=3, instances=2)
+        )
 
 
 @pytest.mark.usefixtures("unchecked")
 def test_feature_limit():
     n = MAX_FEATURES
     distribution = FeatureDistribution(0.5, features=n)
-    assert expected_loss(torch.zeros(1, 1, n), torch.zeros(1, n), distribution).item() == pytest.approx(n / 6)
+    assert expected_loss(
+        torch.zeros(1, 1, n), torch.zeros(1, n), distribution
+    ).item() == pytest.approx(n / 6)
     distribution = FeatureDistribution(0.5, features=n + 1)
     with pytest.raises(ValueError, match=rf"features: expected at most {n} .*, got {n + 1}"):
         expected_loss(torch.zeros(1, 1, n + 1), torch.zeros(1, n + 1), distribution)

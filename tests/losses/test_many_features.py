@@ -31,7 +31,10 @@ def made(features, hidden, seed):
 def test_as_by_the_recursion(inputs, seed):
     W, b = made(6, 3, seed)
     distribution = FeatureDistribution(**inputs, features=6)
-    expected, got = exact_gradient(W, b, distribution), many_features.exact_gradient(W, b, distribution)
+    expected, got = (
+        exact_gradient(W, b, distribution),
+        many_features.exact_gradient(W, b, distribution),
+    )
     torch.testing.assert_close(got.loss, expected.loss, rtol=1e-7, atol=0)
     torch.testing.assert_close(got.vector, expected.vector, rtol=1e-4, atol=2e-5)
 
@@ -40,7 +43,9 @@ def test_a_model_of_nothing():
     """Without weights each output is its bias, here the mean: the loss is p/3 - p^2/4 of each feature."""
     p = 0.05
     b = torch.full((1, 30), p / 2, dtype=torch.float64)
-    got = many_features.exact_gradient(torch.zeros(1, 2, 30, dtype=b.dtype), b, FeatureDistribution(p, features=30))
+    got = many_features.exact_gradient(
+        torch.zeros(1, 2, 30, dtype=b.dtype), b, FeatureDistribution(p, features=30)
+    )
     assert got.loss.item() == pytest.approx(30 * (p / 3 - p**2 / 4), rel=1e-9)
     assert got.norm.item() < 1e-5
 
@@ -48,7 +53,10 @@ def test_a_model_of_nothing():
 def test_a_kept_feature_of_many():
     """One dedicated dimension among features that are ignored: that feature has no loss, and no other changes."""
     p = 0.1
-    W, b = torch.zeros(1, 1, 25, dtype=torch.float64), torch.full((1, 25), p / 2, dtype=torch.float64)
+    W, b = (
+        torch.zeros(1, 1, 25, dtype=torch.float64),
+        torch.full((1, 25), p / 2, dtype=torch.float64),
+    )
     W[0, 0, 7], b[0, 7] = 1.0, 0.0
     got = many_features.exact_gradient(W, b, FeatureDistribution(p, features=25))
     assert got.loss.item() == pytest.approx(24 * (p / 3 - p**2 / 4), rel=1e-8)
@@ -58,13 +66,18 @@ def test_samples_agree():
     W, b = made(30, 6, 1)
     distribution = FeatureDistribution(0.05, features=30)
     model = ReLUOutputModel.from_weights(W, b)
-    losses = torch.cat([sampled_loss(model, distribution, rows=2**12, seed=seed) for seed in range(16)])
+    losses = torch.cat(
+        [sampled_loss(model, distribution, rows=2**12, seed=seed) for seed in range(16)]
+    )
     error = losses.std() / 4
     assert abs(losses.mean() - many_features.exact_gradient(W, b, distribution).loss) < 5 * error
 
 
 def test_what_is_refused():
     W, b = made(4, 2, 0)
-    for distribution in (FeatureDistribution(0.1, features=4, signed=True), FeatureDistribution(0.1, features=5)):
+    for distribution in (
+        FeatureDistribution(0.1, features=4, signed=True),
+        FeatureDistribution(0.1, features=5),
+    ):
         with pytest.raises(ValueError, match="distribution: expected"):
             many_features.exact_gradient(W, b, distribution)

@@ -16,7 +16,17 @@ from safetensors.torch import save_file
 
 from sweeps import cells
 from sweeps import running as sweeps
-from sweeps.cells import Cell, cell_path, claimed, clean, configuration, finished, load, run_cell, serialized
+from sweeps.cells import (
+    Cell,
+    cell_path,
+    claimed,
+    clean,
+    configuration,
+    finished,
+    load,
+    run_cell,
+    serialized,
+)
 
 CELL = Cell(made_up, Settings(), 7, "cpu")
 
@@ -60,7 +70,12 @@ def test_a_file_says_what_it_is(kept):
 
 
 def test_every_configuration_has_its_own_file(monkeypatch):
-    others = [CELL, CELL._replace(seed=8), CELL._replace(device="cuda"), CELL._replace(settings=Settings(numbers=4))]
+    others = [
+        CELL,
+        CELL._replace(seed=8),
+        CELL._replace(device="cuda"),
+        CELL._replace(settings=Settings(numbers=4)),
+    ]
     paths = [cell_path(cell, "") for cell in others]
     monkeypatch.setattr(torch, "__version__", "1.2")
     assert len({*paths, cell_path(CELL, "")}) == 5
@@ -96,8 +111,12 @@ DTYPES = (
 @pytest.mark.parametrize("shape", [(), (0,), (2, 0, 3), (2, 3)])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_every_kind_of_tensor_is_kept(tmp_path, dtype, shape):
-    (tmp_path / "file").write_bytes(serialized(CELL, Result(torch.ones(shape, dtype=dtype), Part(torch.ones(1)))))
-    torch.testing.assert_close(load(CELL, tmp_path / "file").values, torch.ones(shape, dtype=dtype), rtol=0, atol=0)
+    (tmp_path / "file").write_bytes(
+        serialized(CELL, Result(torch.ones(shape, dtype=dtype), Part(torch.ones(1))))
+    )
+    torch.testing.assert_close(
+        load(CELL, tmp_path / "file").values, torch.ones(shape, dtype=dtype), rtol=0, atol=0
+    )
 
 
 # Numbers that are not finite
@@ -105,19 +124,25 @@ def test_every_kind_of_tensor_is_kept(tmp_path, dtype, shape):
 
 @pytest.mark.parametrize("number", [torch.nan, torch.inf, -torch.inf])
 def test_numbers_that_are_not_finite_are_not_kept(number):
-    with pytest.raises(FloatingPointError, match=r"Result\.values: expected finite numbers, got 2 that are not"):
+    with pytest.raises(
+        FloatingPointError, match=r"Result\.values: expected finite numbers, got 2 that are not"
+    ):
         serialized(CELL, Result(torch.tensor([1, number, number]), Part(torch.ones(1))))
 
 
 def test_a_field_may_say_that_there_is_none(tmp_path):
-    (tmp_path / "file").write_bytes(serialized(CELL, Result(torch.ones(1), Part(torch.tensor([torch.inf, torch.nan])))))
+    (tmp_path / "file").write_bytes(
+        serialized(CELL, Result(torch.ones(1), Part(torch.tensor([torch.inf, torch.nan]))))
+    )
     assert load(CELL, tmp_path / "file").part.position.isfinite().tolist() == [False, False]
 
 
 def test_the_experiment_of_such_a_number_is_named(tmp_path):
     cell = CELL._replace(settings=Settings(fault="nan", cell=1))
     path = cell_path(cell, tmp_path)
-    with pytest.raises(FloatingPointError, match=r"made_up, seed 7: Result\.values: expected finite numbers, got 1"):
+    with pytest.raises(
+        FloatingPointError, match=r"made_up, seed 7: Result\.values: expected finite numbers, got 1"
+    ):
         run_cell(cell, path, configuration(cell))
     assert list(tmp_path.iterdir()) == []
 
@@ -130,7 +155,10 @@ def test_the_experiment_of_such_a_number_is_named(tmp_path):
     [
         (Result([1.0], Part(torch.ones(1))), r"Result\.values: expected a tensor, got list"),
         (Result(torch.ones(1), torch.ones(1)), r"Result\.part: expected a Part, got Tensor"),
-        (Result(torch.ones(1), Part(None)), r"Result\.part\.position: expected a tensor, got NoneType"),
+        (
+            Result(torch.ones(1), Part(None)),
+            r"Result\.part\.position: expected a tensor, got NoneType",
+        ),
         ({"values": torch.ones(1)}, "Result: expected a Result, got dict"),
     ],
 )
@@ -179,18 +207,33 @@ def flipped(path):
 
 DAMAGES = {
     "empty": (lambda path: path.write_bytes(b""), "not a whole safetensors file"),
-    "cut off": (lambda path: path.write_bytes(path.read_bytes()[:-5]), "not a whole safetensors file"),
+    "cut off": (
+        lambda path: path.write_bytes(path.read_bytes()[:-5]),
+        "not a whole safetensors file",
+    ),
     "text": (lambda path: path.write_text("no tensors" * 50), "not a whole safetensors file"),
-    "pickle": (lambda path: path.write_bytes(pickle.dumps({"values": [1.0] * 99})), "not a whole safetensors file"),
-    "torch's format": (lambda path: torch.save({"values": torch.ones(9)}, path), "not a whole safetensors file"),
+    "pickle": (
+        lambda path: path.write_bytes(pickle.dumps({"values": [1.0] * 99})),
+        "not a whole safetensors file",
+    ),
+    "torch's format": (
+        lambda path: torch.save({"values": torch.ones(9)}, path),
+        "not a whole safetensors file",
+    ),
     "a folder": (a_folder, "not a whole safetensors file"),
     "another cell's": (foreign, "the result of another configuration"),
     "a bit flipped": (flipped, "do not have its checksum"),
-    "other tensors": (lambda path: with_metadata(path, {"values": torch.ones(1)}), "do not have its checksum"),
+    "other tensors": (
+        lambda path: with_metadata(path, {"values": torch.ones(1)}),
+        "do not have its checksum",
+    ),
     "another name": (renamed, "'values'"),
     "one more tensor": (too_many, "more tensors than Result"),
     "infinite": (infinite, "Result.values: expected finite numbers"),
-    "no metadata": (lambda path: save_file({"values": torch.ones(1)}, path), "the result of another configuration"),
+    "no metadata": (
+        lambda path: save_file({"values": torch.ones(1)}, path),
+        "the result of another configuration",
+    ),
 }
 
 
@@ -200,7 +243,11 @@ def test_a_damaged_file_is_named_set_aside_and_computed_again(kept, capsys, dama
     damage(kept)
     assert not finished(CELL, kept)
     (line,) = capsys.readouterr().err.splitlines()
-    assert reason in line and line.startswith(f"{kept}: ") and f"set aside as {kept.name}.damaged" in line
+    assert (
+        reason in line
+        and line.startswith(f"{kept}: ")
+        and f"set aside as {kept.name}.damaged" in line
+    )
     assert sorted(file.name for file in kept.parent.iterdir()) == [f"{kept.name}.damaged"]
     run_cell(CELL, kept, configuration(CELL))
     torch.testing.assert_close(load(CELL, kept), made_up.run(Settings(), seed=7), rtol=0, atol=0)
@@ -230,7 +277,9 @@ def test_no_damage_passes(tmp_path_factory, place, bits, cut):
 
 
 def test_other_code_than_that_of_the_one_who_asks_is_refused(tmp_path):
-    with pytest.raises(OSError, match="made_up: the code or torch of the process that runs it is not that"):
+    with pytest.raises(
+        OSError, match="made_up: the code or torch of the process that runs it is not that"
+    ):
         run_cell(CELL, tmp_path / "file", configuration(CELL).replace('"code": "', '"code": "0'))
     assert list(tmp_path.iterdir()) == []
 
@@ -238,7 +287,9 @@ def test_other_code_than_that_of_the_one_who_asks_is_refused(tmp_path):
 def test_whoever_claims_a_file_holds_off_others_until_it_is_killed(tmp_path):
     path = tmp_path / "file"
     imports = "import time\nfrom sweeps import cells"
-    hold = f"{imports}\nwith cells.claimed({str(path)!r}):\n print('held', flush=True); time.sleep(60)"
+    hold = (
+        f"{imports}\nwith cells.claimed({str(path)!r}):\n print('held', flush=True); time.sleep(60)"
+    )
     holder = subprocess.Popen([sys.executable, "-c", hold], stdout=subprocess.PIPE, cwd=sweeps.HOME)
     try:
         assert holder.stdout.readline() == b"held\n"

@@ -13,9 +13,15 @@ from sweeps import claims
 from sweeps.claims import Claim, Shown, table, table_of, table_over_seeds
 
 WORDS = Claim(
-    "4.10", "Correlated features prefer to be | side_by_side, where *they* cannot be <orthogonal>.", "yes", {}, False
+    "4.10",
+    "Correlated features prefer to be | side_by_side, where *they* cannot be <orthogonal>.",
+    "yes",
+    {},
+    False,
 )
-NUMBERS = Claim("4.2", "Dimensionalities cluster.", "all five", {"share of features": 0.97412, "runs": 32}, True)
+NUMBERS = Claim(
+    "4.2", "Dimensionalities cluster.", "all five", {"share of features": 0.97412, "runs": 32}, True
+)
 
 
 def over_seeds(*values):
@@ -25,7 +31,10 @@ def over_seeds(*values):
 def test_plain_table():
     text = table([NUMBERS, WORDS]).splitlines()
     assert text[0].split() == ["claim", "statement", "paper", "ours", "holds"]
-    assert " ".join(text[2].split()) == "4.2 Dimensionalities cluster. all five share of features: 0.9741 yes"
+    assert (
+        " ".join(text[2].split())
+        == "4.2 Dimensionalities cluster. all five share of features: 0.9741 yes"
+    )
     assert text[3].split() == ["runs:", "32"]
     assert text[4].startswith("4.10 ") and text[4].endswith("NO")
     assert text[-1] == "1 of 2 claims hold"
@@ -40,7 +49,9 @@ def test_plain_table_fits_the_shell(texts, seeds):
 
 
 def test_github_table_has_one_line_a_row_and_no_markup_of_its_own():
-    text = claims.github_table([(WORDS.id, WORDS.statement), ("4.2", "two\nlines")], ("claim", "statement"))
+    text = claims.github_table(
+        [(WORDS.id, WORDS.statement), ("4.2", "two\nlines")], ("claim", "statement")
+    )
     rows = text.splitlines()
     assert len(rows) == 4 and "| two lines" in rows[3]
     assert r"\| side\_by\_side, where \*they\* cannot be \<orthogonal>" in rows[2]
@@ -51,7 +62,13 @@ def test_html_table_can_be_shown_in_a_notebook():
     shown = Shown([NUMBERS, WORDS])
     page = ElementTree.fromstring(f"<div>{shown._repr_html_()}</div>")
     cells = [[(cell.text or "").strip() for cell in row] for row in page.iter("tr")]
-    assert cells[1] == ["4.2", "Dimensionalities cluster.", "all five", "share of features: 0.9741; runs: 32", "yes"]
+    assert cells[1] == [
+        "4.2",
+        "Dimensionalities cluster.",
+        "all five",
+        "share of features: 0.9741; runs: 32",
+        "yes",
+    ]
     assert cells[2][1] == WORDS.statement
     assert page.find("p").text == "1 of 2 claims hold"
     assert repr(shown) == table([NUMBERS, WORDS])
@@ -70,11 +87,15 @@ def test_over_seeds_median_lowest_and_highest():
     text = table_over_seeds(over_seeds(0.9, 0.2, 0.75))
     assert "share: 0.75 [0.2, 0.9]" in text and "in 2 of 3" in text
     assert text.endswith("0 of 1 claims hold with each of 3 seeds")
-    assert table_over_seeds(over_seeds(0.9, 0.8)).endswith("1 of 1 claims hold with each of 2 seeds")
+    assert table_over_seeds(over_seeds(0.9, 0.8)).endswith(
+        "1 of 1 claims hold with each of 2 seeds"
+    )
 
 
 def test_over_seeds_says_where_a_number_is_missing():
-    by_seed = [[NUMBERS._replace(numbers=numbers)] for numbers in ({"a": 1}, {"a": 2, "b": 3}, {"b": 5})]
+    by_seed = [
+        [NUMBERS._replace(numbers=numbers)] for numbers in ({"a": 1}, {"a": 2, "b": 3}, {"b": 5})
+    ]
     text = table_over_seeds(by_seed)
     assert "a: 1.5 [1, 2] (2 of 3 seeds)" in text and "b: 4 [3, 5] (2 of 3 seeds)" in text
 
@@ -84,7 +105,9 @@ def test_table_of_one_seed_and_of_several():
     assert table_of([[NUMBERS]] * 2, "html") == table_over_seeds([[NUMBERS]] * 2, "html")
 
 
-@pytest.mark.parametrize("by_seed", [[], [[NUMBERS], [WORDS]], [[NUMBERS], []], [[NUMBERS, WORDS], [WORDS, NUMBERS]]])
+@pytest.mark.parametrize(
+    "by_seed", [[], [[NUMBERS], [WORDS]], [[NUMBERS], []], [[NUMBERS, WORDS], [WORDS, NUMBERS]]]
+)
 def test_seeds_have_the_same_claims(by_seed):
     with pytest.raises(ValueError, match="by_seed: expected the same claims"):
         table_over_seeds(by_seed)
@@ -94,12 +117,17 @@ def test_seeds_have_the_same_claims(by_seed):
 def test_a_number_that_is_not_finite_is_refused(value):
     claim = NUMBERS._replace(numbers={"runs": 3, "share": value})
     for refuse in (table, Shown, lambda c: table_over_seeds([c, c])):
-        with pytest.raises(FloatingPointError, match=r"claim 4.2, numbers\['share'\]: expected a finite number, got"):
+        with pytest.raises(
+            FloatingPointError,
+            match=r"claim 4.2, numbers\['share'\]: expected a finite number, got",
+        ):
             repr(refuse([claim]))
 
 
 def test_what_is_no_number_is_refused():
-    with pytest.raises(ValueError, match=r"claim 4.2, numbers\['share'\]: expected an int or a float, got '0.3'"):
+    with pytest.raises(
+        ValueError, match=r"claim 4.2, numbers\['share'\]: expected an int or a float, got '0.3'"
+    ):
         table([NUMBERS._replace(numbers={"share": "0.3"})])
 
 
@@ -108,11 +136,20 @@ def test_unknown_form():
         table([NUMBERS], "latex")
 
 
-@given(st.lists(st.dictionaries(st.sampled_from("abc"), st.floats(allow_nan=False, allow_infinity=False)), min_size=1))
+@given(
+    st.lists(
+        st.dictionaries(st.sampled_from("abc"), st.floats(allow_nan=False, allow_infinity=False)),
+        min_size=1,
+    )
+)
 def test_numbers_over_seeds_keep_each_number_at_its_seed(numbers):
-    collected = claims.numbers_over_seeds([NUMBERS._replace(numbers=of_seed) for of_seed in numbers])
+    collected = claims.numbers_over_seeds(
+        [NUMBERS._replace(numbers=of_seed) for of_seed in numbers]
+    )
     for seed, of_seed in enumerate(numbers):
-        assert {name: values[seed] for name, values in collected.items() if values[seed] is not None} == of_seed
+        assert {
+            name: values[seed] for name, values in collected.items() if values[seed] is not None
+        } == of_seed
     assert all(len(values) == len(numbers) for values in collected.values())
     json.dumps(collected, allow_nan=False)
 

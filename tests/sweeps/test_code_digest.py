@@ -143,7 +143,9 @@ def digest(home, experiment="made"):
     code_digest.cache_clear()
     definitions_of.cache_clear()
     file = home / "experiments" / f"{experiment}.py"
-    return code_digest(f"experiments.{experiment}", str(file), ("run", "shards", "joined", "Settings", "Result"))
+    return code_digest(
+        f"experiments.{experiment}", str(file), ("run", "shards", "joined", "Settings", "Result")
+    )
 
 
 def edited(home, file, old, new):
@@ -182,5 +184,8 @@ def test_digest_is_of_the_code_as_first_read(home):
     before = digest(home)
     edited(home, MADE, "math.log(seed)", "math.exp(seed)")
     assert (
-        code_digest("experiments.made", str(home / MADE), ("run", "shards", "joined", "Settings", "Result")) == before
+        code_digest(
+            "experiments.made", str(home / MADE), ("run", "shards", "joined", "Settings", "Result")
+        )
+        == before
     )

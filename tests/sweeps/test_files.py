@@ -46,7 +46,9 @@ def test_files_that_belong_together_fail_together(tmp_path, monkeypatch):
     assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {"first": "after"}
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1]", '{"a": NaN}', "\xff", "[" * 100_000], ids=lambda text: text[:10])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[1]", '{"a": NaN}', "\xff", "[" * 100_000], ids=lambda text: text[:10]
+)
 def test_what_is_no_object_is_refused(tmp_path, text):
     path = tmp_path / "file.json"
     path.write_bytes(text.encode("latin-1"))

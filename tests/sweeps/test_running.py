@@ -37,7 +37,9 @@ ENVIRONMENT = os.environ | {"PYTHONPATH": str(sweeps.HOME)}
 
 def main(made_up_settings, *arguments):
     """The command line of the made-up section."""
-    return sweeps.section_main(made_up.section(made_up_settings), [str(argument) for argument in arguments])
+    return sweeps.section_main(
+        made_up.section(made_up_settings), [str(argument) for argument in arguments]
+    )
 
 
 def started(made_up_settings, *arguments):
@@ -53,7 +55,9 @@ def started(made_up_settings, *arguments):
 
 def tensors(out):
     """The tensors of every file of a sweep."""
-    return {path.name: load(path.read_bytes()) for path in sorted(out.glob("results/*.safetensors"))}
+    return {
+        path.name: load(path.read_bytes()) for path in sorted(out.glob("results/*.safetensors"))
+    }
 
 
 def runs(log):
@@ -100,14 +104,20 @@ def test_svg_has_the_same_bytes_each_time_and_an_animation_is_a_gif(tmp_path):
         ax.plot([0, 1], label="curve")
         ax.legend()
         sweeps.save_figure(figure, tmp_path / folder, "one", "svg")
-        sweeps.save_figure(FuncAnimation(figure, lambda frame: None, frames=2), tmp_path / folder, "moving", "svg")
+        sweeps.save_figure(
+            FuncAnimation(figure, lambda frame: None, frames=2), tmp_path / folder, "moving", "svg"
+        )
         plt.close(figure)
         return (tmp_path / folder / "one.svg").read_bytes()
 
     for folder in ("first", "second"):
         (tmp_path / folder).mkdir()
     assert save("first") == save("second")
-    assert b"<svg" in save("first") and b"dc:date" not in save("first") and b"<text" not in save("first")
+    assert (
+        b"<svg" in save("first")
+        and b"dc:date" not in save("first")
+        and b"<text" not in save("first")
+    )
     assert (tmp_path / "first" / "moving.gif").read_bytes().startswith(b"GIF")
 
 
@@ -129,7 +139,9 @@ def test_quick_runs_quick_settings(tmp_path, capsys):
 
 
 def test_several_seeds(tmp_path, capsys, log):
-    assert main(Settings(log=str(log)), "--out", tmp_path, "--seed", 3, "--seeds", 3, "--jobs", 1) == 0
+    assert (
+        main(Settings(log=str(log)), "--out", tmp_path, "--seed", 3, "--seeds", 3, "--jobs", 1) == 0
+    )
     assert {seed for _, seed in runs(log)} == {3, 4, 5}
     printed = capsys.readouterr().out
     assert "in 3 of 3" in printed and printed.endswith("1 of 2 claims hold with each of 3 seeds\n")
@@ -142,8 +154,12 @@ def test_several_seeds(tmp_path, capsys, log):
 def test_what_is_drawn_alone_is_of_the_first_seed(tmp_path, log):
     section = made_up.section(Settings(log=str(log)))
     section.EXPERIMENTS["two"] = section.EXPERIMENTS["two"]._replace(drawn=True)
-    section.claims = lambda results: [made_up.Claim("9.1", "", "", {"kinds": len(vars(results))}, True)]
-    assert sweeps.section_main(section, ["--out", str(tmp_path), "--seeds", "2", "--jobs", "1"]) == 0
+    section.claims = lambda results: [
+        made_up.Claim("9.1", "", "", {"kinds": len(vars(results))}, True)
+    ]
+    assert (
+        sweeps.section_main(section, ["--out", str(tmp_path), "--seeds", "2", "--jobs", "1"]) == 0
+    )
     assert [len([run for run in runs(log) if run[1] == seed]) for seed in (0, 1)] == [2, 1]
 
 
@@ -159,7 +175,10 @@ def test_what_is_finished_is_not_run_again(tmp_path, log):
 
 
 def test_what_takes_most_steps_is_run_first(tmp_path, log):
-    cells = [Cell(made_up, Settings(cell=cell, steps=10 * cell, log=str(log)), 0, "cpu") for cell in (2, 0, 3, 1)]
+    cells = [
+        Cell(made_up, Settings(cell=cell, steps=10 * cell, log=str(log)), 0, "cpu")
+        for cell in (2, 0, 3, 1)
+    ]
     sweeps.sweep(cells, tmp_path, jobs=1)
     assert runs(log) == [(3, 0), (2, 0), (1, 0), (0, 0)]
 
@@ -172,7 +191,9 @@ def test_fresh_runs_all_again(tmp_path, log):
 
 def test_without_chance_it_is_run_once(tmp_path, log, monkeypatch):
     monkeypatch.setattr(made_up, "SEEDED", False, raising=False)
-    assert main(Settings(log=str(log)), "--out", tmp_path, "--jobs", 1, "--seed", 2, "--seeds", 3) == 0
+    assert (
+        main(Settings(log=str(log)), "--out", tmp_path, "--jobs", 1, "--seed", 2, "--seeds", 3) == 0
+    )
     assert runs(log) == [(0, 0), (0, 0)]
 
 
@@ -200,7 +221,10 @@ def test_one_bar_over_all_cells_that_goes_away(tmp_path, capsys):
 
 
 def test_two_processes_on_one_sweep(tmp_path, log):
-    both = [started(Settings(cells=12, seconds=0.05, log=str(log)), "--out", tmp_path, "--jobs", 1) for _ in range(2)]
+    both = [
+        started(Settings(cells=12, seconds=0.05, log=str(log)), "--out", tmp_path, "--jobs", 1)
+        for _ in range(2)
+    ]
     (status, table, _), (other_status, other_table, _) = map(ended, both)
     assert status == other_status == 0
     assert table == other_table and "1 of 2 claims hold" in table
@@ -231,19 +255,25 @@ def until(condition, seconds=60.0):
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("jobs, stop", [(1, signal.SIGINT), (2, signal.SIGINT), (2, signal.SIGTERM)])
+@pytest.mark.parametrize(
+    "jobs, stop", [(1, signal.SIGINT), (2, signal.SIGINT), (2, signal.SIGTERM)]
+)
 def test_interrupted(tmp_path, log, jobs, stop):
     made_up_settings = Settings(cells=20, seconds=0.2, log=str(log))
     arguments = "--out", tmp_path, "--jobs", jobs
     process = started(made_up_settings, *arguments, "--fresh")
     until(lambda: len(list(tmp_path.glob("results/*.safetensors"))) >= 3)
     os.killpg(process.pid, stop) if stop == signal.SIGINT else process.send_signal(stop)
-    status, out, err = ended(process, seconds=5)  # half a second, where no other tests run beside it
+    status, out, err = ended(
+        process, seconds=5
+    )  # half a second, where no other tests run beside it
     assert status == 130 and out == ""
     last = err.split("\r")[-1].splitlines()
     kept = tensors(tmp_path)
     again = f"python tests/made_up.py --out {tmp_path} --jobs {jobs}"
-    assert last == [f"interrupted; {len(kept)} of 40 cells are finished and kept; to continue: {again}"]
+    assert last == [
+        f"interrupted; {len(kept)} of 40 cells are finished and kept; to continue: {again}"
+    ]
     until(lambda: not living(process.pid), seconds=3)
     before = len(runs(log))
     assert main(made_up_settings, *arguments) == 0
@@ -281,7 +311,11 @@ def test_a_full_disk(tmp_path, capsys, jobs):
         assert main(Settings(cells=2), *arguments) == 1
     joblib.externals.loky.get_reusable_executor().shutdown()
     line = capsys.readouterr().err.split("\r")[-1]
-    assert "File too large: " in line and str(tmp_path / "results" / "made_up-") in line and line.count("\n") == 1
+    assert (
+        "File too large: " in line
+        and str(tmp_path / "results" / "made_up-") in line
+        and line.count("\n") == 1
+    )
     assert "0 of 4 cells are finished and kept; to continue: python" in line
     left = [path.suffix for path in (tmp_path / "results").iterdir()]
     assert set(left) <= {".lock"}  # the claim of a process that was ended with the one that failed
@@ -295,7 +329,9 @@ def test_a_full_disk_when_the_figures_are_saved(tmp_path, capsys):
     with largest_file(200):
         assert main(Settings(cells=9), "--out", tmp_path, "--jobs", 1) == 1
     assert "File too large: " in capsys.readouterr().err.split("\r")[-1]
-    assert [(path.name, path.read_text()) for path in (tmp_path / "figures").iterdir()] == [("section9.png", "before")]
+    assert [(path.name, path.read_text()) for path in (tmp_path / "figures").iterdir()] == [
+        ("section9.png", "before")
+    ]
 
 
 def test_numbers_that_are_not_finite_end_the_sweep(tmp_path, capsys):
@@ -303,7 +339,11 @@ def test_numbers_that_are_not_finite_end_the_sweep(tmp_path, capsys):
     printed = capsys.readouterr()
     expected = "made_up, seed 4: Result.values: expected finite numbers, got 1 that are not; "
     line = printed.err.split("\r")[-1]
-    assert line.startswith(expected) and "of 4 cells are finished and kept; to continue: " in line and printed.out == ""
+    assert (
+        line.startswith(expected)
+        and "of 4 cells are finished and kept; to continue: " in line
+        and printed.out == ""
+    )
 
 
 def test_a_claim_that_is_not_finite_is_not_reported(tmp_path, capsys, monkeypatch):
@@ -311,7 +351,10 @@ def test_a_claim_that_is_not_finite_is_not_reported(tmp_path, capsys, monkeypatc
     section.claims = lambda results: [made_up.Claim("9.1", "", "", {"value": float("nan")}, True)]
     assert sweeps.section_main(section, ["--out", str(tmp_path), "--jobs", "1"]) == 1
     printed = capsys.readouterr()
-    assert "claim 9.1, numbers['value']: expected a finite number, got nan" in printed.err and printed.out == ""
+    assert (
+        "claim 9.1, numbers['value']: expected a finite number, got nan" in printed.err
+        and printed.out == ""
+    )
 
 
 def test_a_mistake_of_ours_is_shown_as_what_it_is(tmp_path):
@@ -342,7 +385,9 @@ def killed_after(seconds, made_up_settings, *arguments):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, 1)
         os.dup2(nowhere, 2)
-        tqdm.set_lock(threading.RLock())  # its own is shared with the parent, which would wait for one killed with it
+        tqdm.set_lock(
+            threading.RLock()
+        )  # its own is shared with the parent, which would wait for one killed with it
         os._exit(main(made_up_settings, *arguments))
     time.sleep(seconds)
     os.killpg(child, signal.SIGKILL)
@@ -357,13 +402,19 @@ def test_killed_at_twenty_random_moments(tmp_path, capsys):
     table = capsys.readouterr().out
     arguments = "--out", tmp_path / "killed", "--jobs", 1, "--seeds", 2
     moments = random.Random(0)
-    kills = sum(killed_after(moments.uniform(0, whole / 8), made_up_settings, *arguments) for _ in range(20))
+    kills = sum(
+        killed_after(moments.uniform(0, whole / 8), made_up_settings, *arguments) for _ in range(20)
+    )
     half_way = len(list(tmp_path.glob("killed/results/*.safetensors")))
     assert kills == 20 and 0 < half_way < 240
     assert main(made_up_settings, *arguments) == 0
     assert capsys.readouterr().out == table
-    torch.testing.assert_close(tensors(tmp_path / "killed"), tensors(tmp_path / "whole"), rtol=0, atol=0)
-    figures = [(tmp_path / name / "figures" / "section9.png").read_bytes() for name in ("killed", "whole")]
+    torch.testing.assert_close(
+        tensors(tmp_path / "killed"), tensors(tmp_path / "whole"), rtol=0, atol=0
+    )
+    figures = [
+        (tmp_path / name / "figures" / "section9.png").read_bytes() for name in ("killed", "whole")
+    ]
     assert figures[0] == figures[1]
 
 
@@ -382,7 +433,9 @@ def test_killed_with_all_its_processes(tmp_path, log, capsys):
     table = capsys.readouterr().out
     assert main(made_up_settings, "--out", tmp_path / "whole", "--jobs", 2) == 0
     assert capsys.readouterr().out == table
-    torch.testing.assert_close(tensors(tmp_path / "killed"), tensors(tmp_path / "whole"), rtol=0, atol=0)
+    torch.testing.assert_close(
+        tensors(tmp_path / "killed"), tensors(tmp_path / "whole"), rtol=0, atol=0
+    )
 
 
 # The command line
@@ -402,11 +455,16 @@ def refused(capsys, *arguments):
 
 
 def no_whole_number(low, high):
-    return lambda text: not (text.isascii() and text.isdigit() and len(text) < 12 and low <= int(text) <= high)
+    return lambda text: (
+        not (text.isascii() and text.isdigit() and len(text) < 12 and low <= int(text) <= high)
+    )
 
 
 JUNK = st.one_of(
-    st.text(max_size=30), st.integers().map(str), st.floats().map(str), st.sampled_from(["", "1" * 5000, "\0"])
+    st.text(max_size=30),
+    st.integers().map(str),
+    st.floats().map(str),
+    st.sampled_from(["", "1" * 5000, "\0"]),
 )
 COUNTS = {"--seed": (0, 2**31 - 1), "--seeds": (1, 1000), "--jobs": (1, 1024)}
 
@@ -430,7 +488,12 @@ def test_what_is_no_device(value):
 @given(value=JUNK)
 def test_what_is_no_scheduler(tmp_path_factory, value):
     with pytest.MonkeyPatch.context() as patch:
-        line = refused(Captured(patch), "--out", tmp_path_factory.getbasetemp() / "junk", f"--scheduler={value}")
+        line = refused(
+            Captured(patch),
+            "--out",
+            tmp_path_factory.getbasetemp() / "junk",
+            f"--scheduler={value}",
+        )
         assert "--scheduler: expected tcp://HOST:PORT" in line
 
 
@@ -473,9 +536,15 @@ class Captured:
         ),
         (["--seeds", "0"], "argument --seeds: expected a whole number from 1 to 1000, got '0'"),
         (["--out", ""], "argument --out: expected a name, got ''"),
-        (["--out", "/proc/nowhere"], "argument --out: expected a folder that can be written, got '/proc/nowhere'"),
+        (
+            ["--out", "/proc/nowhere"],
+            "argument --out: expected a folder that can be written, got '/proc/nowhere'",
+        ),
         (["--fresh=1"], "--fresh"),
-        (["--scheduler", "localhost:8786"], "argument --scheduler: expected tcp://HOST:PORT, got 'localhost:8786'"),
+        (
+            ["--scheduler", "localhost:8786"],
+            "argument --scheduler: expected tcp://HOST:PORT, got 'localhost:8786'",
+        ),
         (["more"], "unrecognized arguments: more"),
     ],
 )
@@ -491,7 +560,10 @@ def test_no_gpu(capsys):
 def test_a_read_only_folder_is_found_out_before_computing(tmp_path, capsys):
     folder = tmp_path / "read-only"
     folder.mkdir()
-    reachable = [tmp_path, *(parent for parent in tmp_path.parents if parent.name.startswith("pytest"))]
+    reachable = [
+        tmp_path,
+        *(parent for parent in tmp_path.parents if parent.name.startswith("pytest")),
+    ]
     modes = {path: path.stat().st_mode for path in reachable}
     try:
         for path in reachable:
@@ -504,7 +576,10 @@ def test_a_read_only_folder_is_found_out_before_computing(tmp_path, capsys):
         os.seteuid(os.getuid())
         for path, mode in modes.items():
             path.chmod(mode)
-    assert f"expected a folder that can be written, got '{folder}'" in line and "Permission denied" in line
+    assert (
+        f"expected a folder that can be written, got '{folder}'" in line
+        and "Permission denied" in line
+    )
 
 
 def test_a_folder_that_is_not_there_is_made(tmp_path):
@@ -517,7 +592,10 @@ def test_bad_arguments_end_a_script_within_two_seconds():
     process = started(Settings(), "--seeds", "many")
     status, out, err = ended(process)
     assert (status, out) == (2, "")
-    assert err == "made_up.py: error: argument --seeds: expected a whole number from 1 to 1000, got 'many'\n"
+    assert (
+        err
+        == "made_up.py: error: argument --seeds: expected a whole number from 1 to 1000, got 'many'\n"
+    )
     own = time.monotonic() - begun - seconds_to_import_torch()
     assert own < 1
 
@@ -535,7 +613,12 @@ def seconds_to_import_torch():
 def cluster():
     from distributed import LocalCluster
 
-    options = {"processes": True, "dashboard_address": None, "host": "127.0.0.1", "silence_logs": 50}
+    options = {
+        "processes": True,
+        "dashboard_address": None,
+        "host": "127.0.0.1",
+        "silence_logs": 50,
+    }
     with LocalCluster(n_workers=2, threads_per_worker=1, **options) as cluster:
         yield cluster
 
@@ -554,13 +637,17 @@ def test_a_cluster_of_which_a_worker_is_killed(tmp_path, log, capsys, cluster):
     assert len(runs(log)) == ran and capsys.readouterr().out == table
     assert main(made_up_settings, "--out", tmp_path / "here", "--jobs", 1) == 0
     assert capsys.readouterr().out == table
-    torch.testing.assert_close(tensors(tmp_path / "cluster"), tensors(tmp_path / "here"), rtol=0, atol=0)
+    torch.testing.assert_close(
+        tensors(tmp_path / "cluster"), tensors(tmp_path / "here"), rtol=0, atol=0
+    )
 
 
 def test_faults_on_a_cluster(tmp_path, capsys, cluster, monkeypatch):
     arguments = "--out", tmp_path, "--scheduler", cluster.scheduler_address
     assert main(Settings(cells=2, fault="nan"), *arguments) == 1
-    assert "made_up, seed 0: Result.values: expected finite" in capsys.readouterr().err.split("\r")[-1]
+    assert (
+        "made_up, seed 0: Result.values: expected finite" in capsys.readouterr().err.split("\r")[-1]
+    )
     monkeypatch.setattr(sweeps, "CLUSTER_FINISHES", 1)
     assert main(Settings(seconds=3), *arguments) == 1
     assert "has finished no cell within 1 seconds" in capsys.readouterr().err.split("\r")[-1]
@@ -572,11 +659,16 @@ def test_a_scheduler_that_does_not_answer(tmp_path, capsys):
         main(Settings(), "--out", tmp_path, "--scheduler", "tcp://127.0.0.1:1")
     assert end.value.code == 2 and time.monotonic() - begun < 8
     line = capsys.readouterr().err
-    assert "argument --scheduler: expected a Dask scheduler that answers, got 'tcp://127.0.0.1:1'" in line
+    assert (
+        "argument --scheduler: expected a Dask scheduler that answers, got 'tcp://127.0.0.1:1'"
+        in line
+    )
     assert line.count("\n") == 1
 
 
 def test_without_distributed(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     line = refused(capsys, "--out", tmp_path, "--scheduler", "tcp://127.0.0.1:8786")
-    assert "expected the package distributed, found none: pip install -r requirements-dask.txt" in line
+    assert (
+        "expected the package distributed, found none: pip install -r requirements-dask.txt" in line
+    )

@@ -57,13 +57,17 @@ def test_descend_goes_downhill_and_keeps_its_start():
     before, kept = expected_loss(W, b, distribution), W.clone()
     model, losses = descend(W, b, distribution, steps=50, lr=1e-2)
     assert losses < before and torch.equal(W, kept)
-    torch.testing.assert_close(losses, expected_loss(model.W.detach(), model.b.detach(), distribution))
+    torch.testing.assert_close(
+        losses, expected_loss(model.W.detach(), model.b.detach(), distribution)
+    )
 
 
 # Many runs of one setting
 
 
-PAIRS = FeatureDistribution(numbers(0.02, 0.2)[:, None], features=4, set_size=2, correlation="correlated")
+PAIRS = FeatureDistribution(
+    numbers(0.02, 0.2)[:, None], features=4, set_size=2, correlation="correlated"
+)
 
 
 def test_random_descents_say_their_losses():
@@ -84,7 +88,9 @@ def test_small_weights_are_small_and_of_the_seed():
 def test_the_best_sampled_run_is_nearly_the_best_descent():
     best = random_descents(PAIRS, 2, 16, steps=300, seed=0).loss.amin(dim=1)
     runs = sampled_runs(PAIRS, 2, Sampling(restarts=8, steps=800))
-    assert runs.W.shape == (2, 8, 2, 4) and runs.W.dtype == torch.float64 and runs.loss.shape == (2, 8)
+    assert (
+        runs.W.shape == (2, 8, 2, 4) and runs.W.dtype == torch.float64 and runs.loss.shape == (2, 8)
+    )
     sampled = best_run(runs)
     assert sampled.W.shape == (2, 2, 4) and torch.equal(sampled.loss, runs.loss.amin(dim=1))
     assert torch.equal(sampled.W[1], runs.W[1, runs.loss[1].argmin()])
@@ -95,7 +101,10 @@ def test_the_best_sampled_run_is_nearly_the_best_descent():
 # The best solution of each kind, on n=2, m=1 at the relative importance whose boundary lies at density 0.3
 
 RATIO = 0.2045  # from the optimum on a grid of 400 ratios
-IGNORED, PAIR = numbers([1, 0]), numbers([1, -0.7])  # the second feature not represented, and in an antipodal pair
+IGNORED, PAIR = (
+    numbers([1, 0]),
+    numbers([1, -0.7]),
+)  # the second feature not represented, and in an antipodal pair
 LINE = numbers(0.2, 0.26, 0.34, 0.42)
 
 
@@ -118,7 +127,9 @@ def test_best_of_kinds_holds_the_optimum():
     """The lower of the two kinds is the best of many random descents, and both are what they are called."""
     distribution, found = kinds_on_line(torch.stack((IGNORED, PAIR)))
     descended = random_descents(distribution, 1, 64, steps=400, seed=0)
-    torch.testing.assert_close(found.loss.amin(dim=1), descended.loss.amin(dim=1), rtol=1e-4, atol=0)
+    torch.testing.assert_close(
+        found.loss.amin(dim=1), descended.loss.amin(dim=1), rtol=1e-4, atol=0
+    )
     assert found.loss.argmin(dim=1).tolist() == [1, 1, 0, 0]
     torch.testing.assert_close(found.loss[:, 0], ignored_loss(RATIO, LINE), rtol=1e-4, atol=0)
     for k in (0, 1):
@@ -147,14 +158,24 @@ def test_kinds_are_handed_on_along_a_line():
     torch.testing.assert_close(found.loss, both.loss, rtol=1e-4, atol=0)
     # where it is not worth it, nothing is handed on
     _, less = kinds_on_line(starts, worth=0)
-    assert less.loss.isfinite().tolist() == [[False, True], [True, False], [True, False], [True, False]]
+    assert less.loss.isfinite().tolist() == [
+        [False, True],
+        [True, False],
+        [True, False],
+        [True, False],
+    ]
 
 
 def test_nothing_is_handed_on_to_another_line():
     starts = IGNORED.expand(4, 1, 1, 2).clone()
     starts[:2] = PAIR
     _, found = kinds_on_line(starts, lines=2)
-    assert found.loss.isfinite().tolist() == [[False, True], [False, True], [True, False], [True, False]]
+    assert found.loss.isfinite().tolist() == [
+        [False, True],
+        [False, True],
+        [True, False],
+        [True, False],
+    ]
 
 
 @pytest.mark.usefixtures("unchecked")
@@ -166,7 +187,10 @@ def test_lines_must_divide_the_points():
 def test_crossing_is_at_the_known_boundary():
     distribution, found = kinds_on_line(torch.stack((IGNORED, PAIR)))
     crossing = crossings(found, distribution, 1, second_represented, steps=300)
-    assert crossing.line.tolist() == [0] and (crossing.below.item(), crossing.above.item()) == (1, 0)
+    assert crossing.line.tolist() == [0] and (crossing.below.item(), crossing.above.item()) == (
+        1,
+        0,
+    )
     assert crossing.met.all()
     share = crossing.position.item() - 1  # of the way from 0.26 to 0.34
     assert 0.26 * (0.34 / 0.26) ** share == pytest.approx(0.3, rel=0.005)
@@ -176,7 +200,10 @@ def test_crossings_of_several_lines_and_of_none():
     density = numbers(0.42, 0.34, 0.26, 0.2, 0.2, 0.22, 0.24, 0.26)
     distribution, found = kinds_on_line(torch.stack((IGNORED, PAIR)), density=density, lines=2)
     crossing = crossings(found, distribution, 2, second_represented, steps=300)
-    assert crossing.line.tolist() == [0] and (crossing.below.item(), crossing.above.item()) == (0, 1)
+    assert crossing.line.tolist() == [0] and (crossing.below.item(), crossing.above.item()) == (
+        0,
+        1,
+    )
     assert 0.34 * (0.26 / 0.34) ** (crossing.position.item() - 1) == pytest.approx(0.3, rel=0.005)
     none = Kinds(found.W[4:], found.b[4:], found.loss[4:])
     crossing = crossings(none, distribution.select(slice(4, 8)), 1, second_represented, steps=300)
@@ -188,20 +215,26 @@ def test_where_a_kind_ends_before_the_losses_cross_the_best_kind_changes_there(m
     distribution, found = kinds_on_line(torch.stack((IGNORED, PAIR)))
 
     def followed(*arguments):
-        losses = torch.stack((torch.linspace(1, 2, INSIDE), torch.linspace(1.5, 1.6, INSIDE)), dim=0)[None].double()
+        losses = torch.stack(
+            (torch.linspace(1, 2, INSIDE), torch.linspace(1.5, 1.6, INSIDE)), dim=0
+        )[None].double()
         losses[:, 0, 5:] = torch.inf
         return losses
 
     monkeypatch.setattr(descents, "_followed", followed)
     crossing = crossings(found, distribution, 1, second_represented, steps=1)
-    assert crossing.position.item() == pytest.approx(1 + 4.5 / (INSIDE - 1)) and not crossing.met.any()
+    assert (
+        crossing.position.item() == pytest.approx(1 + 4.5 / (INSIDE - 1)) and not crossing.met.any()
+    )
 
 
 def test_where_no_solution_reaches_a_crossing_there_is_none():
     """The kind that is best below is none that descent stays in."""
     _, found = kinds_on_line(torch.stack((IGNORED, PAIR)))
     distribution = two_features(LINE, RATIO)
-    crossing = crossings(found, distribution, 1, lambda W: torch.zeros(len(W), dtype=torch.long), steps=10)
+    crossing = crossings(
+        found, distribution, 1, lambda W: torch.zeros(len(W), dtype=torch.long), steps=10
+    )
     assert found.loss.argmin(dim=1).unique().tolist() == [0, 1]
     assert all(len(values) == 0 for values in crossing)
 

@@ -46,7 +46,9 @@ def test_a_dedicated_dimension_has_benefit_one():
         torch.testing.assert_close(values, torch.full_like(values, expected), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("polytope", ["triangle", "pentagon", "square antiprism", "3 tilted digons", "cube"])
+@pytest.mark.parametrize(
+    "polytope", ["triangle", "pentagon", "square antiprism", "3 tilted digons", "cube"]
+)
 def test_optimum_of_a_polytope_is_a_stationary_point_of_the_loss_of_all_weights(polytope):
     density = numbers(0.7, 0.2)
     benefit, scale, bias, stretch = packing.polytope_optimum(polytope, density)
@@ -66,7 +68,10 @@ def test_square_antiprism_takes_its_best_angle():
     best = packing.polytope_optimum("square antiprism", density)
     assert best.benefit > 2.3221 + 0.01  # of the Thomson angle
     polar = torch.atan2(
-        *(packing._stretched(POLYTOPES["square antiprism"].vertices, best.stretch)[0, k, 0] for k in (0, 2))
+        *(
+            packing._stretched(POLYTOPES["square antiprism"].vertices, best.stretch)[0, k, 0]
+            for k in (0, 2)
+        )
     )
     assert polar.rad2deg().item() == pytest.approx(58, abs=0.5)
 
@@ -86,7 +91,8 @@ def test_a_bipyramid_is_worth_its_digon_and_its_waist():
 @pytest.mark.usefixtures("unchecked")
 def test_unknown_polytope_is_refused():
     with pytest.raises(
-        ValueError, match=r"polytopes: expected names of dedicated dimension, .*, got \['dodecahedron'\]"
+        ValueError,
+        match=r"polytopes: expected names of dedicated dimension, .*, got \['dodecahedron'\]",
     ):
         packing.polytope_optimum("dodecahedron", numbers(0.1))
 
@@ -128,7 +134,12 @@ def test_no_mixture_beats_the_best(benefits, ratio):
     assert shares.sum() == pytest.approx(1) and (shares >= 0).all()
     assert shares @ needed <= ratio + 1e-9
     assert shares @ values == pytest.approx(benefit.item())
-    tried = torch.rand(2000, len(needed), generator=torch.Generator().manual_seed(0), dtype=torch.float64) ** 4
+    tried = (
+        torch.rand(
+            2000, len(needed), generator=torch.Generator().manual_seed(0), dtype=torch.float64
+        )
+        ** 4
+    )
     tried /= tried.sum(dim=1, keepdim=True)
     allowed = tried @ needed <= ratio
     assert not allowed.any() or (tried[allowed] @ values).max() <= benefit.item() + 1e-9
@@ -144,7 +155,9 @@ def test_mixtures_without_a_solution_are_refused():
 
 def test_windows_end_where_benefits_cross():
     density = 1 / numbers(1, 2, 4)
-    found = packing.windows(density, {"triangle": numbers(1.1, 1.2, 1.3), "digon": numbers(1.0, 1.1, 1.5)})
+    found = packing.windows(
+        density, {"triangle": numbers(1.1, 1.2, 1.3), "digon": numbers(1.0, 1.1, 1.5)}
+    )
     assert [name for name, _, _ in found] == ["triangle", "digon"]
     torch.testing.assert_close(numbers(*found[0][1:]), numbers(1, 2 * 2 ** (1 / 3)))
     assert found[1][1] == found[0][2] and found[1][2] == 4
@@ -153,12 +166,25 @@ def test_windows_end_where_benefits_cross():
 def test_predicted_order_of_polytopes():
     """The paper's five, in the order of their dimensionality, between larger simplices and the icosahedron."""
     inverse_density = torch.logspace(0.01, 1.3, 28, dtype=torch.float64)
-    paper = ("4-simplex", "tetrahedron", "triangle", "digon", "pentagon", "square antiprism", "icosahedron", "hexagon")
+    paper = (
+        "4-simplex",
+        "tetrahedron",
+        "triangle",
+        "digon",
+        "pentagon",
+        "square antiprism",
+        "icosahedron",
+        "hexagon",
+    )
     optima = packing.polytope_optima(1 / inverse_density, paper, progress=False)
-    found = packing.windows(1 / inverse_density, {name: optimum.benefit for name, optimum in optima.items()})
+    found = packing.windows(
+        1 / inverse_density, {name: optimum.benefit for name, optimum in optima.items()}
+    )
     assert [name for name, _, _ in found] == list(paper[:-1])
     starts = numbers(*(low for _, low, _ in found[1:]))
-    torch.testing.assert_close(starts, numbers(1.065, 1.25, 1.55, 4.45, 4.9, 11.03), rtol=0.02, atol=0)
+    torch.testing.assert_close(
+        starts, numbers(1.065, 1.25, 1.55, 4.45, 4.9, 11.03), rtol=0.02, atol=0
+    )
 
 
 def test_sampled_benefit_of_known_models():
@@ -261,7 +287,10 @@ def test_impossible_arrangements_are_refused(bad, message):
 
 def test_parts_are_assembled_side_by_side():
     W, b = packing.assembled(
-        [(torch.full((1, 2), 2.0), numbers(-1, -2)), (numbers(3).view(1, 1), numbers(-3))], 5, 3, 0.4
+        [(torch.full((1, 2), 2.0), numbers(-1, -2)), (numbers(3).view(1, 1), numbers(-3))],
+        5,
+        3,
+        0.4,
     )
     assert W.tolist() == [[2, 2, 0, 0, 0], [0, 0, 3, 0, 0], [0, 0, 0, 0, 0]]
     assert b.tolist() == pytest.approx([-1, -2, -3, 0.2, 0.2])

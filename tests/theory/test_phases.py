@@ -11,9 +11,20 @@ from losses.exact import expected_loss
 from models import ReLUOutputModel
 from theory import phases
 from theory.descents import ignored_loss
-from theory.phases import NAMED_SOLUTIONS, descended_optimum, named_boundary, nearest_named, optimum, scanned_optimum
+from theory.phases import (
+    NAMED_SOLUTIONS,
+    descended_optimum,
+    named_boundary,
+    nearest_named,
+    optimum,
+    scanned_optimum,
+)
 
-SOLUTIONS = [pytest.param(n, k, id=s.name) for n, named in NAMED_SOLUTIONS.items() for k, s in enumerate(named)]
+SOLUTIONS = [
+    pytest.param(n, k, id=s.name)
+    for n, named in NAMED_SOLUTIONS.items()
+    for k, s in enumerate(named)
+]
 each_solution = pytest.mark.parametrize("features, k", SOLUTIONS)
 
 
@@ -23,12 +34,16 @@ def numbers(*values):
 
 def points(densities, ratios):
     """A grid of density and ratio, flattened."""
-    return numbers(*densities).repeat_interleave(len(ratios)), numbers(*ratios).repeat(len(densities))
+    return numbers(*densities).repeat_interleave(len(ratios)), numbers(*ratios).repeat(
+        len(densities)
+    )
 
 
 def named_model(features, k, density):
     """Weights of a named solution and its bias, density/2 where a feature is not represented: for each density."""
-    W = torch.tensor(NAMED_SOLUTIONS[features][k].W, dtype=torch.float64).expand(len(density), -1, -1)
+    W = torch.tensor(NAMED_SOLUTIONS[features][k].W, dtype=torch.float64).expand(
+        len(density), -1, -1
+    )
     return W, torch.where(W.norm(dim=1) == 0, density[:, None] / 2, 0)
 
 
@@ -38,8 +53,12 @@ def named_model(features, k, density):
 @each_solution
 def test_losses_of_named_solutions_are_exact(features, k):
     density, ratio = points([1.0, 0.7, 0.3, 0.01], [0.1, 0.5, 1.0, 10.0])
-    exact = expected_loss(*named_model(features, k, density), phases.grid_distribution(features, density, ratio))
-    torch.testing.assert_close(phases.named_losses(features, density, ratio)[:, k], exact, rtol=1e-9, atol=0)
+    exact = expected_loss(
+        *named_model(features, k, density), phases.grid_distribution(features, density, ratio)
+    )
+    torch.testing.assert_close(
+        phases.named_losses(features, density, ratio)[:, k], exact, rtol=1e-9, atol=0
+    )
 
 
 @each_solution
@@ -47,8 +66,12 @@ def test_losses_of_named_solutions_agree_with_sampling(features, k):
     density, ratio = points([1.0, 0.3], [0.2, 3.0])
     distribution = phases.grid_distribution(features, density, ratio)
     x = distribution.sample(2**17, torch.Generator().manual_seed(0), torch.float64)
-    sampled = ReLUOutputModel.from_weights(*named_model(features, k, density)).loss(x, distribution.importance)
-    torch.testing.assert_close(phases.named_losses(features, density, ratio)[:, k], sampled.detach(), rtol=0.03, atol=0)
+    sampled = ReLUOutputModel.from_weights(*named_model(features, k, density)).loss(
+        x, distribution.importance
+    )
+    torch.testing.assert_close(
+        phases.named_losses(features, density, ratio)[:, k], sampled.detach(), rtol=0.03, atol=0
+    )
 
 
 def test_losses_by_hand():
@@ -93,14 +116,21 @@ def test_best_named(features, density, ratio, expected):
 def test_shapes_over_points(features):
     density, ratio = points([1.0, 0.1], [0.1, 1.0, 10.0])
     lowest, W = phases.best_named(features, density, ratio)
-    assert phases.named_losses(features, density, ratio).shape == (6, len(NAMED_SOLUTIONS[features]))
-    assert lowest.shape == (6,) and W.shape == (6, features - 1, features) and W.dtype == torch.float64
+    assert phases.named_losses(features, density, ratio).shape == (
+        6,
+        len(NAMED_SOLUTIONS[features]),
+    )
+    assert (
+        lowest.shape == (6,) and W.shape == (6, features - 1, features) and W.dtype == torch.float64
+    )
 
 
 def test_named_boundary_solves_its_equation():
     s = torch.linspace(0.001, 0.57, 50, dtype=torch.float64)
     r = named_boundary(s)
-    torch.testing.assert_close(ignored_loss(r, s), phases.antipodal_loss(1, r, s), rtol=1e-12, atol=0)
+    torch.testing.assert_close(
+        ignored_loss(r, s), phases.antipodal_loss(1, r, s), rtol=1e-12, atol=0
+    )
     assert (r.diff() > 0).all() and r[-1] < 1
     # where features are denser than 4/7 the pair beats ignoring the lesser feature nowhere
     dense = torch.linspace(4 / 7 + 1e-9, 1, 20, dtype=torch.float64)
@@ -119,7 +149,9 @@ def test_nearest_named_recognises_each(features, k, scale, noise):
     generator = torch.Generator().manual_seed(k)
     W = numbers(*NAMED_SOLUTIONS[features][k].W)
     orders = [[0, 1]] if features == 2 else [[0, 1, 2], [1, 0, 2]]  # of the features that are alike
-    turns = torch.stack([turned(scale * W[:, order], generator) for order in orders for _ in range(5)])
+    turns = torch.stack(
+        [turned(scale * W[:, order], generator) for order in orders for _ in range(5)]
+    )
     noisy = turns + noise * torch.randn(turns.shape, generator=generator, dtype=W.dtype)
     assert nearest_named(noisy).tolist() == [k] * len(noisy)
 
@@ -212,7 +244,9 @@ def test_scanned_optimum_agrees_with_descents(grid, scanned):
     torch.testing.assert_close(descended.loss, scanned.loss, rtol=1e-3, atol=0)
     # the weights too, but at r = 1, where the features may change places
     unequal = grid[1] != 1
-    torch.testing.assert_close(descended.W.abs()[unequal], scanned.W.abs()[unequal], rtol=0, atol=0.01)
+    torch.testing.assert_close(
+        descended.W.abs()[unequal], scanned.W.abs()[unequal], rtol=0, atol=0.01
+    )
 
 
 def test_scanned_optimum_is_symmetric(scanned):
@@ -262,7 +296,12 @@ def test_descended_optimum_of_three_features():
     torch.testing.assert_close(found.loss, losses, rtol=1e-12, atol=0)
     named = phases.named_losses(3, density, ratio)
     assert (found.loss[:, None] <= named * (1 + 1e-4)).all()
-    for k in (0, 1, 4, 5):  # the corners of the diagram, where the optimum is like the named solution
+    for k in (
+        0,
+        1,
+        4,
+        5,
+    ):  # the corners of the diagram, where the optimum is like the named solution
         assert nearest_named(found.W)[k] == named[k].argmin()
 
 
@@ -288,7 +327,12 @@ def test_neighbours_mend_a_point_in_a_local_minimum():
 
 def test_nearest_points():
     place = numbers([0, 0], [1, 0], [0, 3], [5, 5])
-    assert [set(near) for near in phases._nearest(place).tolist()] == [{1, 2, 3}, {0, 2, 3}, {0, 1, 3}, {0, 1, 2}]
+    assert [set(near) for near in phases._nearest(place).tolist()] == [
+        {1, 2, 3},
+        {0, 2, 3},
+        {0, 1, 3},
+        {0, 1, 2},
+    ]
     many = torch.cartesian_prod(torch.arange(5), torch.arange(5)).double()
     middle = phases._nearest(many)[12]  # of 5 by 5
     assert sorted(middle.tolist()) == [6, 7, 8, 11, 13, 16, 17, 18]
@@ -296,7 +340,10 @@ def test_nearest_points():
 
 def test_descended_optimum_is_reproducible():
     arguments = 3, 2, numbers(0.3), numbers(1.0)
-    runs = [descended_optimum(*arguments, random_starts=3, steps=1, seed=s, progress=False) for s in (0, 0)]
+    runs = [
+        descended_optimum(*arguments, random_starts=3, steps=1, seed=s, progress=False)
+        for s in (0, 0)
+    ]
     assert torch.equal(runs[0].W, runs[1].W) and runs[0].share == runs[1].share
 
 
@@ -306,7 +353,10 @@ def test_descended_optimum_is_reproducible():
 def test_optimum_of_two_and_of_three_features():
     """The scan for n=2 and descents for n=3; single precision and plain numbers will do."""
     density, ratio = numbers(1.0, 0.3), numbers(0.2, 1.0)
-    two, scan = optimum(2, density, ratio, progress=False), scanned_optimum(density, ratio, progress=False)
+    two, scan = (
+        optimum(2, density, ratio, progress=False),
+        scanned_optimum(density, ratio, progress=False),
+    )
     assert all(torch.equal(ours, theirs) for ours, theirs in zip(two, scan))
     three = optimum(3, density, ratio, progress=False)
     assert three.W.shape == (2, 2, 3) and three.b.shape == (2, 3) and three.W.dtype == torch.float64
@@ -396,9 +446,13 @@ def test_boundary(boundary, density):
 
 
 def test_smooth_boundary(boundary):
-    density, onset, onset_norm, ratio, before, after, kink, exchange, _ = (values[-1] for values in boundary)
+    density, onset, onset_norm, ratio, before, after, kink, exchange, _ = (
+        values[-1] for values in boundary
+    )
     assert density == SMOOTH and onset == ratio and before == after and onset_norm == kink == 0
-    assert exchange[1] - exchange[0] > 0.4  # where the features change places, at r = 1, the weights do
+    assert (
+        exchange[1] - exchange[0] > 0.4
+    )  # where the features change places, at r = 1, the weights do
     assert onset == phases.landau(density[None]).onset
 
 
@@ -427,10 +481,28 @@ RATIOS_INSIDE = numbers(0.2, 0.4, 0.6, 0.8)
 CROSSINGS = {  # |w_2| and losses of two solutions over RATIOS_INSIDE -> ratio of the crossing, or None
     "crossing": ([0, 0, 0, 0], [0.6] * 4, [1, 2, 3, 4], [2, 2.5, 3, 3.5], 0.6),
     "crossing between points": ([0.1] * 4, [0.6] * 4, [1, 2, 3, 4], [2.5] * 4, 0.5),
-    "touching, with no change of sign": ([0, 0, 0, 0], [0.6] * 4, [1, 2, 3, 4], [1.5, 2.1, 3.1, 4.5], None),
+    "touching, with no change of sign": (
+        [0, 0, 0, 0],
+        [0.6] * 4,
+        [1, 2, 3, 4],
+        [1.5, 2.1, 3.1, 4.5],
+        None,
+    ),
     "always better": ([0, 0, 0, 0], [0.6] * 4, [3, 4, 5, 6], [2, 3, 4, 5], None),
-    "the same solution": ([0.3, 0.4, 0.5, 0.6], [0.31, 0.41, 0.51, 0.61], [1, 2, 3, 4], [2, 2.5, 2.9, 3.5], None),
-    "one falls into the other before": ([0, 0, 0.6, 0.6], [0.6] * 4, [1, 2, 2.9, 3.4], [2, 2.5, 2.9, 3.4], None),
+    "the same solution": (
+        [0.3, 0.4, 0.5, 0.6],
+        [0.31, 0.41, 0.51, 0.61],
+        [1, 2, 3, 4],
+        [2, 2.5, 2.9, 3.5],
+        None,
+    ),
+    "one falls into the other before": (
+        [0, 0, 0.6, 0.6],
+        [0.6] * 4,
+        [1, 2, 2.9, 3.4],
+        [2, 2.5, 2.9, 3.4],
+        None,
+    ),
 }
 
 
@@ -442,7 +514,9 @@ def test_a_crossing_is_a_change_of_sign(low, high, loss_low, loss_high, ratio):
         assert found.kink == 0 and found.before == found.after
     else:
         assert found.ratio.item() == pytest.approx(ratio) and found.after - found.before >= 0.5
-        assert found.kink.item() == pytest.approx((loss_low[1] - loss_low[0] - loss_high[1] + loss_high[0]) / 0.2)
+        assert found.kink.item() == pytest.approx(
+            (loss_low[1] - loss_low[0] - loss_high[1] + loss_high[0]) / 0.2
+        )
 
 
 # How the second feature leaves zero
@@ -459,7 +533,8 @@ def test_nothing_pays_below_the_lowest_paying_ratio():
     density = numbers(0.05, 0.3, 0.9)
     lowest = phases.paying_ratio(density, phases.NORMS).amin(dim=1)
     represented = [
-        scanned_optimum(density, lowest * by, progress=False).W[:, 0, 1].abs() > 0.02 for by in (0.999, 1.001)
+        scanned_optimum(density, lowest * by, progress=False).W[:, 0, 1].abs() > 0.02
+        for by in (0.999, 1.001)
     ]
     assert not represented[0].any() and represented[1].all()
 
@@ -485,7 +560,9 @@ def test_expansion_agrees_with_the_exact_loss():
     w_1, b_1 = (1 + expansion.alpha * v).sqrt(), expansion.beta * v
     W = torch.stack((w_1, 0 * w_1 - v), dim=1)[:, None]
     mean = density / 2
-    b = torch.stack((b_1, mean - v**2 * mean + w_1 * v * mean), dim=1)  # the second output is right on average
+    b = torch.stack(
+        (b_1, mean - v**2 * mean + w_1 * v * mean), dim=1
+    )  # the second output is right on average
     loss = expected_loss(W, b, phases.grid_distribution(2, density, expansion.onset))
     rise = (loss - expansion.onset * ignored_loss(1, density)) / v**3
     torch.testing.assert_close(rise, expansion.cubic, rtol=0, atol=2 * v)

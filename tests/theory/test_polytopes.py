@@ -61,8 +61,12 @@ def names(W, **options):
 
 @pytest.mark.parametrize("name", POLYTOPES)
 def test_dimensionality_of_polytopes(name):
-    of_features = dimensionality(1.7 * POLYTOPES[name].vertices[None])[0]  # the scale does not matter
-    tolerance = 1e-3 if name == "square antiprism" else 1e-12  # at the Thomson angle it is nearly tight
+    of_features = dimensionality(1.7 * POLYTOPES[name].vertices[None])[
+        0
+    ]  # the scale does not matter
+    tolerance = (
+        1e-3 if name == "square antiprism" else 1e-12
+    )  # at the Thomson angle it is nearly tight
     assert (of_features - DIMENSIONALITIES[name]).abs().max() < tolerance
 
 
@@ -77,7 +81,10 @@ def test_polytopes_are_rigid_and_all_vertices_alike(name):
 
 
 def test_polytopes_of_equal_size_differ_by_more_than_the_tolerance():
-    spectra = [(p.vertices.shape, (p.vertices.mT @ p.vertices).flatten().sort().values) for p in POLYTOPES.values()]
+    spectra = [
+        (p.vertices.shape, (p.vertices.mT @ p.vertices).flatten().sort().values)
+        for p in POLYTOPES.values()
+    ]
     for i, (shape, cosines) in enumerate(spectra):
         for other_shape, other in spectra[:i]:
             assert shape != other_shape or (cosines - other).abs().max() > 2 * SAME_COSINE
@@ -86,7 +93,10 @@ def test_polytopes_of_equal_size_differ_by_more_than_the_tolerance():
 def test_tilted_digons():
     """Partners are 120 degrees apart, features of different digons 75.5: one dimension is shared."""
     cosines = POLYTOPES["3 tilted digons"].vertices.mT @ POLYTOPES["3 tilted digons"].vertices
-    expected = torch.block_diag(*[torch.tensor([[0.75, -0.75], [-0.75, 0.75]], dtype=torch.float64)] * 3) + 0.25
+    expected = (
+        torch.block_diag(*[torch.tensor([[0.75, -0.75], [-0.75, 0.75]], dtype=torch.float64)] * 3)
+        + 0.25
+    )
     torch.testing.assert_close(cosines, expected)
 
 
@@ -144,7 +154,10 @@ def test_exact_products_fall_into_their_factors():
     assert names(plane(0, 90, 180, 270)) == ["digon"] * 2
     assert names(torch.cat((torch.eye(3), -torch.eye(3)), dim=1)) == ["digon"] * 3  # octahedron
     bipyramid = torch.block_diag(vertices["pentagon"], vertices["digon"])
-    assert tegum_factors(bipyramid) == [Factor((0, 1, 2, 3, 4), 2, "pentagon"), Factor((5, 6), 1, "digon")]
+    assert tegum_factors(bipyramid) == [
+        Factor((0, 1, 2, 3, 4), 2, "pentagon"),
+        Factor((5, 6), 1, "digon"),
+    ]
     everything = torch.block_diag(*vertices.values())
     assert names(everything) == list(POLYTOPES)
 
@@ -155,7 +168,9 @@ def test_features_below_the_norm_are_left_out():
         Factor((0, 1, 2), 1, "irregular")
     ]  # all in one direction
     assert tegum_factors(0.5 * torch.eye(3)) == []
-    assert tegum_factors(torch.diag(torch.tensor([0.4, 0.6]))) == [Factor((1,), 1, "dedicated dimension")]
+    assert tegum_factors(torch.diag(torch.tensor([0.4, 0.6]))) == [
+        Factor((1,), 1, "dedicated dimension")
+    ]
     assert names(torch.diag(torch.tensor([0.4, 0.0])), min_norm=0) == ["dedicated dimension"]
     assert names(0.4 * POLYTOPES["pentagon"].vertices, min_norm=0.3) == ["pentagon"]
 
@@ -169,7 +184,9 @@ def test_how_far_a_polytope_may_be_bent():
     assert names(plane(0, 72, 144, 216, 216)) == ["irregular"]
 
 
-@pytest.mark.parametrize("coupling, expected", [(0.15, ["pentagon", "digon"]), (0.25, ["irregular"])])
+@pytest.mark.parametrize(
+    "coupling, expected", [(0.15, ["pentagon", "digon"]), (0.25, ["irregular"])]
+)
 def test_a_stray_coupling_does_not_glue_two_factors(coupling, expected):
     product = torch.block_diag(POLYTOPES["pentagon"].vertices, POLYTOPES["digon"].vertices)
     product[:, 5:] *= (1 - coupling**2) ** 0.5
@@ -180,7 +197,9 @@ def test_a_stray_coupling_does_not_glue_two_factors(coupling, expected):
 def test_digons_squeezed_into_too_few_dimensions_are_not_split():
     # Seven digons in six dimensions: no coupling is above 1/6, but every digon has twelve of them.
     simplex = POLYTOPES["6-simplex"].vertices
-    assert tegum_factors(torch.cat((simplex, -simplex), dim=1)) == [Factor(tuple(range(14)), 6, "irregular")]
+    assert tegum_factors(torch.cat((simplex, -simplex), dim=1)) == [
+        Factor(tuple(range(14)), 6, "irregular")
+    ]
 
 
 @pytest.mark.parametrize("name", [name for name, p in POLYTOPES.items() if p.vertices.shape[1] > 2])
@@ -207,8 +226,14 @@ def test_random_models_are_irregular(hidden, features):
     [
         ({"W": W}, r"W: expected a tensor \(hidden, features\), got torch.Size\(\[2, 2, 3\]\)"),
         ({"W": [[1.0]]}, r"W: expected a tensor \(hidden, features\), got \[\[1.0\]\]"),
-        ({"W": torch.eye(2, dtype=torch.int64)}, "W: expected floating-point weights, got torch.int64"),
-        ({"W": torch.eye(2, dtype=torch.complex128)}, "W: expected floating-point weights, got torch.complex128"),
+        (
+            {"W": torch.eye(2, dtype=torch.int64)},
+            "W: expected floating-point weights, got torch.int64",
+        ),
+        (
+            {"W": torch.eye(2, dtype=torch.complex128)},
+            "W: expected floating-point weights, got torch.complex128",
+        ),
         ({"W": torch.full((2, 3), torch.nan)}, "W: expected finite weights, got 6 that are not"),
         ({"W": W[0], "min_norm": -0.1}, "min_norm: expected a finite number >= 0, got -0.1"),
         ({"W": W[0], "min_norm": float("nan")}, "min_norm: expected a finite number >= 0, got nan"),
@@ -225,11 +250,19 @@ def test_peaks_are_made_of_their_polytope():
     digons, triangle = [POLYTOPES["digon"].vertices] * 6, POLYTOPES["triangle"].vertices
     W = torch.block_diag(*digons, triangle)
     assert peaks(W[None]) == pytest.approx(
-        {"tetrahedron": 0, "triangle": 3 / 15, "digon": 12 / 15, "pentagon": 0, "square antiprism": 0}
+        {
+            "tetrahedron": 0,
+            "triangle": 3 / 15,
+            "digon": 12 / 15,
+            "pentagon": 0,
+            "square antiprism": 0,
+        }
     )
     dedicated = torch.eye(4, dtype=W.dtype)
     assert set(peaks(dedicated[None]).values()) == {0}
-    pair = torch.tensor([[1, 0.5**0.5], [0, 0.5**0.5]], dtype=W.dtype)  # 45 degrees apart: 2/3, but no triangle
+    pair = torch.tensor(
+        [[1, 0.5**0.5], [0, 0.5**0.5]], dtype=W.dtype
+    )  # 45 degrees apart: 2/3, but no triangle
     assert peaks(torch.block_diag(*[pair] * 3)[None])["triangle"] == 0
 
 
@@ -256,7 +289,9 @@ def test_noise_has_no_peaks(seed):
 
 
 def test_polytope_shares_count_features():
-    product = torch.block_diag(*[POLYTOPES[name].vertices for name in ("triangle", "digon", "triangle")])
+    product = torch.block_diag(
+        *[POLYTOPES[name].vertices for name in ("triangle", "digon", "triangle")]
+    )
     assert polytope_shares(tegum_factors(product)) == {"triangle": 6 / 8, "digon": 2 / 8}
     assert polytope_shares([]) == {}
 
@@ -282,7 +317,9 @@ def test_features_in_one_direction_stay_together():
         lengths = torch.rand(1, 6, generator=generator, dtype=torch.float64) + 0.6
         same = line / line.norm() * lengths
         assert tegum_factors(same) == [Factor(tuple(range(6)), 1, "irregular")]
-        assert tegum_factors(same * torch.tensor([1, 1, 1, -1, -1, -1])) == [Factor(tuple(range(6)), 1, "irregular")]
+        assert tegum_factors(same * torch.tensor([1, 1, 1, -1, -1, -1])) == [
+            Factor(tuple(range(6)), 1, "irregular")
+        ]
 
 
 def test_names_of_arrangements():
@@ -292,9 +329,13 @@ def test_names_of_arrangements():
         "digon + 2 × dedicated": torch.block_diag(digon, torch.eye(2)),
         "pentagon": POLYTOPES["pentagon"].vertices,
         "dedicated": torch.tensor([[1, -0.4]]),
-        "pyramid over 2 × digon": torch.tensor([[1, -1, 0, 0, 0], [0, 0, 1, -1, 0], [-0.5, -0.5, -0.5, -0.5, 1]]),
+        "pyramid over 2 × digon": torch.tensor(
+            [[1, -1, 0, 0, 0], [0, 0, 1, -1, 0], [-0.5, -0.5, -0.5, -0.5, 1]]
+        ),
         "tricapped trigonal prism": tricapped_prism(),
-        "9 in 3": torch.nn.functional.normalize(torch.randn(3, 9, generator=torch.manual_seed(0)), dim=0),
+        "9 in 3": torch.nn.functional.normalize(
+            torch.randn(3, 9, generator=torch.manual_seed(0)), dim=0
+        ),
         "4 in 2": torch.tensor([[1, 0.8, -1, 0.1], [0, 0.6, 0.2, -1]]),
     }
     for expected, W in cases.items():

@@ -54,9 +54,16 @@ def generator(seed=0):
 def some(instances=4, hidden=3, codes=6):
     """Autoencoders with random weights, and rows with weights."""
     of = from_dictionary(random_dictionary(instances, hidden, codes, generator()))
-    more = [torch.randn(value.shape, generator=generator(k)) / 3 for k, value in enumerate((of.E, of.e, of.c))]
+    more = [
+        torch.randn(value.shape, generator=generator(k)) / 3
+        for k, value in enumerate((of.E, of.e, of.c))
+    ]
     h = torch.randn(1, 50, hidden, generator=generator(9))
-    return Autoencoders(of.D, of.E + more[0], more[1], more[2]), h, torch.rand(50, generator=generator(8))
+    return (
+        Autoencoders(of.D, of.E + more[0], more[1], more[2]),
+        h,
+        torch.rand(50, generator=generator(8)),
+    )
 
 
 def test_a_top_k_code_has_at_most_k_actives():
@@ -67,7 +74,9 @@ def test_a_top_k_code_has_at_most_k_actives():
     active = (kept > 0).sum(dim=2).amax(dim=1)
     assert active[:3].tolist() == [1, 2, 3] and torch.equal(kept[3], every[3])
     for k in (1, 2, 3):  # the largest are left as they are
-        torch.testing.assert_close(kept[k - 1].sum(dim=1), every[k - 1].topk(k, dim=1).values.sum(dim=1))
+        torch.testing.assert_close(
+            kept[k - 1].sum(dim=1), every[k - 1].topk(k, dim=1).values.sum(dim=1)
+        )
 
 
 def test_gradients_are_those_of_the_objective():
@@ -77,9 +86,9 @@ def test_gradients_are_those_of_the_objective():
     double, h, weight = Autoencoders(**at), h.double(), weight.double()
     codes = torch.relu((h - double.c[:, None]) @ double.E.mT + double.e[:, None])
     codes = codes * (encode(double, h, sparsity.keep).detach() > 0)
-    errors = (codes @ double.D.mT + double.c[:, None] - h).square().sum(dim=2) + sparsity.penalty[:, None] * codes.sum(
-        dim=2
-    )
+    errors = (codes @ double.D.mT + double.c[:, None] - h).square().sum(dim=2) + sparsity.penalty[
+        :, None
+    ] * codes.sum(dim=2)
     expected = torch.autograd.grad((errors * weight).sum(), list(at.values()))
     with torch.no_grad():
         ours = gradients(double, sparsity, h, weight)
@@ -107,13 +116,19 @@ def test_orthogonal_sparse_features_are_all_found(level):
 
 
 def test_a_held_dictionary_stays():
-    start, sparsity = from_dictionary(torch.eye(4)[None]), Sparsity(torch.tensor([0.1]), torch.tensor([0]))
+    start, sparsity = (
+        from_dictionary(torch.eye(4)[None]),
+        Sparsity(torch.tensor([0.1]), torch.tensor([0])),
+    )
     trained = fit(start, sparsity, orthogonal, steps=20, lr=1e-2, held=True)
     assert torch.equal(trained.D, start.D) and not torch.equal(trained.E, start.E)
 
 
 def test_diverging_is_said():
-    start, sparsity = from_dictionary(torch.eye(4)[None]), Sparsity(torch.tensor([torch.inf]), torch.tensor([0]))
+    start, sparsity = (
+        from_dictionary(torch.eye(4)[None]),
+        Sparsity(torch.tensor([torch.inf]), torch.tensor([0])),
+    )
     with pytest.raises(FloatingPointError, match="1 of 1 autoencoders diverged"):
         fit(start, sparsity, orthogonal, steps=2, lr=1e-2)
 
@@ -135,7 +150,9 @@ def test_a_permuted_dictionary_is_found_and_a_negated_one_is_not():
 def test_matching_is_one_to_one():
     """Two features close to one code: one of them has it; one is left over where there are fewer codes."""
     directions = torch.tensor([[1.0, 0.8], [0.0, 0.6]])
-    assert matched(directions, torch.tensor([[1.0, 0.0], [0.0, 1.0]])).tolist() == pytest.approx([1, 0.6])
+    assert matched(directions, torch.tensor([[1.0, 0.0], [0.0, 1.0]])).tolist() == pytest.approx(
+        [1, 0.6]
+    )
     assert matched(directions, torch.tensor([[1.0], [0.0]])).tolist() == [1, 0]
 
 
@@ -165,7 +182,9 @@ def made(settings, share=1.0, true=0.2, learned=0.2):
 
 def test_dead_codes_find_nothing_and_the_lowest_objective_counts():
     result = made(replace(Settings(), runs=2))
-    assert (found(result)[1:] == 1).all() and (found(result)[0] == 0.5).all()  # of half as many codes
+    assert (found(result)[1:] == 1).all() and (
+        found(result)[0] == 0.5
+    ).all()  # of half as many codes
     result.used[1, 0, :, 3] = 0
     assert found(result)[1, 0] == pytest.approx(0.95)
     result.dictionary[1, 1, 0] = 0
@@ -179,7 +198,9 @@ def test_whose_fault():
     for true, expected in ((0.2, 1), (0.201, 1), (0.1, 2), (0.3, 3)):
         assert fault(made(settings, 0.5, true)).tolist() == [expected] * 7
     left = made(settings, 0.5, 0.1)
-    assert fault(left._replace(released=torch.zeros(7, 41, 20))).tolist() == [2] * 7  # at the same objective
+    assert (
+        fault(left._replace(released=torch.zeros(7, 41, 20))).tolist() == [2] * 7
+    )  # at the same objective
     left = left._replace(released=torch.zeros(7, 41, 20), released_objective=torch.full((7,), 0.09))
     assert fault(left).tolist() == [3] * 7
     assert surplus(made(settings, 0.5, 0.0009, 1e-5)).tolist() == [0] * 7  # both next to nothing
@@ -257,7 +278,9 @@ BROKEN = {  # claim -> what replaces the ideal results
 }
 
 
-@pytest.mark.parametrize(("name", "case"), [(name, case) for name, cases in BROKEN.items() for case in cases])
+@pytest.mark.parametrize(
+    ("name", "case"), [(name, case) for name, cases in BROKEN.items() for case in cases]
+)
 def test_broken(name, case):
     claim = CLAIMS[name](ideal() | BROKEN[name][case])
     assert not claim.holds and all(value == value for value in claim.numbers.values())
@@ -281,7 +304,9 @@ def test_run_and_figure():
 def test_the_model_decides_the_key(tmp_path, monkeypatch):
     for part in (recovered_features.CONFIG, recovered_features.TENSORS):
         (tmp_path / "pentagon").mkdir(exist_ok=True)
-        (tmp_path / "pentagon" / part).write_bytes((recovered_features.ZOO / "pentagon" / part).read_bytes())
+        (tmp_path / "pentagon" / part).write_bytes(
+            (recovered_features.ZOO / "pentagon" / part).read_bytes()
+        )
     monkeypatch.setattr(recovered_features, "ZOO", tmp_path)
     before = Settings("pentagon")
     assert before == Settings("pentagon") and before.checksum != ""

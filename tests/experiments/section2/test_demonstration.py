@@ -11,7 +11,16 @@ from matplotlib import pyplot as plt
 import Section2main as section2
 import visualization
 from experiments.section2 import demonstration, introduction
-from experiments.section2.demonstration import LARGE, QUICK, QUICK_LARGE, Models, Result, Settings, Training, run
+from experiments.section2.demonstration import (
+    LARGE,
+    QUICK,
+    QUICK_LARGE,
+    Models,
+    Result,
+    Settings,
+    Training,
+    run,
+)
 from geometry import feature_norms, interference
 from theory.polytopes import POLYTOPES
 
@@ -49,9 +58,16 @@ def test_section_runs_both_sizes_and_the_introduction():
 
 
 def test_figures_and_claims_of_a_quick_run(quick):
-    results = SimpleNamespace(demonstration=quick, introduction=introduction.run(introduction.QUICK, progress=False))
+    results = SimpleNamespace(
+        demonstration=quick, introduction=introduction.run(introduction.QUICK, progress=False)
+    )
     figures = section2.figures(results)
-    assert sorted(figures) == ["section2-introduction", "section2-n20", "section2-n80", "section2-represented"]
+    assert sorted(figures) == [
+        "section2-introduction",
+        "section2-n20",
+        "section2-n80",
+        "section2-represented",
+    ]
     for figure in figures.values():
         figure.canvas.draw()
     claims = section2.claims(results)
@@ -82,7 +98,9 @@ def ideal():
             dedicated_and_pairs(m, n, 0).repeat(3, 1, 1),
             torch.where(torch.arange(n) < m, 0, density[:, None] / 2),
         )
-        sparse = torch.stack([dedicated_and_pairs(m, n, pairs) for pairs in (0, m // 5, 3 * m // 5)])
+        sparse = torch.stack(
+            [dedicated_and_pairs(m, n, pairs) for pairs in (0, m // 5, 3 * m // 5)]
+        )
         results.append(Result(density, linear, Models(sparse, torch.zeros(3, n))))
     return results
 
@@ -106,7 +124,9 @@ def triangles(W):
     W[1, :2] = 0
     W[1, :2, :3] = POLYTOPES["triangle"].vertices
     W[1, :2, 3:] = 0
-    W[1, :, 3:] = torch.nn.functional.pad(torch.eye(W.shape[1] - 2), (0, W.shape[2] - W.shape[1] - 1, 2, 0))
+    W[1, :, 3:] = torch.nn.functional.pad(
+        torch.eye(W.shape[1] - 2), (0, W.shape[2] - W.shape[1] - 1, 2, 0)
+    )
     return W
 
 
@@ -168,7 +188,21 @@ def test_numbers_of_ideal_claims():
     assert list(linear.numbers.values()) == list(dense.numbers.values()) * 3 == [0, 0, 0]
     assert list(growth.numbers.values()) == [5, 6, 8, 2, 2]
     assert list(pairs.numbers.values()) == [pytest.approx(0.1), 1, 1]
-    assert list(again.numbers.values()) == [4, 0, 0, 0, 0, 20, 24, 32, 2, 2, pytest.approx(0.1), 4, 4]
+    assert list(again.numbers.values()) == [
+        4,
+        0,
+        0,
+        0,
+        0,
+        20,
+        24,
+        32,
+        2,
+        2,
+        pytest.approx(0.1),
+        4,
+        4,
+    ]
 
 
 def test_without_superposition_there_is_no_density_of_the_first():
@@ -219,7 +253,10 @@ def test_norm_bars_show_norm_and_superposition():
 def test_panels_show_each_density():
     small, _ = ideal()
     generator = torch.manual_seed(0)
-    models = [Models(torch.randn(3, 5, 20, generator=generator), torch.rand(3, 20, generator=generator)) for _ in "lr"]
+    models = [
+        Models(torch.randn(3, 5, 20, generator=generator), torch.rand(3, 20, generator=generator))
+        for _ in "lr"
+    ]
     figure = drawn(demonstration.panels_figure, Result(small.density, *models))
     W, b = (torch.cat((linear[:1], relu)) for linear, relu in zip(*models))
     images = [ax.images[0].get_array() for ax in figure.axes if ax.images]
@@ -232,9 +269,16 @@ def test_panels_show_each_density():
         torch.tensor([[bar.get_height() for bar in of] for of in bars]), feature_norms(W).double()
     )
     for of, values in zip(bars, interference(W).clamp(0, 1).numpy()):
-        assert [bar.get_facecolor() for bar in of] == [pytest.approx(c) for c in visualization.SUPERPOSITION(values)]
+        assert [bar.get_facecolor() for bar in of] == [
+            pytest.approx(c) for c in visualization.SUPERPOSITION(values)
+        ]
     titles = [ax.get_title() for ax in figure.axes]
-    for title in ("linear, density 1", "ReLU, density 1", "ReLU, density 0.1", "ReLU, density 0.01"):
+    for title in (
+        "linear, density 1",
+        "ReLU, density 1",
+        "ReLU, density 0.1",
+        "ReLU, density 0.01",
+    ):
         assert title in titles
 
 
@@ -245,11 +289,17 @@ def product(*names, features):
 
 def test_counts_show_what_is_represented_and_what_shares():
     """Four dedicated dimensions; two digons and a triangle; a dedicated dimension and a tetrahedron."""
-    names = ["dedicated dimension"] * 4, ["digon", "digon", "triangle"], ["dedicated dimension", "tetrahedron"]
+    names = (
+        ["dedicated dimension"] * 4,
+        ["digon", "digon", "triangle"],
+        ["dedicated dimension", "tetrahedron"],
+    )
     density = torch.tensor([1.0, 0.3, 0.1])
     results = []
     for features in (9, 7):
-        models = Models(torch.stack([product(*of, features=features) for of in names]), torch.zeros(3, features))
+        models = Models(
+            torch.stack([product(*of, features=features) for of in names]), torch.zeros(3, features)
+        )
         results.append(Result(density, models, models))
     figure = drawn(demonstration.counts_figure, results)
     assert len(figure.axes) == 2

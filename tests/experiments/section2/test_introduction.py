@@ -21,7 +21,9 @@ def test_run(quick):
 
 
 def test_run_is_a_function_of_the_seed():
-    first, again, other = (run(replace(QUICK, steps=5), seed=seed, progress=False) for seed in (3, 3, 4))
+    first, again, other = (
+        run(replace(QUICK, steps=5), seed=seed, progress=False) for seed in (3, 3, 4)
+    )
     assert torch.equal(first.W, again.W) and torch.equal(first.b, again.b)
     assert not torch.equal(first.W, other.W)
 

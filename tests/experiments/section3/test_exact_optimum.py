@@ -16,8 +16,12 @@ def test_run(features):
     assert all(torch.equal(ours, theirs) for ours, theirs in zip(result, grid(3)))
     assert result.W.shape == (9, features - 1, features) and result.b.shape == (9, features)
     distribution = grid_distribution(features, result.density, result.ratio)
-    torch.testing.assert_close(expected_loss(result.W, result.b, distribution), result.loss, rtol=1e-12, atol=0)
-    assert (result.loss[:, None] <= named_losses(features, result.density, result.ratio) * (1 + 1e-4)).all()
+    torch.testing.assert_close(
+        expected_loss(result.W, result.b, distribution), result.loss, rtol=1e-12, atol=0
+    )
+    assert (
+        result.loss[:, None] <= named_losses(features, result.density, result.ratio) * (1 + 1e-4)
+    ).all()
 
 
 def test_no_chance_is_involved():

@@ -41,7 +41,9 @@ def test_success_by_hand():
 
 def test_study_figure_shows_each_measure():
     cases = [ideal_diagram(features, points=4) for features in (2, 3)]
-    panels = [([result, spoil(result, [0]), spoil(result, [0, 1])], optimum) for result, optimum in cases]
+    panels = [
+        ([result, spoil(result, [0]), spoil(result, [0, 1])], optimum) for result, optimum in cases
+    ]
     changes = list(STUDY)[:3]
     figure = drawn(noisy_averages.figure, panels, changes)
     for ax, (results, optimum) in zip(figure.axes, panels):

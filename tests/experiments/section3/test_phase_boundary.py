@@ -14,7 +14,15 @@ LINE = torch.tensor([1.0, 0.3, 0.01], dtype=torch.float64)
 JUMP = 0.7 + 0.1 * LINE
 ABOVE = NORMS**2 + landau(LINE).onset[:, None]  # where it pays ever later: smooth
 IDEAL = Result(
-    LINE, LINE / 2, JUMP, LINE / 3, 0 * LINE, JUMP, 0.5 + 0 * LINE, torch.ones(3, 2, dtype=torch.float64), ABOVE
+    LINE,
+    LINE / 2,
+    JUMP,
+    LINE / 3,
+    0 * LINE,
+    JUMP,
+    0.5 + 0 * LINE,
+    torch.ones(3, 2, dtype=torch.float64),
+    ABOVE,
 )
 
 
@@ -23,7 +31,11 @@ def test_run():
     assert result.density.tolist() == list(QUICK.densities)
     assert all(len(values) == 3 and values.isfinite().all() for values in result)
     # the densest and the sparsest features jump out of zero, those between after a smooth rise
-    assert phase_boundary.jumps(result).all() and phase_boundary.out_of_zero(result).tolist() == [True, False, True]
+    assert phase_boundary.jumps(result).all() and phase_boundary.out_of_zero(result).tolist() == [
+        True,
+        False,
+        True,
+    ]
     assert claim(result).holds
     drawn(figure, result)
     assert phase_boundary.SEEDED is False and set(QUICK.densities) <= set(Settings().densities)
@@ -48,10 +60,18 @@ def test_claim_fails_where_only_the_exchange_jumps(densities):
 
 def test_numbers_of_the_claim():
     by_expansion = tricritical_densities().tolist()
-    assert list(claim(IDEAL).numbers.values()) == pytest.approx([3, 3, 0.701, 0.5, 3, *by_expansion])
-    smooth_first = IDEAL._replace(onset_norm=torch.tensor([0.3, 0, 0]).double(), before=0.1 + 0 * LINE)
-    assert list(claim(smooth_first).numbers.values()) == pytest.approx([3, 3, 0.601, 0.5, 1, 0.01, 0.3, *by_expansion])
-    assert list(claim(without_jump(0, 1, 2)).numbers.values()) == pytest.approx([3, 0, 0, 0.01, 1, *by_expansion])
+    assert list(claim(IDEAL).numbers.values()) == pytest.approx(
+        [3, 3, 0.701, 0.5, 3, *by_expansion]
+    )
+    smooth_first = IDEAL._replace(
+        onset_norm=torch.tensor([0.3, 0, 0]).double(), before=0.1 + 0 * LINE
+    )
+    assert list(claim(smooth_first).numbers.values()) == pytest.approx(
+        [3, 3, 0.601, 0.5, 1, 0.01, 0.3, *by_expansion]
+    )
+    assert list(claim(without_jump(0, 1, 2)).numbers.values()) == pytest.approx(
+        [3, 0, 0, 0.01, 1, *by_expansion]
+    )
 
 
 def test_figure_shows_each_line():
@@ -62,7 +82,9 @@ def test_figure_shows_each_line():
         [IDEAL.after.tolist(), IDEAL.before.tolist()],
         [IDEAL.kink.tolist()],
     ]
-    assert all(line.get_xdata().tolist() == LINE.tolist() for ax in shown.axes[:3] for line in ax.lines)
+    assert all(
+        line.get_xdata().tolist() == LINE.tolist() for ax in shown.axes[:3] for line in ax.lines
+    )
 
 
 def test_figure_has_a_gap_where_nothing_jumps():

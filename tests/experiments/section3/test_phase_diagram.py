@@ -27,13 +27,21 @@ def numbers(*values):
 @pytest.fixture(scope="module")
 def quick():
     """The section's results, with a study of one change and one point."""
-    optima = [exact_optimum.run(settings, progress=False) for settings in section3.EXPERIMENTS["optima"].quick]
-    studied = [noisy_averages.study(replace(settings, points=2, steps=10)) for settings in (QUICK, QUICK_THREE)]
+    optima = [
+        exact_optimum.run(settings, progress=False)
+        for settings in section3.EXPERIMENTS["optima"].quick
+    ]
+    studied = [
+        noisy_averages.study(replace(settings, points=2, steps=10))
+        for settings in (QUICK, QUICK_THREE)
+    ]
     return SimpleNamespace(
         optima=optima,
         diagrams=[run(settings, progress=False) for settings in (QUICK, QUICK_THREE)],
         boundary=phase_boundary.run(phase_boundary.Settings(densities=(0.6, 0.1)), progress=False),
-        study_optima=[exact_optimum.run(exact_optimum.Settings(n, 2), progress=False) for n in (2, 3)],
+        study_optima=[
+            exact_optimum.run(exact_optimum.Settings(n, 2), progress=False) for n in (2, 3)
+        ],
         study_two=[run(settings, progress=False) for settings in studied[0]],
         study_three=[run(settings, progress=False) for settings in studied[1]],
     )
@@ -47,7 +55,9 @@ def test_run(quick):
     for points, result, optimum in runs:
         hidden, features = optimum.W.shape[1:]
         assert result.W.shape == (points**2, 10, hidden, features)
-        assert torch.equal(result.density, optimum.density) and torch.equal(result.ratio, optimum.ratio)
+        assert torch.equal(result.density, optimum.density) and torch.equal(
+            result.ratio, optimum.ratio
+        )
         # from where training ended it is downhill to the bottom of the basin
         assert (result.settled <= result.loss * (1 + 1e-9)).all()
         assert (optimum.loss[:, None] <= result.settled * (1 + 1e-6)).all()
@@ -59,7 +69,9 @@ def test_run(quick):
 
 
 def test_run_is_a_function_of_the_seed():
-    first, again, other = (run(Settings(points=2, steps=5), seed=seed, progress=False) for seed in (3, 3, 4))
+    first, again, other = (
+        run(Settings(points=2, steps=5), seed=seed, progress=False) for seed in (3, 3, 4)
+    )
     assert all(torch.equal(ours, theirs) for ours, theirs in zip(first, again))
     assert not torch.equal(first.W, other.W)
 
@@ -117,9 +129,20 @@ def ideal():
     """Results as the paper describes them."""
     diagrams, optima = zip(*(ideal_diagram(features) for features in (2, 3)))
     line = numbers(1.0, 0.3, 0.01)
-    paying, exchange = phases.paying_ratio(line, phases.NORMS, steps=1), torch.ones(3, 2, dtype=torch.float64)
+    paying, exchange = (
+        phases.paying_ratio(line, phases.NORMS, steps=1),
+        torch.ones(3, 2, dtype=torch.float64),
+    )
     jump = phase_boundary.Result(
-        line, line / 2, 0 * line + 0.6, line / 2, 0 * line, 0 * line + 0.6, 0 * line + 0.5, exchange, paying
+        line,
+        line / 2,
+        0 * line + 0.6,
+        line / 2,
+        0 * line,
+        0 * line + 0.6,
+        0 * line + 0.5,
+        exchange,
+        paying,
     )
     return SimpleNamespace(diagrams=diagrams, optima=optima, boundary=jump)
 
@@ -158,7 +181,9 @@ def only_one_solution(result):
 
 
 def noise(result):
-    return result._replace(W=torch.randn(result.W.shape, generator=torch.manual_seed(0), dtype=torch.float64))
+    return result._replace(
+        W=torch.randn(result.W.shape, generator=torch.manual_seed(0), dtype=torch.float64)
+    )
 
 
 BROKEN = {  # how results differ from ideal ones -> the features of the diagram, its change, the claims that fail
@@ -228,17 +253,25 @@ def test_regions_by_hand():
     assert shares.optimum.tolist() == pytest.approx([1 - 2 / len(points), 1, 1])
     assert shares.best.tolist() == shares.mean.tolist() == [1, 1, 1]  # of what the optimum has left
     spoilt = result.W.clone()
-    spoilt[points[2]], spoilt[points[3], 1:] = pair, pair  # everywhere; in all restarts but the best
+    spoilt[points[2]], spoilt[points[3], 1:] = (
+        pair,
+        pair,
+    )  # everywhere; in all restarts but the best
     shares = phase_diagram.regions(result._replace(W=spoilt), optimum._replace(W=W))
     left = len(points) - 2
     assert shares.best.tolist() == pytest.approx([1 - 1 / left, 1, 1])
-    assert shares.mean.tolist() == pytest.approx([1 - 1 / left, 1, 1])  # the mean of a pair and of none has norm 0.5
+    assert shares.mean.tolist() == pytest.approx(
+        [1 - 1 / left, 1, 1]
+    )  # the mean of a pair and of none has norm 0.5
     assert first[0, 1] == 0
 
 
 def test_models_below_the_optimum_take_its_place():
     result, optimum = ideal_diagram(3, points=3)
-    assert not phase_diagram.below(result, optimum).any() and phase_diagram.best_known(result, optimum).loss is not None
+    assert (
+        not phase_diagram.below(result, optimum).any()
+        and phase_diagram.best_known(result, optimum).loss is not None
+    )
     lower = settled_below(result)._replace(lowest_W=result.lowest_W + 1)
     assert phase_diagram.below(lower, optimum).nonzero().tolist() == [[7]]
     known = phase_diagram.best_known(lower, optimum)
@@ -252,7 +285,9 @@ def test_averaged_discards_the_worst_restart():
     """Norms of the last feature 1, 0.6 and 0; the restart of highest loss does not count, wherever it stands."""
     W = numbers([[0.0, 1.0]], [[0.8, 0.6]], [[1.0, 0.0]]).expand(3, 3, 1, 2)
     loss = numbers([1, 2, 3], [1, 3, 2], [3, 1, 2])
-    result = Result(torch.ones(3), torch.ones(3), W, loss, loss, W[:, 0], torch.zeros(3, 2), loss[:, 0])
+    result = Result(
+        torch.ones(3), torch.ones(3), W, loss, loss, W[:, 0], torch.zeros(3, 2), loss[:, 0]
+    )
     norm, superposition = phase_diagram.averaged(result)
     assert norm.tolist() == pytest.approx([0.8, 0.5, 0.3])
     assert superposition.tolist() == pytest.approx([0.32, 0, 0.32])  # 0, 0.64 and 0
@@ -274,14 +309,19 @@ def test_agreement_counts_points():
 def test_in_the_basin_of_the_optimum():
     """One restart in six ends in a local minimum of double the loss, another within a thousandth of the optimum."""
     result, optimum = ideal_diagram(2, points=2)
-    result = result._replace(settled=optimum.loss[:, None] * numbers([1, 1.0005, 2], *[[1, 1, 1]] * 3))
+    result = result._replace(
+        settled=optimum.loss[:, None] * numbers([1, 1.0005, 2], *[[1, 1, 1]] * 3)
+    )
     reached = phase_diagram.in_optimum(result, optimum)
     assert reached.tolist() == [[True, True, False], *[[True] * 3] * 3]
 
 
 # Figures
 
-NORM, SUPERPOSITION = numbers(0, 0.1, 1, 0, 1, 1, 0.9, 1, 1), numbers(0, 0, 0, 0, 1, 0.2, 1, 1.2, 0.9)
+NORM, SUPERPOSITION = (
+    numbers(0, 0.1, 1, 0, 1, 1, 0.9, 1, 1),
+    numbers(0, 0, 0, 0, 1, 0.2, 1, 1.2, 0.9),
+)
 
 
 @pytest.mark.parametrize(
@@ -303,7 +343,9 @@ def test_phase_colours_at_the_corners(norm, superposition, colour):
 
 def test_phase_colours_between():
     half = phase_diagram.phase_colours(torch.tensor([0.5]), torch.tensor([0.0]))
-    expected = [(a + b) / 2 for a, b in zip(to_rgb(visualization.BLANK), to_rgb(visualization.DEDICATED))]
+    expected = [
+        (a + b) / 2 for a, b in zip(to_rgb(visualization.BLANK), to_rgb(visualization.DEDICATED))
+    ]
     assert half[0] == pytest.approx(expected)
 
 
@@ -311,7 +353,9 @@ def test_diagrams_show_each_point(monkeypatch):
     result, optimum = ideal_diagram(2, points=3)
     settled = result.settled * (1 + torch.linspace(0, 2, 27).view(9, 3) % 1)
     result = result._replace(settled=settled)
-    monkeypatch.setattr(phase_diagram, "averaged", lambda result: phases.LastFeature(NORM, SUPERPOSITION))
+    monkeypatch.setattr(
+        phase_diagram, "averaged", lambda result: phases.LastFeature(NORM, SUPERPOSITION)
+    )
     figure = drawn(phase_diagram.figure, result, optimum)
     panels = {ax.get_title(): ax for ax in figure.axes}
     exact = phases.last_feature(optimum.W)
@@ -323,14 +367,19 @@ def test_diagrams_show_each_point(monkeypatch):
     }
     for title, (norm, superposition) in shown.items():
         (mesh,) = panels[title].collections
-        colours, expected = mesh.get_array(), phase_diagram.phase_colours(norm, superposition).tolist()
+        colours, expected = (
+            mesh.get_array(),
+            phase_diagram.phase_colours(norm, superposition).tolist(),
+        )
         for k in range(9):  # (importances, densities, 3)
             assert colours[k % 3, k // 3].tolist() == pytest.approx(expected[k]), (title, k)
         assert panels[title].get_xlim() == (1, 0.01) and panels[title].get_ylim() == (0.1, 10)
         assert panels[title].get_xscale() == panels[title].get_yscale() == "log"
     mesh = panels["restarts in the global optimum"].collections[0]
     share = phase_diagram.in_optimum(result, optimum).double().mean(dim=1)
-    assert mesh.get_array().T.ravel().tolist() == pytest.approx(share.tolist()) and mesh.get_clim() == (0, 1)
+    assert mesh.get_array().T.ravel().tolist() == pytest.approx(
+        share.tolist()
+    ) and mesh.get_clim() == (0, 1)
     assert 0 < share.mean() < 1 and "last feature" in panels
 
 

@@ -46,13 +46,18 @@ def test_random_couplings_alone_are_the_mean_field():
 
 def test_the_arrangements_share_evenly_and_are_as_skew_as_can_be():
     for cosines, features_per_dimension, random in ARRANGEMENTS.values():
-        sums = [sum(count * cosine**power for cosine, count in cosines.items()) for power in (1, 2, 3)]
+        sums = [
+            sum(count * cosine**power for cosine, count in cosines.items()) for power in (1, 2, 3)
+        ]
         assert sums == pytest.approx([-1, features_per_dimension - 1, -1])
         assert random == (features_per_dimension == 2)
 
 
 def test_sixteen_in_five_are_every_other_corner_of_a_cube():
-    corners = torch.tensor([signs for signs in every((-1.0, 1.0), repeat=5) if sum(signs) % 4 == 1]).T / 5**0.5
+    corners = (
+        torch.tensor([signs for signs in every((-1.0, 1.0), repeat=5) if sum(signs) % 4 == 1]).T
+        / 5**0.5
+    )
     assert corners.shape == (5, 16)
     assert counted(corners.double()) == pytest.approx(ARRANGEMENTS["16 in 5"].cosines)
 
@@ -75,9 +80,15 @@ def test_measures():
     square, nothing = torch.eye(2).repeat(1, 2) * torch.tensor([1, 1, -1, -1]), torch.zeros(2, 4)
     triangle = torch.cat((POLYTOPES["triangle"].vertices.float(), torch.zeros(2, 1)), dim=1)
     result = sweep([square, triangle, nothing])
-    assert beyond_polytopes.cosines(square).shape == (4, 3) and beyond_polytopes.cosines(nothing).shape == (0, 0)
-    torch.testing.assert_close(beyond_polytopes.summed_powers(result, 3), torch.tensor([-1, -0.25, 0]).double())
-    torch.testing.assert_close(beyond_polytopes.summed_powers(result, 2), torch.tensor([1, 0.5, 0]).double())
+    assert beyond_polytopes.cosines(square).shape == (4, 3) and beyond_polytopes.cosines(
+        nothing
+    ).shape == (0, 0)
+    torch.testing.assert_close(
+        beyond_polytopes.summed_powers(result, 3), torch.tensor([-1, -0.25, 0]).double()
+    )
+    torch.testing.assert_close(
+        beyond_polytopes.summed_powers(result, 2), torch.tensor([1, 0.5, 0]).double()
+    )
     assert beyond_polytopes.antipodal(result).tolist() == [1, 0, 0]
 
 

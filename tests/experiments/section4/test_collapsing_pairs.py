@@ -8,7 +8,13 @@ from hypothesis import strategies as st
 
 import Section4main as section4
 from experiments.section4 import collapsing_pairs
-from experiments.section4.collapsing_pairs import QUICK, Result, Settings, principal_components_loss, run
+from experiments.section4.collapsing_pairs import (
+    QUICK,
+    Result,
+    Settings,
+    principal_components_loss,
+    run,
+)
 from features import CORRELATIONS, FeatureDistribution
 from geometry import collapsed_pairs
 from losses.exact import expected_loss
@@ -35,7 +41,9 @@ def ideal():
     boundaries = torch.tensor(section4.PAPER_COLLAPSES, dtype=torch.float64)
     counts = torch.bucketize(density, boundaries)
     apart = (counts[:, None] - torch.arange(4)).abs()
-    optimal = principal_components_loss(pair_distribution(density), 2) * (density / 0.5).clamp(max=1)
+    optimal = principal_components_loss(pair_distribution(density), 2) * (density / 0.5).clamp(
+        max=1
+    )
     gaps = (counts.diff() != 0).nonzero()[:, 0]
     checked = torch.arange(0, 28, 4)
     return Result(
@@ -43,12 +51,17 @@ def ideal():
         W=torch.stack([pairs_in_the_plane(k) for k in range(4)]).repeat(28, 1, 1, 1),
         loss=optimal[:, None] * (1 + 0.1 * apart),
         crossing=Crossings(
-            torch.zeros(3).long(), gaps + 0.5, torch.tensor([0, 1, 2]), torch.tensor([1, 2, 3]), torch.ones(3).bool()
+            torch.zeros(3).long(),
+            gaps + 0.5,
+            torch.tensor([0, 1, 2]),
+            torch.tensor([1, 2, 3]),
+            torch.ones(3).bool(),
         ),
         crossing_density=boundaries,
         checked=checked,
         sampled=Solutions(
-            torch.stack([pairs_in_the_plane(k) for k in counts[checked].tolist()]), 1.01 * optimal[checked]
+            torch.stack([pairs_in_the_plane(k) for k in counts[checked].tolist()]),
+            1.01 * optimal[checked],
         ),
     )
 
@@ -66,8 +79,12 @@ def elsewhere(result):
 
 BROKEN = {  # how results differ from ideal ones
     "boundaries elsewhere": elsewhere,
-    "a number of pairs left out": lambda result: result._replace(loss=result.loss + torch.tensor([0, 9, 0, 0])),
-    "nothing collapses": lambda result: result._replace(loss=result.loss + torch.tensor([0, 9, 9, 9])),
+    "a number of pairs left out": lambda result: result._replace(
+        loss=result.loss + torch.tensor([0, 9, 0, 0])
+    ),
+    "nothing collapses": lambda result: result._replace(
+        loss=result.loss + torch.tensor([0, 9, 9, 9])
+    ),
     "a boundary that was not located": lambda result: without_crossing(result, 1),
     "a step without a crossing": lambda result: result._replace(
         crossing=result.crossing._replace(met=torch.tensor([True, False, True]))
@@ -98,7 +115,9 @@ def test_claim_holds_on_an_ideal_result():
 @pytest.mark.parametrize("change", BROKEN.values(), ids=BROKEN)
 def test_claim_refuses_broken_results(change):
     claim = section4.claim_collapse(change(ideal()))
-    assert not claim.holds and all(value == value for value in claim.numbers.values())  # none is NaN
+    assert not claim.holds and all(
+        value == value for value in claim.numbers.values()
+    )  # none is NaN
 
 
 def test_what_was_not_located_has_no_number():
@@ -113,7 +132,9 @@ def test_meets_principal_is_interpolated():
     """A gap that shrinks in proportion to log density, from 4 % to none: 1 % at three quarters of the way."""
     density = torch.tensor([0.1, 0.2, 0.4, 0.8, 1.0], dtype=torch.float64)
     below = torch.tensor([0.1, 0.06, 0.04, 0, 0], dtype=torch.float64)
-    loss = (principal_components_loss(pair_distribution(density), 2) * (1 - below))[:, None].expand(-1, 4)
+    loss = (principal_components_loss(pair_distribution(density), 2) * (1 - below))[:, None].expand(
+        -1, 4
+    )
     result = ideal()._replace(density=density, loss=loss)
     assert collapsing_pairs.meets_principal(result) == pytest.approx(0.4 * 2**0.75)
     assert collapsing_pairs.meets_principal(result._replace(loss=loss / 2)) is None
@@ -122,7 +143,10 @@ def test_meets_principal_is_interpolated():
 
 def test_numbers_of_collapsed_pairs():
     result = ideal()
-    assert collapsing_pairs.stages(result) == [0, 1, 2, 3] and len(collapsing_pairs.collapsed(result)) == 28
+    assert (
+        collapsing_pairs.stages(result) == [0, 1, 2, 3]
+        and len(collapsing_pairs.collapsed(result)) == 28
+    )
     assert collapsing_pairs.numbers(result)["sampled models that collapsed alike"] == 1
     result.sampled.W[0] = pairs_in_the_plane(3)
     assert collapsing_pairs.numbers(result)["sampled models that collapsed alike"] == 6 / 7
@@ -133,7 +157,10 @@ def test_numbers_of_collapsed_pairs():
 
 def test_run():
     result, again, other = (run(QUICK, seed=seed, progress=False) for seed in (0, 0, 1))
-    assert result.density[[0, -1]].tolist() == pytest.approx([0.03, 0.9]) and result.loss.shape == (5, 4)
+    assert result.density[[0, -1]].tolist() == pytest.approx([0.03, 0.9]) and result.loss.shape == (
+        5,
+        4,
+    )
     counts = collapsed_pairs(result.W.flatten(0, 1)).view(-1, 4)
     assert (counts == torch.arange(4))[result.loss.isfinite()].all()
     assert result.checked.tolist() == [0, 4]
@@ -169,11 +196,15 @@ def test_principal_components_loss_is_that_of_the_projection(distribution, data)
     hidden = data.draw(st.integers(1, n))
     mean, own, shared = (value[0] for value in distribution.moments())
     k = distribution.members
-    covariance = torch.diag(own) + torch.block_diag(*[torch.full((k, k), float(c)) for c in shared[::k]])
+    covariance = torch.diag(own) + torch.block_diag(
+        *[torch.full((k, k), float(c)) for c in shared[::k]]
+    )
     W = torch.linalg.eigh(covariance).eigenvectors[:, -hidden:].T[None]
     b = mean[None] - mean[None] @ W[0].T @ W[0]
     least = principal_components_loss(distribution, hidden)
-    torch.testing.assert_close(expected_loss(W, b, distribution, "linear"), least, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(
+        expected_loss(W, b, distribution, "linear"), least, rtol=1e-9, atol=1e-12
+    )
     other = torch.randn(1, hidden, n, generator=torch.manual_seed(n), dtype=torch.float64)
     assert (expected_loss(other, b, distribution, "linear") >= least * (1 - 1e-9) - 1e-12).all()
 
@@ -208,10 +239,16 @@ def test_figure_shows_the_steps():
     last = (collapsing_pairs.collapsed(result) == 3).nonzero()[0, 0]
     # a boundary that is not known is drawn half-way between the neighbours
     half = (density[last - 1] * density[last]).sqrt().item()
-    assert edges.tolist() == pytest.approx([density[0].item(), 0.05, 0.15, half, density[-1].item()])
+    assert edges.tolist() == pytest.approx(
+        [density[0].item(), 0.05, 0.15, half, density[-1].item()]
+    )
     assert steps.lines[0].get_ydata().tolist() == collapsing_pairs.collapsed(result).tolist()
-    assert loss.lines[0].get_ydata().tolist() == pytest.approx((density / 0.5).clamp(max=1).tolist())
+    assert loss.lines[0].get_ydata().tolist() == pytest.approx(
+        (density / 0.5).clamp(max=1).tolist()
+    )
     first = figure.axes[0]
     assert first.get_title() == "density 0.04"
-    ends = torch.tensor([[line.get_xdata()[-1], line.get_ydata()[-1]] for line in first.lines[::2]]).T
+    ends = torch.tensor(
+        [[line.get_xdata()[-1], line.get_ydata()[-1]] for line in first.lines[::2]]
+    ).T
     torch.testing.assert_close(ends.T @ ends, HEXAGON.T @ HEXAGON)

@@ -11,7 +11,9 @@ from experiments.section4.correlated_sets import QUICK, Result, run
 
 def ideal():
     """Three runs at two densities, each set an orthogonal basis, turned against the other."""
-    turns = [torch.linalg.qr(torch.randn(10, 10, generator=torch.manual_seed(k)))[0] for k in range(4)]
+    turns = [
+        torch.linalg.qr(torch.randn(10, 10, generator=torch.manual_seed(k)))[0] for k in range(4)
+    ]
     W = torch.stack([torch.cat((turns[0], turn), dim=1) for turn in turns[1:]])
     return Result(torch.tensor([0.02, 0.5], dtype=torch.float64), torch.stack((W, W)))
 
@@ -78,5 +80,9 @@ def test_figure_shows_each_number():
     means = [line.get_ydata().tolist() for line in (cosines.lines[0], cosines.lines[4])]
     assert means == [pytest.approx(values.mean(dim=1).tolist()) for values in (within, across)]
     assert counts.lines[0].get_ydata().tolist() == [20, pytest.approx(40 / 3)]
-    random = torch.nn.functional.normalize(torch.randn(10, 10**5, generator=torch.manual_seed(0)), dim=0)
-    assert cosines.lines[-1].get_ydata()[0] == pytest.approx(random[0].abs().mean().item(), abs=0.005)
+    random = torch.nn.functional.normalize(
+        torch.randn(10, 10**5, generator=torch.manual_seed(0)), dim=0
+    )
+    assert cosines.lines[-1].get_ydata()[0] == pytest.approx(
+        random[0].abs().mean().item(), abs=0.005
+    )

@@ -70,18 +70,21 @@ def test_claim_holds_on_an_ideal_result(k):
     numbers = of_ideal.numbers
     assert numbers["density 0.02: runs that show it"] == pytest.approx(2 / 3)
     assert numbers["density 0.2: the optimum shows it (1: yes)"] == 1
-    assert numbers["density 0.2: degrees apart in the optimum, set 1"] == pytest.approx((90, 180, 60)[k])
-    assert numbers["density 0.02: loss of the optimum, in ignored features"] == pytest.approx(2)
-    assert numbers[f"density 0.2: loss of the best that is not {CASES[k].name}, in ignored features"] == pytest.approx(
-        2
+    assert numbers["density 0.2: degrees apart in the optimum, set 1"] == pytest.approx(
+        (90, 180, 60)[k]
     )
+    assert numbers["density 0.02: loss of the optimum, in ignored features"] == pytest.approx(2)
+    assert numbers[
+        f"density 0.2: loss of the best that is not {CASES[k].name}, in ignored features"
+    ] == pytest.approx(2)
     assert numbers["density 0.2: the best sampled model shows it (1: yes)"] == 1
     assert numbers["density 0.2: sampled models that do"] == 0.5
     assert all(isinstance(value, float) for value in numbers.values())
 
 
 @pytest.mark.parametrize(
-    "change", [optimum_elsewhere, as_good_elsewhere, sampled_elsewhere, not_represented, one_not_represented]
+    "change",
+    [optimum_elsewhere, as_good_elsewhere, sampled_elsewhere, not_represented, one_not_represented],
 )
 @each_case
 def test_claim_refuses_broken_results(k, change):
@@ -99,7 +102,10 @@ def test_noise_is_refused(k):
 def test_collapsed_pairs_are_not_side_by_side():
     """Three directions of two features each, as far apart as can be: neighbours on the circle, but one."""
     result, collapsed = ideal(2), HEXAGON[:, [0, 0, 2, 2, 4, 4]]
-    assert section4.pairs_in_the_plane.beside(torch.stack((HEXAGON, collapsed))).tolist() == [True, False]
+    assert section4.pairs_in_the_plane.beside(torch.stack((HEXAGON, collapsed))).tolist() == [
+        True,
+        False,
+    ]
     result.W[1] = collapsed
     assert not claim(2, result).holds
 
@@ -123,9 +129,15 @@ def quick():
 def test_run(quick, k):
     result, settings = quick[k], QUICK[k]
     assert result.W.shape == (2, 3, 2, settings.features) and result.loss.shape == (2, 3)
-    assert result.sampled.W.shape == (2, 2, 2, settings.features) and result.sampled.loss.shape == (2, 2)
+    assert result.sampled.W.shape == (2, 2, 2, settings.features) and result.sampled.loss.shape == (
+        2,
+        2,
+    )
     nothing = FeatureDistribution(
-        result.density[:, None], features=settings.features, set_size=2, correlation=settings.correlation
+        result.density[:, None],
+        features=settings.features,
+        set_size=2,
+        correlation=settings.correlation,
     )
     zeros = torch.zeros(2, 1, settings.features, dtype=torch.float64)
     losses = expected_loss(zeros, nothing.moments()[0], nothing)
@@ -135,7 +147,9 @@ def test_run(quick, k):
 def test_run_is_a_function_of_the_seed(quick):
     again, other = (run(QUICK[1], seed=seed, progress=False) for seed in (0, 1))
     assert torch.equal(again.W, quick[1].W) and torch.equal(again.sampled.W, quick[1].sampled.W)
-    assert not torch.equal(other.W, quick[1].W) and not torch.equal(other.sampled.W, quick[1].sampled.W)
+    assert not torch.equal(other.W, quick[1].W) and not torch.equal(
+        other.sampled.W, quick[1].sampled.W
+    )
 
 
 def test_settings_of_the_section():
@@ -153,10 +167,15 @@ def test_figure_shows_the_optimum_and_the_first_runs(quick):
     panels = [ax for ax in figure.axes if ax.lines]
     assert len(panels) == 3 * 2 * 4
     for panel, result in zip(panels[::8], results):
-        ends = torch.tensor([[line.get_xdata()[-1], line.get_ydata()[-1]] for line in panel.lines[::2]]).T
+        ends = torch.tensor(
+            [[line.get_xdata()[-1], line.get_ydata()[-1]] for line in panel.lines[::2]]
+        ).T
         torch.testing.assert_close(ends.T @ ends, result.W[0, 0].T @ result.W[0, 0])
         colours = [line.get_color() for line in panel.lines[::2]]
         assert colours == [SET_COLOURS[feature // 2] for feature in range(result.W.shape[3])]
-    assert panels[0].get_title() == "density 0.02\noptimum: 2.00" and panels[2].get_title() == "\nrun 1: 4.00"
+    assert (
+        panels[0].get_title() == "density 0.02\noptimum: 2.00"
+        and panels[2].get_title() == "\nrun 1: 4.00"
+    )
     assert panels[8].get_ylabel() == "anticorrelated:\nantipodal in\n67% and 67%"
     drawn(pairs_in_the_plane.figure, quick)

@@ -25,14 +25,25 @@ def made_up(inverse_density, arrangements):
         W = W.double().expand(1, len(inverse_density), *W.shape)
         size = torch.tensor([[W.shape[3], W.shape[2]]])
         parts.append(
-            Result(inverse_density, size, W, torch.zeros_like(W[:, :, 0]), benefit, 0 * benefit + 0.5, benefit)
+            Result(
+                inverse_density,
+                size,
+                W,
+                torch.zeros_like(W[:, :, 0]),
+                benefit,
+                0 * benefit + 0.5,
+                benefit,
+            )
         )
     return periodic_table.joined(parts)
 
 
 def polytopes(inverse_density, benefits):
     """A table of polytopes, from {name: benefit (densities,)} in the order of their cells."""
-    return made_up(inverse_density, {name: (POLYTOPES[name].vertices, values) for name, values in benefits.items()})
+    return made_up(
+        inverse_density,
+        {name: (POLYTOPES[name].vertices, values) for name, values in benefits.items()},
+    )
 
 
 def numbers(*values):
@@ -55,9 +66,16 @@ def committed():
 def test_products_take_the_place_of_what_saves_less():
     """Two digons save more than four features of their own kind at the second density."""
     line = torch.eye(2, 4)
-    table = made_up(numbers(2, 4), {"digon": (numbers(1, -1)[None], (1.2, 1.6)), "own": (line, (1.3, 1.5))})
-    assert table.benefit[1].tolist() == [1.3, 1.6] and table.smaller[1].tolist() == pytest.approx([1.2, 1.6])
-    assert table.smaller[0].tolist() == [1, 1]  # of a dedicated dimension and a feature that is ignored
+    table = made_up(
+        numbers(2, 4), {"digon": (numbers(1, -1)[None], (1.2, 1.6)), "own": (line, (1.3, 1.5))}
+    )
+    assert table.benefit[1].tolist() == [1.3, 1.6] and table.smaller[1].tolist() == pytest.approx(
+        [1.2, 1.6]
+    )
+    assert table.smaller[0].tolist() == [
+        1,
+        1,
+    ]  # of a dedicated dimension and a feature that is ignored
     assert periodic_table.weights(table, 1, 0)[0].tolist() == line.tolist()
     assert periodic_table.weights(table, 1, 1)[0].tolist() == [[1, -1, 0, 0], [0, 0, 1, -1]]
     assert table.share[1].tolist() == [0.5, 0]
@@ -77,15 +95,23 @@ def test_a_product_may_have_dedicated_dimensions_and_features_without_weights():
 def test_elementary_is_better_than_products_and_in_one_piece():
     digons = torch.block_diag(numbers(1, -1)[None], numbers(1, -1)[None])
     square = numbers(1, 0.7, -1, -0.7, 0, 0.7, 0, -0.7).view(2, 4)
-    for W, benefit, expected in ((square, 1.7, True), (digons, 1.7, False), (square, 1.6 + 1e-7, False)):
+    for W, benefit, expected in (
+        (square, 1.7, True),
+        (digons, 1.7, False),
+        (square, 1.6 + 1e-7, False),
+    ):
         table = made_up(numbers(4), {"digon": (numbers(1, -1)[None], [1.6]), "own": (W, [benefit])})
-        assert periodic_table.elementary(table, 1, 0) is expected and periodic_table.elementary(table, 0, 0)
+        assert periodic_table.elementary(table, 1, 0) is expected and periodic_table.elementary(
+            table, 0, 0
+        )
 
 
 def test_mixtures_and_their_members():
     table = polytopes(numbers(4), {"digon": [1.7], "triangle": [1.3], "pentagon": [1.6]})
     shares, benefit = periodic_table.mixtures(table, 3 / 2)
-    assert shares[:, 0].tolist() == pytest.approx([1 / 2, 1 / 2, 0, 0]) and benefit.item() == pytest.approx(1.35)
+    assert shares[:, 0].tolist() == pytest.approx(
+        [1 / 2, 1 / 2, 0, 0]
+    ) and benefit.item() == pytest.approx(1.35)
     assert periodic_table.members(table)[:, 0].tolist() == [True, False, False]
 
 
@@ -98,14 +124,18 @@ def test_run(quick):
     for cell, (features, dimensions) in enumerate(quick.size.tolist()):
         for point, density in enumerate(1 / quick.inverse_density):
             W, b = periodic_table.weights(quick, cell, point)
-            loss = expected_loss(W[None], b[None], FeatureDistribution(density.view(1, 1), features=features))
+            loss = expected_loss(
+                W[None], b[None], FeatureDistribution(density.view(1, 1), features=features)
+            )
             ignored = ignored_loss(1, density)
             assert quick.benefit[cell, point].item() == pytest.approx(
                 ((features * ignored - loss) / (dimensions * ignored)).item(), abs=1e-9
             )
     most = quick.benefit.max(dim=0).values
     for point, size in ((0, [4, 3]), (1, [3, 2]), (2, [2, 1]), (4, [5, 2]), (5, [5, 2])):
-        assert most[point] == pytest.approx(quick.benefit[quick.size.tolist().index(size), point].item(), abs=1e-7)
+        assert most[point] == pytest.approx(
+            quick.benefit[quick.size.tolist().index(size), point].item(), abs=1e-7
+        )
 
 
 def test_the_cells_one_by_one_are_the_table(quick):
@@ -135,7 +165,9 @@ def test_impossible_cells_are_refused(cells):
 
 def test_the_committed_table_is_whole(committed):
     assert periodic_table.FILE.stat().st_size < 2e6
-    assert committed.size.tolist() == sorted(map(list, periodic_table.CELLS), key=lambda cell: cell[::-1])
+    assert committed.size.tolist() == sorted(
+        map(list, periodic_table.CELLS), key=lambda cell: cell[::-1]
+    )
     assert len(committed.inverse_density) >= 24
     assert committed.inverse_density[0] <= 1.05 and committed.inverse_density[-1] == 20
     assert (committed.benefit >= committed.smaller - 1e-9).all()
@@ -154,7 +186,9 @@ def test_the_committed_table_has_the_losses_that_it_says(committed):
             torch.testing.assert_close(committed.benefit[cell], benefit, rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize("polytope", [*PAPER_POLYTOPES, "4-simplex", "hexagon", "cube", "icosahedron"])
+@pytest.mark.parametrize(
+    "polytope", [*PAPER_POLYTOPES, "4-simplex", "hexagon", "cube", "icosahedron"]
+)
 def test_the_committed_table_is_no_worse_than_polytopes_and_their_copies(committed, polytope):
     density = 1 / committed.inverse_density[::3]
     optimum = polytope_optimum(polytope, density)
@@ -170,7 +204,8 @@ def test_the_committed_table_has_the_polytopes_where_they_are_best(committed, po
     dimensions, features = POLYTOPES[polytope].vertices.shape
     cell = committed.size.tolist().index([features, dimensions])
     names = [
-        arrangement_name(periodic_table.weights(committed, cell, k)[0]) for k in range(len(committed.inverse_density))
+        arrangement_name(periodic_table.weights(committed, cell, k)[0])
+        for k in range(len(committed.inverse_density))
     ]
     there = torch.tensor([name == polytope for name in names])
     assert there.sum() >= 3
@@ -184,7 +219,10 @@ def test_a_table_of_other_code_is_loaded_and_named(capsys, monkeypatch):
     capsys.readouterr()
     monkeypatch.setattr(cells, "code_digest", lambda *_: "other")
     assert periodic_table.table().size.shape[1] == 2
-    assert "periodic_table.safetensors: of other code; anew: python PeriodicTable.py" in capsys.readouterr().err
+    assert (
+        "periodic_table.safetensors: of other code; anew: python PeriodicTable.py"
+        in capsys.readouterr().err
+    )
 
 
 def test_a_damaged_table_is_refused(tmp_path, monkeypatch):

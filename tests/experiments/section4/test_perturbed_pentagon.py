@@ -6,7 +6,15 @@ from drawing import drawn
 
 import Section4main as section4
 from experiments.section4 import perturbed_pentagon
-from experiments.section4.perturbed_pentagon import DROPPED, KEPT, QUICK, Result, Settings, geometry_of, run
+from experiments.section4.perturbed_pentagon import (
+    DROPPED,
+    KEPT,
+    QUICK,
+    Result,
+    Settings,
+    geometry_of,
+    run,
+)
 from theory.descents import Crossings, Sampling, Solutions
 from theory.polytopes import POLYTOPES
 
@@ -19,7 +27,9 @@ def ideal():
     loss = torch.stack((ratio**0.5, ratio / 0.4**0.5, 5 * torch.ones_like(ratio)), dim=-1)
     loss[:, :2, 0] = torch.inf  # no pentagon where the feature is a hundred times sparser
     checked = torch.arange(0, 25, 4)
-    best = torch.stack([PENTAGON, DROPPED])[loss[:, checked].argmin(dim=2)]  # (densities, ratios, 2, 5)
+    best = torch.stack([PENTAGON, DROPPED])[
+        loss[:, checked].argmin(dim=2)
+    ]  # (densities, ratios, 2, 5)
     lowest = loss[:, checked].amin(dim=2)
     return Result(
         density=torch.tensor([0.05, 0.1], dtype=torch.float64),
@@ -85,7 +95,9 @@ def test_claim_holds_on_an_ideal_result():
     ]
     shown = dict(numbers)
     assert shown["crossings known to"] == pytest.approx(10 ** (3 / 24 / 12) - 1)
-    assert shown["the pentagon moves from one ratio to the next, at most"] == pytest.approx(0, abs=1e-9)
+    assert shown["the pentagon moves from one ratio to the next, at most"] == pytest.approx(
+        0, abs=1e-9
+    )
     assert shown["the pentagon is a local minimum until, times sparser"] == pytest.approx(10**1.75)
     assert shown["digons without the feature are up to a relative density of"] == pytest.approx(10)
     assert shown["random descents that end in another geometry"] == 0
@@ -97,13 +109,17 @@ def test_claim_refuses_broken_results(change):
     result = ideal()
     change(result)
     claim = section4.claim_snap(result)
-    assert not claim.holds and all(value == value for value in claim.numbers.values())  # none is NaN
+    assert not claim.holds and all(
+        value == value for value in claim.numbers.values()
+    )  # none is NaN
 
 
 def test_claim_without_any_crossing():
     result = ideal()
     nothing = Crossings(*(values[:0] for values in result.crossing))
-    claim = section4.claim_snap(result._replace(crossing=nothing, crossing_ratio=result.crossing_ratio[:0]))
+    claim = section4.claim_snap(
+        result._replace(crossing=nothing, crossing_ratio=result.crossing_ratio[:0])
+    )
     assert not claim.holds and claim.numbers["densities at which the losses cross"] == 0
     assert not any("times sparser" in name and "density" in name for name in claim.numbers)
 
@@ -119,7 +135,9 @@ def test_snap_and_lasts_by_hand():
     result.crossing.below[0] = 2
     assert torch.equal(perturbed_pentagon.snap(result).isnan(), torch.tensor([True, False]))
     result.crossing.line[0], result.crossing.below[2], result.crossing.above[2] = 1, 1, 0
-    assert perturbed_pentagon.snap(result)[1] == 0.4  # the lower of two crossings at the second density
+    assert (
+        perturbed_pentagon.snap(result)[1] == 0.4
+    )  # the lower of two crossings at the second density
 
 
 def test_elsewhere_counts_descents():
@@ -177,7 +195,9 @@ def test_run_is_a_function_of_the_seed(quick):
     again, other = (run(QUICK, seed=seed, progress=False) for seed in (0, 1))
     assert torch.equal(again.W, quick.W) and torch.equal(again.random.W, quick.random.W)
     assert torch.equal(again.sampled.W, quick.sampled.W)
-    assert not torch.equal(other.random.W, quick.random.W) and not torch.equal(other.sampled.W, quick.sampled.W)
+    assert not torch.equal(other.random.W, quick.random.W) and not torch.equal(
+        other.sampled.W, quick.sampled.W
+    )
 
 
 def test_a_ratio_ends_at_a_density_of_one():
@@ -194,10 +214,19 @@ def test_figure_shows_solutions_losses_and_crossings():
     figure = drawn(perturbed_pentagon.figure, result)
     digons, pentagons, _, *losses = figure.axes
     spokes, square, dots = digons.collections
-    assert len(spokes.get_segments()) == 125 and len(square.get_offsets()) == 25 and len(dots.get_offsets()) == 100
+    assert (
+        len(spokes.get_segments()) == 125
+        and len(square.get_offsets()) == 25
+        and len(dots.get_offsets()) == 100
+    )
     white = [colour[:3].tolist() == [1, 1, 1] for colour in square.get_facecolors()]
-    assert sum(white) == 12 and all(white[:12])  # where the other geometry is better, and below the others
-    assert digons.get_title().startswith("digons") and len(pentagons.collections[1].get_offsets()) == 23
+    assert sum(white) == 12 and all(
+        white[:12]
+    )  # where the other geometry is better, and below the others
+    assert (
+        digons.get_title().startswith("digons")
+        and len(pentagons.collections[1].get_offsets()) == 23
+    )
     lengths = [(spoke[1] ** 2).sum() for spoke in pentagons.collections[0].get_segments()]
     assert lengths == pytest.approx([1] * 115)
     for k, ax in enumerate(losses):
@@ -216,7 +245,9 @@ def test_random_descents_are_drawn_where_they_are(quick):
             dots = torch.tensor(ax.collections[0].get_offsets())
             expected = [
                 [at, loss]
-                for at, losses in zip(result.ratio[k, result.checked].tolist(), result.random.loss[k].tolist())
+                for at, losses in zip(
+                    result.ratio[k, result.checked].tolist(), result.random.loss[k].tolist()
+                )
                 for loss in losses
             ]
             assert dots.tolist() == expected

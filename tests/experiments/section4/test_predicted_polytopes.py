@@ -19,7 +19,9 @@ from visualization import POLYTOPE_COLOURS
 def made_up(inverse_density, benefits):
     """Benefits (densities,) by polytope, of a table and of the paper's polytopes: 0 where they are not given."""
     none = torch.zeros_like(inverse_density)
-    of_paper = [torch.as_tensor(benefits.get(name, none), dtype=torch.float64) for name in PAPER_POLYTOPES]
+    of_paper = [
+        torch.as_tensor(benefits.get(name, none), dtype=torch.float64) for name in PAPER_POLYTOPES
+    ]
     in_order = sorted(benefits, key=lambda name: POLYTOPES[name].vertices.shape)
     table = table_of_polytopes(inverse_density, {name: benefits[name] for name in in_order})
     return Result(torch.stack(of_paper), table)
@@ -32,9 +34,14 @@ def ideal(tetrahedra=0.0):
     """
     points = len(SWEEP)
     inverse_density = torch.logspace(0, 1.3, points, dtype=torch.float64)
-    away = {name: (torch.arange(points) - best).abs() for name, best in zip(PAPER_POLYTOPES, (3, 4, 6.5, 9.5, 11))}
+    away = {
+        name: (torch.arange(points) - best).abs()
+        for name, best in zip(PAPER_POLYTOPES, (3, 4, 6.5, 9.5, 11))
+    }
     benefits = {name: 1.5 - 0.0005 * distance for name, distance in away.items()}
-    return made_up(inverse_density, benefits | {"tetrahedron": benefits["tetrahedron"] + tetrahedra})
+    return made_up(
+        inverse_density, benefits | {"tetrahedron": benefits["tetrahedron"] + tetrahedra}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -51,13 +58,17 @@ def test_run(quick):
 
 def test_nothing_is_by_chance_and_all_follows_from_the_committed_table(quick):
     assert predicted_polytopes.SEEDED is False
-    assert torch.equal(quick.benefit, run(predicted_polytopes.QUICK, seed=7, progress=False).benefit)
+    assert torch.equal(
+        quick.benefit, run(predicted_polytopes.QUICK, seed=7, progress=False).benefit
+    )
     assert predicted_polytopes.Settings().table == periodic_table.checksum()
 
 
 @pytest.mark.usefixtures("unchecked")
 def test_another_table_is_refused():
-    with pytest.raises(ValueError, match="table: expected the checksum of the committed one, got 'abc'"):
+    with pytest.raises(
+        ValueError, match="table: expected the checksum of the committed one, got 'abc'"
+    ):
         Settings(table="abc")
 
 
@@ -87,10 +98,18 @@ def test_a_window_begins_where_an_arrangement_goes_on_to():
     """Two digons as long as they are the best of four in two, then squares: their line goes on to where they begin."""
     digon, square = numbers(1, -1)[None], numbers(1, 0.7, -1, -0.7, 0, 0.7, 0, -0.7).view(2, 4)
     x = numbers(1, 2, 4, 8, 16)
-    table = table_of(x, {"digon": (digon, (1.5, 1.6, 1.7, 1.8, 1.9)), "own": (square, (1.0, 1.0, 1.75, 1.95, 2.15))})
+    table = table_of(
+        x,
+        {
+            "digon": (digon, (1.5, 1.6, 1.7, 1.8, 1.9)),
+            "own": (square, (1.0, 1.0, 1.75, 1.95, 2.15)),
+        },
+    )
     first, second = predicted_polytopes.windows(Result(torch.zeros(5, 5), table))
     assert (first.name, second.name) == ("digon", "4 in 2")
-    assert first.high == pytest.approx(4 * 2 ** (-0.5), rel=1e-4)  # 1.55 against 1.6 at 2, 1.75 against 1.7 at 4
+    assert first.high == pytest.approx(
+        4 * 2 ** (-0.5), rel=1e-4
+    )  # 1.55 against 1.6 at 2, 1.75 against 1.7 at 4
 
 
 def test_the_dimensionality_is_that_of_represented_features():

@@ -71,11 +71,18 @@ def test_all_peaks_are_in_one_sweep():
 def test_the_prediction_fails_where_it_is_far_off():
     assert failing(Results(found=PAPER_POLYTOPES[1:])) == ["4.5"]
     results = Results()
-    results.predicted = ideal_prediction(tetrahedra=-0.03)  # 2 % worse than triangles where they are found
-    results.started.benefit[0, :2] = torch.tensor([1.2, 1.5])  # starts confirm that triangles are better
+    results.predicted = ideal_prediction(
+        tetrahedra=-0.03
+    )  # 2 % worse than triangles where they are found
+    results.started.benefit[0, :2] = torch.tensor(
+        [1.2, 1.5]
+    )  # starts confirm that triangles are better
     assert failing(results) == ["4.6"]
     numbers = section4.claim_predicted(results).numbers
-    assert numbers["worse than the best by prediction, at the centre of a trained polytope, at most"] > 0.01
+    assert (
+        numbers["worse than the best by prediction, at the centre of a trained polytope, at most"]
+        > 0.01
+    )
     assert numbers["densities at which the best of these is the predicted one"] == 2
 
 
@@ -98,13 +105,22 @@ def test_the_prediction_fails_where_no_start_kept_its_polytope():
 def test_numbers_of_the_prediction():
     numbers = section4.claim_predicted(Results()).numbers
     at = sweep(SWEEP).inverse_density.tolist()
-    assert numbers["digon: trained from 1/(1-S)"] == at[5] and numbers["digon: trained to"] == at[11]
+    assert (
+        numbers["digon: trained from 1/(1-S)"] == at[5] and numbers["digon: trained to"] == at[11]
+    )
     assert numbers["digon: predicted from 1/(1-S)"] == pytest.approx(at[5], rel=0.1)
     assert numbers["polytopes trained"] == 5 and numbers["in the predicted order (1: yes)"] == 1
-    assert (numbers["densities at which the best of these is the predicted one"], numbers["of"]) == (2, 2)
+    assert (
+        numbers["densities at which the best of these is the predicted one"],
+        numbers["of"],
+    ) == (2, 2)
     assert numbers["of these, one of the paper's polytopes is predicted at"] == 2
     few = section4.claim_predicted(Results([DIGONS] * 12)).numbers
-    assert few["polytopes trained"] == 1 and "pentagon: trained to" not in few and "pentagon: predicted to" in few
+    assert (
+        few["polytopes trained"] == 1
+        and "pentagon: trained to" not in few
+        and "pentagon: predicted to" in few
+    )
 
 
 def test_figures():
@@ -149,5 +165,7 @@ def test_no_claim_holds_on_noise():
         ideal = getattr(results, name)
         setattr(results, name, ideal._replace(W=random_weights(ideal.W)))
     results.pairs = tuple(ideal._replace(W=random_weights(ideal.W)) for ideal in results.pairs)
-    results.collapse.loss[:] = torch.rand(results.collapse.loss.shape, generator=torch.manual_seed(0))
+    results.collapse.loss[:] = torch.rand(
+        results.collapse.loss.shape, generator=torch.manual_seed(0)
+    )
     assert failing(results) == IDS

@@ -19,14 +19,19 @@ def product(polytope):
 def ideal():
     """Where the ideal sweep has tetrahedra and pentagons these are best, and all models kept their polytope."""
     inverse_density = torch.logspace(0, 1.3, 12, dtype=torch.float64)[[3, 9]]
-    benefit = torch.tensor([[1.5, 1.2, 1.1, 1.1, 1.1], [1.0, 1.1, 1.2, 1.5, 1.3]], dtype=torch.float64)
+    benefit = torch.tensor(
+        [[1.5, 1.2, 1.1, 1.1, 1.1], [1.0, 1.1, 1.2, 1.5, 1.3]], dtype=torch.float64
+    )
     W = torch.stack([product(polytope) for polytope in PAPER_POLYTOPES])
     return Result(inverse_density, W.repeat(2, 1, 1, 1), benefit)
 
 
 def test_the_best_is_one_that_kept_its_polytope():
     result = ideal()
-    assert started_as_polytopes.kept(result).all() and started_as_polytopes.best(result) == ["tetrahedron", "pentagon"]
+    assert started_as_polytopes.kept(result).all() and started_as_polytopes.best(result) == [
+        "tetrahedron",
+        "pentagon",
+    ]
     result.benefit[1, 2] = 1.6
     assert started_as_polytopes.best(result) == ["tetrahedron", "digon"]
     result.W[1, 2] = product("triangle")  # saves most, but is no longer made of digons
@@ -45,9 +50,13 @@ def test_where_none_kept_its_polytope_none_is_best():
 @pytest.mark.parametrize("digons, kept", [(4, ["digon"]), (3, []), (2, ["triangle"])])
 def test_more_than_half_of_the_features_are_in_a_kept_polytope(digons, kept):
     """Digons beside two triangles, of six features."""
-    W = torch.block_diag(*[POLYTOPES["digon"].vertices] * digons, *[POLYTOPES["triangle"].vertices] * 2)
+    W = torch.block_diag(
+        *[POLYTOPES["digon"].vertices] * digons, *[POLYTOPES["triangle"].vertices] * 2
+    )
     result = ideal()._replace(W=W.expand(2, 5, *W.shape))
-    assert [name for name, was in zip(PAPER_POLYTOPES, started_as_polytopes.kept(result)[0]) if was] == kept
+    assert [
+        name for name, was in zip(PAPER_POLYTOPES, started_as_polytopes.kept(result)[0]) if was
+    ] == kept
 
 
 def test_run():

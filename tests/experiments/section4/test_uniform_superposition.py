@@ -34,7 +34,9 @@ SWEEP = [  # as the paper has it, from dense to sparse
 def sweep(W):
     """The Result of one model at each density."""
     inverse_density = torch.logspace(0, 1.3, len(W), dtype=torch.float64)
-    return Result(inverse_density, torch.tensor(100), torch.stack(W)[:, None], torch.ones(len(W), 1))
+    return Result(
+        inverse_density, torch.tensor(100), torch.stack(W)[:, None], torch.ones(len(W), 1)
+    )
 
 
 def searches(found=PAPER_POLYTOPES):
@@ -42,7 +44,9 @@ def searches(found=PAPER_POLYTOPES):
     results = []
     for polytope in PAPER_POLYTOPES:
         W = product(polytope, "digon") if polytope in found else DEDICATED
-        results.append(Result(torch.ones(1), torch.tensor(100), W.repeat(1, 10, 1, 1), torch.ones(1, 10)))
+        results.append(
+            Result(torch.ones(1), torch.tensor(100), W.repeat(1, 10, 1, 1), torch.ones(1, 10))
+        )
     return tuple(results)
 
 
@@ -60,7 +64,11 @@ BROKEN = {  # weights at each density -> claims that refuse them
 
 
 def failing(result):
-    of_sweep = (section4.claim_sticky(result), section4.claim_tegum(result), section4.claim_packing(result))
+    of_sweep = (
+        section4.claim_sticky(result),
+        section4.claim_tegum(result),
+        section4.claim_packing(result),
+    )
     return [claim.id for claim in of_sweep if not claim.holds]
 
 
@@ -83,7 +91,9 @@ def test_numbers_of_a_sweep():
         "100 steps: D* within 3% of 1/2 from 1/(1-S)": at[5],
         "100 steps: D* within 3% of 1/2 to": at[8],
     }
-    assert section4.claim_packing(sweep(SWEEP)).numbers["100 steps: lowest sum over m"] == pytest.approx(1, abs=0.01)
+    assert section4.claim_packing(sweep(SWEEP)).numbers[
+        "100 steps: lowest sum over m"
+    ] == pytest.approx(1, abs=0.01)
     unlocated = section4.claim_tegum(sweep([random_weights(W) for W in SWEEP])).numbers
     assert list(unlocated.values()) == [0]  # what was not located is left out
 
@@ -100,7 +110,9 @@ STICKY = {  # D* at each density -> whether it sticks at both levels
 
 @pytest.mark.parametrize("per_feature, holds", STICKY.values(), ids=STICKY)
 def test_sticky(per_feature, holds):
-    W = [torch.eye(2, dtype=torch.float64) / value**0.5 for value in per_feature]  # neighbours are 1.45 apart
+    W = [
+        torch.eye(2, dtype=torch.float64) / value**0.5 for value in per_feature
+    ]  # neighbours are 1.45 apart
     assert section4.claim_sticky(sweep(W)).holds == holds
 
 
@@ -117,7 +129,9 @@ def test_sticky(per_feature, holds):
 )
 def test_longest_range(chosen, expected):
     inverse_density = torch.arange(1.0, 7)
-    assert longest_range(inverse_density, torch.tensor([mark == "x" for mark in chosen])) == expected
+    assert (
+        longest_range(inverse_density, torch.tensor([mark == "x" for mark in chosen])) == expected
+    )
 
 
 def test_shares_and_windows():
@@ -137,21 +151,30 @@ def test_shares_and_windows():
 def test_shares_are_over_all_restarts():
     """A dedicated dimension in one model and two digons in another: five features."""
     W = torch.stack([product("dedicated dimension"), product("digon", "digon")])[None]
-    shares = uniform_superposition.shares(Result(torch.ones(1), torch.tensor(1), W, torch.ones(1, 2)))
+    shares = uniform_superposition.shares(
+        Result(torch.ones(1), torch.tensor(1), W, torch.ones(1, 2))
+    )
     assert {name: share.tolist() for name, share in shares.items()} == {
         "dedicated dimension": [0.2], "digon": [0.8]
     }  # fmt: skip
 
 
 def test_nothing_represented_is_no_peak():
-    assert set(peaks(0 * DIGONS[None]).values()) == {0} and uniform_superposition.shares(sweep([0 * DIGONS])) == {}
+    assert (
+        set(peaks(0 * DIGONS[None]).values()) == {0}
+        and uniform_superposition.shares(sweep([0 * DIGONS])) == {}
+    )
 
 
 def test_most_held_in_a_range():
     result = sweep(SWEEP)
     at = result.inverse_density.tolist()
     held = uniform_superposition.most_held(result, (at[4], at[9]))
-    assert {name: share for name, share in held.items() if share} == {"triangle": 1, "digon": 1, "pentagon": 1}
+    assert {name: share for name, share in held.items() if share} == {
+        "triangle": 1,
+        "digon": 1,
+        "pentagon": 1,
+    }
     assert uniform_superposition.most_held(result, None) == {}
 
 
@@ -176,9 +199,14 @@ def quick():
 
 
 def test_run(quick):
-    assert quick.inverse_density.tolist() == list(uniform_superposition.QUICK.inverse_density) and quick.steps == 400
+    assert (
+        quick.inverse_density.tolist() == list(uniform_superposition.QUICK.inverse_density)
+        and quick.steps == 400
+    )
     assert quick.W.shape == (8, 1, 10, 60) and quick.benefit.shape == (8, 1)
-    assert (quick.benefit < 6).all() and (quick.benefit[1:] > 0.5).all()  # perfect models save all: n/m
+    assert (quick.benefit < 6).all() and (
+        quick.benefit[1:] > 0.5
+    ).all()  # perfect models save all: n/m
     per_feature = dimensions_per_feature(quick.W[:, 0])
     assert per_feature[-1] < 0.6 * per_feature[0]
 
@@ -188,17 +216,23 @@ def test_run_is_a_function_of_settings_and_seed():
     settings = replace(settings, steps=5)
     first, again, other = (run(settings, seed=seed, progress=False) for seed in (3, 3, 4))
     assert (
-        first.W.shape == (1, 2, 9, 24) and torch.equal(first.W, again.W) and torch.equal(first.benefit, again.benefit)
+        first.W.shape == (1, 2, 9, 24)
+        and torch.equal(first.W, again.W)
+        and torch.equal(first.benefit, again.benefit)
     )
     assert not torch.equal(first.W, other.W) and not torch.equal(first.W[:, 0], first.W[:, 1])
 
 
 @pytest.mark.parametrize("restarts", [1, 2])
 def test_a_sweep_in_parts_is_the_sweep(monkeypatch, restarts):
-    settings = replace(uniform_superposition.QUICK, features=20, hidden=5, restarts=restarts, steps=20)
+    settings = replace(
+        uniform_superposition.QUICK, features=20, hidden=5, restarts=restarts, steps=20
+    )
     monkeypatch.setattr(uniform_superposition, "SHARD", 3.9 * restarts * 20 * 128 * 20)
     parts = uniform_superposition.shards(settings)
-    assert [len(part.inverse_density) for part in parts] == [3, 3, 2] and [part.first for part in parts] == [0, 3, 6]
+    assert [len(part.inverse_density) for part in parts] == [3, 3, 2] and [
+        part.first for part in parts
+    ] == [0, 3, 6]
     whole, joined = (
         run(settings, progress=False),
         uniform_superposition.joined([run(part, progress=False) for part in parts]),
@@ -215,13 +249,21 @@ def test_no_density_is_trained_by_itself():
 
 
 def test_settings_of_the_section():
-    assert len(uniform_superposition.SEARCHES) == len(uniform_superposition.QUICK_SEARCHES) == len(PAPER_POLYTOPES)
+    assert (
+        len(uniform_superposition.SEARCHES)
+        == len(uniform_superposition.QUICK_SEARCHES)
+        == len(PAPER_POLYTOPES)
+    )
     assert {settings.restarts for settings in uniform_superposition.SEARCHES} == {10}
 
 
 # The figure
 
-WINDOWS = [("tetrahedron", 1.0, 1.5, 3 / 4), ("4-simplex", 1.5, 3.0, 4 / 5), ("digon", 3.0, 30.0, 1 / 2)]
+WINDOWS = [
+    ("tetrahedron", 1.0, 1.5, 3 / 4),
+    ("4-simplex", 1.5, 3.0, 4 / 5),
+    ("digon", 3.0, 30.0, 1 / 2),
+]
 
 
 def test_figure_shows_dimensions_per_feature_and_names_factors():
@@ -233,18 +275,31 @@ def test_figure_shows_dimensions_per_feature_and_names_factors():
     assert trained.get_xdata() == pytest.approx(result.inverse_density.numpy())
     assert trained.get_ydata() == pytest.approx(dimensions_per_feature(result.W[:, 0]).numpy())
     assert of_prediction.get_ydata() == pytest.approx(predicted[1].numpy())
-    stairs = [(*line.get_xdata(), line.get_ydata()[0]) for line in scatter.lines if line.get_linewidth() == 7]
+    stairs = [
+        (*line.get_xdata(), line.get_ydata()[0])
+        for line in scatter.lines
+        if line.get_linewidth() == 7
+    ]
     assert stairs == [(1, 1.5, 3 / 4), (1.5, 3, 4 / 5), (3, 30, 1 / 2)]
     assert "4-simplex" in [text.get_text() for text in scatter.texts]
     assert areas.get_xlim() == pytest.approx((1, 10**1.3))
     nearest = [
-        (result.inverse_density.log() - torch.tensor(x).log()).abs().argmin() for x in uniform_superposition.SHOWN
+        (result.inverse_density.log() - torch.tensor(x).log()).abs().argmin()
+        for x in uniform_superposition.SHOWN
     ]
     assert [ax.get_title().splitlines()[0] for ax in graphs] == [
         f"$1/(1-S)={result.inverse_density[k]:.2f}$" for k in nearest
     ]
-    assert [ax.get_title().splitlines()[1:] for ax in graphs[2:4]] == [["3 × triangle"], ["6 × digon"]]
+    assert [ax.get_title().splitlines()[1:] for ax in graphs[2:4]] == [
+        ["3 × triangle"],
+        ["6 × digon"],
+    ]
 
 
 def test_figure_of_a_run(quick):
-    drawn(uniform_superposition.figure, quick, WINDOWS, (quick.inverse_density, 1 / quick.inverse_density))
+    drawn(
+        uniform_superposition.figure,
+        quick,
+        WINDOWS,
+        (quick.inverse_density, 1 / quick.inverse_density),
+    )

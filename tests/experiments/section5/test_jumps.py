@@ -9,7 +9,9 @@ from experiments.section5 import jumps
 from experiments.section5.jumps import QUICK, Result, Settings, level, run
 from theory.polytopes import POLYTOPES
 
-STEPS = torch.tensor([0, *(2.0 ** (torch.arange(0, 49) / 4)).round().long().unique().tolist()])  # four to an octave
+STEPS = torch.tensor(
+    [0, *(2.0 ** (torch.arange(0, 49) / 4)).round().long().unique().tolist()]
+)  # four to an octave
 DIGON = POLYTOPES["digon"].vertices.float()
 
 
@@ -28,7 +30,12 @@ def course(events, others=2):
     loss = (-rises.sum(dim=1)).exp()
     hidden = len(events)
     W = torch.cat((torch.block_diag(*[DIGON] * hidden), torch.zeros(hidden, others)), dim=1)
-    return Result(STEPS, loss[:, None].expand(-1, 2), D[:, None].expand(-1, 2, -1).float(), W.expand(2, -1, -1))
+    return Result(
+        STEPS,
+        loss[:, None].expand(-1, 2),
+        D[:, None].expand(-1, 2, -1).float(),
+        W.expand(2, -1, -1),
+    )
 
 
 IDEAL = ((30, 1.6), (150, 1.6), (600, 1.6))
@@ -47,10 +54,18 @@ def with_loss(result, loss):
 
 BROKEN = {
     "moves that take a decade": lambda: course([(30, 10), (150, 10), (300, 10)]),
-    "a loss that falls smoothly": lambda: with_loss(course(IDEAL), STEPS.clamp(min=1).double() ** -0.3),
-    "a loss that drops at other times": lambda: with_loss(course(IDEAL), course([(5, 1.6), (2000, 1.6)]).loss[:, 0]),
-    "nothing moves": lambda: course(IDEAL)._replace(dimensionality=torch.full((len(STEPS), 2, 8), 0.5)),
-    "levels that nobody reaches": lambda: course(IDEAL)._replace(dimensionality=course(IDEAL).dimensionality * 0.6),
+    "a loss that falls smoothly": lambda: with_loss(
+        course(IDEAL), STEPS.clamp(min=1).double() ** -0.3
+    ),
+    "a loss that drops at other times": lambda: with_loss(
+        course(IDEAL), course([(5, 1.6), (2000, 1.6)]).loss[:, 0]
+    ),
+    "nothing moves": lambda: course(IDEAL)._replace(
+        dimensionality=torch.full((len(STEPS), 2, 8), 0.5)
+    ),
+    "levels that nobody reaches": lambda: course(IDEAL)._replace(
+        dimensionality=course(IDEAL).dimensionality * 0.6
+    ),
     "no digons": lambda: course(IDEAL)._replace(W=noise().W),
     "noise": noise,
 }
@@ -65,9 +80,17 @@ def test_claim_holds_on_an_ideal_result():
     assert found.holds
     numbers = found.numbers
     assert numbers["moves between levels"] == 2 * 2 * 6
-    assert numbers["share of these that are sudden"] == numbers["share of sudden moves while the loss drops"] == 1
+    assert (
+        numbers["share of these that are sudden"]
+        == numbers["share of sudden moves while the loss drops"]
+        == 1
+    )
     assert numbers["share of a run's moves under way at once, median"] == pytest.approx(1 / 3)
-    assert numbers["share of represented features in digons"] == numbers["share of drops that are sudden"] == 1
+    assert (
+        numbers["share of represented features in digons"]
+        == numbers["share of drops that are sudden"]
+        == 1
+    )
 
 
 @pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)
@@ -130,8 +153,13 @@ def test_together():
 def test_run():
     result, again, other = (run(QUICK, seed=seed, progress=False) for seed in (0, 0, 1))
     assert result.steps[[0, -1]].tolist() == [0, QUICK.steps]
-    assert result.loss.shape == (len(result.steps), 2) and result.dimensionality.shape[1:] == (2, 24)
-    assert torch.equal(again.dimensionality, result.dimensionality) and torch.equal(again.loss, result.loss)
+    assert result.loss.shape == (len(result.steps), 2) and result.dimensionality.shape[1:] == (
+        2,
+        24,
+    )
+    assert torch.equal(again.dimensionality, result.dimensionality) and torch.equal(
+        again.loss, result.loss
+    )
     assert not torch.equal(other.W, result.W)
     assert (result.loss[-1] < 0.8 * result.loss[0]).all()
     figure = drawn(jumps.figure, [result, course(IDEAL)])

@@ -3,7 +3,13 @@
 import pytest
 import torch
 
-from experiments.section5.learning_curves import WINDOW, fall_rate, log_steps, logarithmic_steps, stretches
+from experiments.section5.learning_curves import (
+    WINDOW,
+    fall_rate,
+    log_steps,
+    logarithmic_steps,
+    stretches,
+)
 
 
 def test_steps_are_evenly_spaced_on_a_log_axis():
@@ -24,7 +30,9 @@ def test_bad_counts_are_refused():
 def test_fall_rate_of_a_power_law(power):
     steps = torch.tensor(logarithmic_steps(1000, 100))
     loss = 7 * log_steps(steps).exp() ** -power
-    torch.testing.assert_close(fall_rate(steps, loss[:, None]), torch.full((len(steps), 1), power).double())
+    torch.testing.assert_close(
+        fall_rate(steps, loss[:, None]), torch.full((len(steps), 1), power).double()
+    )
 
 
 def test_what_rose_and_falls_again_does_not_count():

@@ -10,7 +10,9 @@ from experiments.section5.stages import QUICK, Course, Result, Settings, Station
 from sweeps.running import save_figure
 
 OCTAHEDRON = torch.cat((torch.eye(3), -torch.eye(3)[:, [1, 2, 0]]), dim=1).double()
-COLLAPSED = torch.tensor([[1.0] * 3 + [0.0] * 3, [0.0] * 3 + [1.0] * 3, [0.0] * 6]).double() / 3**0.5
+COLLAPSED = (
+    torch.tensor([[1.0] * 3 + [0.0] * 3, [0.0] * 3 + [1.0] * 3, [0.0] * 6]).double() / 3**0.5
+)
 NOTHING = torch.zeros(3, 6).double()
 STEPS = torch.tensor([0, *(2.0 ** (torch.arange(8, 45) / 4)).round().long().tolist()])  # 4 to 2048
 
@@ -53,12 +55,18 @@ def ending_in(W):
 
 RANDOM = torch.randn(3, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 BROKEN = {
-    "a loss without stages": lambda r: with_course(r, loss=1 / (1 + STEPS.double())[:, None].expand(-1, 10)),
+    "a loss without stages": lambda r: with_course(
+        r, loss=1 / (1 + STEPS.double())[:, None].expand(-1, 10)
+    ),
     "a fifth ends at random": ending_in(RANDOM),
     "a fifth ends with antipodal features of one set": ending_in(OCTAHEDRON[:, [0, 5, 1, 3, 2, 4]]),
     "gradients that do not vanish": lambda r: with_points(r, gradient=r.stationary.gradient + 1e-3),
-    "points that are no saddles": lambda r: with_points(r, curvatures=r.stationary.curvatures.abs()),
-    "points that no run visits": lambda r: with_points(r, W=RANDOM.expand(len(r.stationary.W), -1, -1)),
+    "points that are no saddles": lambda r: with_points(
+        r, curvatures=r.stationary.curvatures.abs()
+    ),
+    "points that no run visits": lambda r: with_points(
+        r, W=RANDOM.expand(len(r.stationary.W), -1, -1)
+    ),
 }
 
 
@@ -123,7 +131,10 @@ def test_ways_down_are_counted_by_the_steepest():
     assert stages.negative(result).tolist() == [4, 4, 0] * 2
     result.stationary.curvatures[0, :3] = torch.tensor([-1.1e-3, -0.9e-3, -1e-9])
     assert stages.negative(result).tolist()[0] == 2
-    assert stages.negative(with_points(result, curvatures=result.stationary.curvatures.abs())).sum() == 0
+    assert (
+        stages.negative(with_points(result, curvatures=result.stationary.curvatures.abs())).sum()
+        == 0
+    )
 
 
 def test_approach_is_up_to_rotation():
@@ -138,10 +149,14 @@ def test_approach_is_up_to_rotation():
 
 def test_run(tmp_path):
     result, again, other = (run(QUICK, seed=seed, progress=False) for seed in (0, 0, 1))
-    assert torch.equal(again.stationary.W, result.stationary.W) and torch.equal(again.sampled.W, result.sampled.W)
+    assert torch.equal(again.stationary.W, result.stationary.W) and torch.equal(
+        again.sampled.W, result.sampled.W
+    )
     assert not torch.equal(other.exact.W, result.exact.W)
     points = result.stationary
-    assert points.gradient[0] < 1e-6 and stages.negative(result)[0] == 18  # the origin, which every run leaves
+    assert (
+        points.gradient[0] < 1e-6 and stages.negative(result)[0] == 18
+    )  # the origin, which every run leaves
     assert (points.gradient <= result.exact.gradient[points.start, points.run] * (1 + 1e-9)).all()
     drawn(stages.figure, result)
     save_figure(stages.animation(result), tmp_path, "octahedron")

@@ -61,7 +61,10 @@ def ideal(points=4):
 def test_ideal():
     result = ideal()
     assert section7.claim_aligned(result).holds
-    result.W_hidden[3], result.W_output[3] = result.W_output[3], on_neurons()  # where the paper says nothing
+    result.W_hidden[3], result.W_output[3] = (
+        result.W_output[3],
+        on_neurons(),
+    )  # where the paper says nothing
     claim = section7.claim_aligned(result)
     assert claim.holds and list(claim.numbers.values())[:3] == [3, 3, 3]
 
@@ -74,7 +77,9 @@ def broken(field, k, W):
 
 BROKEN = {
     "rotated at one density": lambda: broken("W_hidden", 2, rotation(7) @ on_neurons()),
-    "random weights": lambda: broken("W_hidden", 0, torch.randn(5, 10, generator=torch.Generator().manual_seed(1))),
+    "random weights": lambda: broken(
+        "W_hidden", 0, torch.randn(5, 10, generator=torch.Generator().manual_seed(1))
+    ),
     "nothing represented": lambda: broken("W_hidden", 1, torch.zeros(5, 10)),
     "aligned without": lambda: broken("W_output", 1, on_neurons()),
     "sparse densities alone": lambda: Result(*(values[3:] for values in ideal())),

@@ -75,7 +75,9 @@ def result_with(codes):
 def test_pattern(name, counts):
     order = torch.randperm(5, generator=torch.Generator().manual_seed(1))
     W = torch.stack([code(name), code(name)[order]])
-    assert [tuple(row) for row in torch.stack(geometry.neuron_pattern(W), dim=1).tolist()] == [counts] * 2
+    assert [tuple(row) for row in torch.stack(geometry.neuron_pattern(W), dim=1).tolist()] == [
+        counts
+    ] * 2
 
 
 def test_a_neuron_carries_a_feature_from_half_of_its_largest_weight_on():
@@ -85,7 +87,9 @@ def test_a_neuron_carries_a_feature_from_half_of_its_largest_weight_on():
 
 def test_only_features_that_the_positive_part_represents_are_carried():
     W = torch.tensor([[[0.49, 0.51, 0.36, 0.35], [-3.0, -3.0, 0.36, 0.35]]])
-    assert geometry.carried(W).tolist() == [[[False, True, True, False], [False, False, True, False]]]
+    assert geometry.carried(W).tolist() == [
+        [[False, True, True, False], [False, False, True, False]]
+    ]
 
 
 def test_carried_refuses_what_are_no_weights(unchecked):
@@ -97,7 +101,9 @@ def test_carried_refuses_what_are_no_weights(unchecked):
 def test_ordered_puts_neurons_of_few_features_first(name):
     W = code(name)
     shuffled = W[torch.randperm(5, generator=torch.Generator().manual_seed(2))]
-    torch.testing.assert_close(geometry.ordered_neurons(shuffled), geometry.ordered_neurons(W), rtol=0, atol=0)
+    torch.testing.assert_close(
+        geometry.ordered_neurons(shuffled), geometry.ordered_neurons(W), rtol=0, atol=0
+    )
     counts = geometry.carried(geometry.ordered_neurons(shuffled)[None])[0].sum(dim=1)
     assert (counts.diff() >= 0).all()
     if name == "monosemantic":
@@ -188,13 +194,18 @@ def test_run(short):
 
 
 def test_parts_of_a_run_are_those_of_the_whole(short):
-    parts = neuron_patterns.joined([run(part, seed=1, progress=False) for part in neuron_patterns.shards(FEW)])
+    parts = neuron_patterns.joined(
+        [run(part, seed=1, progress=False) for part in neuron_patterns.shards(FEW)]
+    )
     for whole, together in zip(short, parts):
         torch.testing.assert_close(whole, together, rtol=0, atol=0)
 
 
 def test_fresh_runs_are_trained_on_where_they_were_found_and_elsewhere():
-    result = run(replace(FEW, steps=60, runs=20, more_steps=60, rounds=1, parts=1, more_rows=2**13), progress=False)
+    result = run(
+        replace(FEW, steps=60, runs=20, more_steps=60, rounds=1, parts=1, more_rows=2**13),
+        progress=False,
+    )
     torch.testing.assert_close(result.own_loss[:, 0], result.loss[:, 0, :2].diagonal())
     assert (neuron_patterns.gained(result) >= 0).all()
     assert result.W[0, 0, 0].ne(result.W[0, 0, 1]).any()

@@ -8,7 +8,13 @@ from drawing import drawn
 
 import Section8main as section8
 from experiments.section8 import absolute_value, asymmetric_motif
-from experiments.section8.absolute_value import Result, importance_order, neurons, one_neuron_a_side, over_monosemantic
+from experiments.section8.absolute_value import (
+    Result,
+    importance_order,
+    neurons,
+    one_neuron_a_side,
+    over_monosemantic,
+)
 from experiments.section8.asymmetric_motif import motifs, strongest, without_inhibition
 
 
@@ -45,7 +51,9 @@ def test_one_neuron_a_side():
     assert not one_neuron_a_side(W1, changed(W2, (0, 1), -0.11)).any()  # writes to a second
     assert one_neuron_a_side(W1, changed(W2, (1, 1), 1.09)).all()
     assert not one_neuron_a_side(W1, changed(W2, (1, 1), 0.89)).any()  # too little of its own
-    assert not one_neuron_a_side(changed(W1, (1, 1), -1.0), W2).any()  # two for one side, none for the other
+    assert not one_neuron_a_side(
+        changed(W1, (1, 1), -1.0), W2
+    ).any()  # two for one side, none for the other
     assert not one_neuron_a_side(noise(500, 6, 3), noise(500, 3, 6, seed=1)).any()
 
 
@@ -76,11 +84,15 @@ def test_claim_of_sides():
 def layer(in_weights, out=1.0):
     """A result of one model with these in-weights, and out-weights all alike."""
     W1 = torch.tensor([[in_weights]], dtype=torch.float32)
-    return Result(torch.ones(1).double(), W1, torch.full_like(W1.mT, out), torch.zeros(1, 1).double())
+    return Result(
+        torch.ones(1).double(), W1, torch.full_like(W1.mT, out), torch.zeros(1, 1).double()
+    )
 
 
 def test_kinds_of_neurons():
-    of = neurons(layer([[3.0, 0.9], [3.0, 1.1], [-1.1, 3.0], [0.01, 0.05]]))  # squares: 0.92, 0.88, 0.88; not in use
+    of = neurons(
+        layer([[3.0, 0.9], [3.0, 1.1], [-1.1, 3.0], [0.01, 0.05]])
+    )  # squares: 0.92, 0.88, 0.88; not in use
     assert of.monosemantic.tolist() == [[True, False, False, False]]
     assert of.polysemantic.tolist() == [[False, True, True, False]]
     assert of.main.tolist() == [[0, 0, 1, 1]]
@@ -92,7 +104,10 @@ def test_kinds_of_neurons():
 
 
 def test_importance_order():
-    alone, mixed = [[1.0, 0, 0], [0, 1.0, 0], [0, 0, 1.0]], [[1.0, 0.9, 0], [0, 1.0, 0.9], [0, 0.9, 1.0]]
+    alone, mixed = (
+        [[1.0, 0, 0], [0, 1.0, 0], [0, 0, 1.0]],
+        [[1.0, 0.9, 0], [0, 1.0, 0.9], [0, 0.9, 1.0]],
+    )
 
     def order(rows):
         return importance_order(neurons(layer(rows))).item()
@@ -116,7 +131,9 @@ def model_of(alone, hidden=40, features=100, backwards=False):
 def neurons_result(counts, backwards=False):
     W1 = torch.stack([model_of(alone, backwards=backwards) for alone in counts])[:, None]
     density = torch.logspace(0, -3, len(counts), dtype=torch.float64)
-    return Result(density, W1, W1.mT.clone(), torch.full((len(counts), 1), 1e-3, dtype=torch.float64))
+    return Result(
+        density, W1, W1.mT.clone(), torch.full((len(counts), 1), 1e-3, dtype=torch.float64)
+    )
 
 
 def test_claim_of_neurons():
@@ -135,7 +152,9 @@ def test_claim_of_neurons():
     for name, counts in refused.items():
         assert not section8.claim_neurons(neurons_result(counts)).holds, name
     assert not section8.claim_neurons(neurons_result([40, 20, 0], backwards=True)).holds
-    random = neurons_result([40, 20, 0])._replace(W1=noise(3, 1, 40, 100), W2=noise(3, 1, 100, 40, seed=1))
+    random = neurons_result([40, 20, 0])._replace(
+        W1=noise(3, 1, 40, 100), W2=noise(3, 1, 100, 40, seed=1)
+    )
     assert not section8.claim_neurons(random).holds
 
 
@@ -168,7 +187,9 @@ def test_motif_is_found():
     W1, W2 = motif_model()
     assert met(W1, W2) == [True] * 4
     assert [value.item() for value in strongest(W1, W2)] == [True, 0, 0, 1, 1]
-    assert met(W1[:, [1, 3, 0, 2]] * 3, W2[:, :, [1, 3, 0, 2]] / 3) == [True] * 4  # neurons in any order and scale
+    assert (
+        met(W1[:, [1, 3, 0, 2]] * 3, W2[:, :, [1, 3, 0, 2]] / 3) == [True] * 4
+    )  # neurons in any order and scale
     assert met(-W1, W2) == [True] * 4  # and features with either sign
     expected = W2.clone()
     expected[0, 1, 1] = 0
@@ -202,8 +223,18 @@ def shared(in_b, out_b):
 
 def test_unequal_and_reciprocal():
     assert met(*shared(-0.99, 1.01)) == [True] * 4
-    assert met(*shared(-1.01, 1.01)) == [True, False, False, False]  # in-weights less than twice apart
-    assert met(*shared(-0.95, 0.99)) == [True, True, False, False]  # out-weights less than twice apart
+    assert met(*shared(-1.01, 1.01)) == [
+        True,
+        False,
+        False,
+        False,
+    ]  # in-weights less than twice apart
+    assert met(*shared(-0.95, 0.99)) == [
+        True,
+        True,
+        False,
+        False,
+    ]  # out-weights less than twice apart
     symmetric = torch.tensor([[[1.0, -1], [-1, 1]]])
     assert met(symmetric, symmetric.abs().mT.contiguous()) == [True, False, False, False]
 
@@ -231,7 +262,12 @@ def motif_result(runs_with, runs=10, cost=3.0):
     loss = torch.linspace(1, 2, runs, dtype=torch.float64)
     uninhibited = torch.where(torch.arange(runs) < runs_with, cost * loss, loss)
     return asymmetric_motif.Result(
-        torch.tensor([0.2]).double(), W1[None], W2[None], torch.zeros(1, runs, 3), loss[None], uninhibited[None]
+        torch.tensor([0.2]).double(),
+        W1[None],
+        W2[None],
+        torch.zeros(1, runs, 3),
+        loss[None],
+        uninhibited[None],
     )
 
 
@@ -296,5 +332,7 @@ def test_figures():
 
 @pytest.mark.usefixtures("unchecked")
 def test_a_motif_of_one_feature_is_refused():
-    with pytest.raises(ValueError, match=r"^features - 1: expected a whole number of at least 1, got 0"):
+    with pytest.raises(
+        ValueError, match=r"^features - 1: expected a whole number of at least 1, got 0"
+    ):
         asymmetric_motif.Settings(features=1)
