@@ -48,7 +48,7 @@ from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
 from checks import check_weights
-from features import check_distribution
+from features import check_distribution, check_standard
 
 LARGEST = 1e18  # of ||W||^2 + |b| of an instance: powers up to 15 of an output must not overflow
 MAX_FEATURES = (
@@ -135,6 +135,7 @@ def _check(distribution, output):
         raise ValueError(
             "distribution: expected features in [0, 1] for output 'relu', got signed ones"
         )
+    check_standard(distribution)
     if output == "relu" and distribution.features > MAX_FEATURES:
         raise ValueError(
             f"features: expected at most {MAX_FEATURES} for output 'relu', got {distribution.features}"

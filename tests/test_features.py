@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features import CORRELATIONS, FeatureDistribution, RowMaker
+from features import CORRELATIONS, LOWEST_DENSITY, FeatureDistribution, RowMaker
 
 ROWS = 2**16
 SET_SIZE = 3
@@ -506,7 +506,7 @@ def test_refused_counts(count):
 @st.composite
 def distributions(draw):
     instances, sets, set_size = (draw(st.integers(1, 3)) for _ in range(3))
-    densities = st.one_of(st.sampled_from([0.0, 1.0, 1e-3, 1e-6, 1e-30]), st.floats(0, 1))
+    densities = st.one_of(st.sampled_from([0.0, 1.0, 1e-3, 1e-6, 1e-30]), st.floats(LOWEST_DENSITY, 1))
     of_sets = draw(st.lists(densities, min_size=instances * sets, max_size=instances * sets))
     density = (
         torch.tensor(of_sets, dtype=torch.float64)
