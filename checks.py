@@ -25,6 +25,13 @@ def is_whole(value):
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
+def check_whole(name, value) -> int:
+    """Return a whole number as an int."""
+    if not is_whole(value):
+        raise ValueError(f"{name}: expected a whole number, got {shown(value)}")
+    return int(value)
+
+
 def check_count(name, value) -> int:
     """Return a whole number from 1 to MOST as an int; True and False are not numbers."""
     if not is_whole(value) or int(value) < 1:

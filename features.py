@@ -26,11 +26,12 @@ are inactive, and the features after it are drawn as usual.
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from functools import cached_property
+from numbers import Integral, Real
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64, Real
+from jaxtyping import Float, Float64, Shaped
 from torch import Tensor
 
 from checks import (
@@ -50,11 +51,19 @@ from checks import (
     table_shape,
 )
 
+Numbers = Shaped[Tensor, "..."] | np.ndarray | Sequence | Real  # whatever as_real takes
+
 CORRELATIONS = ("independent", "correlated", "anticorrelated")
 HIGHEST_IMPORTANCE = 1e30  # float32 overflows soon beyond it
 LOWEST_DENSITY = torch.finfo(torch.float64).tiny  # float64 has no precise numbers between 0 and it
 LOWEST_VALUE = 1e-15  # of a discrete set, in absolute size: its square is still a float32
 HIGHEST_VALUE = 1e15  # in absolute size: its square is at most HIGHEST_IMPORTANCE
+
+
+def _fix(instance, **fields):
+    """Set fields of a frozen dataclass while it is constructed."""
+    for name, value in fields.items():
+        object.__setattr__(instance, name, value)
 
 
 @dataclass(frozen=True)
@@ -79,6 +88,10 @@ class Uniform:
                 f"low, high: expected low < high, both within {HIGHEST_VALUE:g} of 0, "
                 f"got {self.low:g} and {self.high:g}"
             )
+
+
+UNIT = Uniform(0, 1)  # the values of the paper's features
+SIGNED = Uniform(-1, 1)  # the values of its Section 8
 
 
 class Draw(NamedTuple):
@@ -128,23 +141,23 @@ class FeatureDistribution:
         ValueError: If an argument is not as described, or does not fit the others.
     """
 
-    density: Real[Tensor, "*#table"] | np.ndarray | Sequence | float
-    importance: Real[Tensor, "*#table"] | np.ndarray | Sequence | float = 1.0
+    density: Numbers
+    importance: Numbers = 1.0
     _: KW_ONLY
-    features: int | None = None
-    instances: int | None = None
-    set_size: int = 1
+    features: Integral | None = None
+    instances: Integral | None = None
+    set_size: Integral = 1
     correlation: str = "independent"
-    signed: bool | None = None
-    values: Uniform | Real[Tensor, "*set"] | np.ndarray | Sequence | float | None = None
-    strength: float = 1.0
+    signed: bool | np.bool_ | None = None
+    values: Uniform | Numbers | None = None
+    strength: Numbers = 1.0
     parents: Sequence | np.ndarray | None = None
 
     def __post_init__(self):
         self._fix_tables()
         self._fix_sets()
         values = _as_values(self.values, self.signed)
-        _fix(self, values=values, signed=values == Uniform(-1, 1))
+        _fix(self, values=values, signed=values == SIGNED)
 
     def _fix_tables(self):
         """Check density and importance, and give them the shape (instances, features)."""
@@ -438,7 +451,7 @@ class RowMaker:
         if out is None:
             check_size(instances=of.instances, batch_size=len(draw.first), features=of.features)
         factors = self.factors if self.cumulative is None else self._factors_of_first(draw.first)
-        if of.correlation == "independent" and of.parents is None and of.values == Uniform():
+        if of.correlation == "independent" and of.parents is None and of.values == UNIT:
             return torch.addcmul(self.one, draw.sets, factors, value=-1, out=out).clamp_(min=0)
         places = torch.addcmul(self.one, draw.sets, factors, value=-1).clamp_(min=0)
         active, places = self._features(places, draw.values)
@@ -489,7 +502,7 @@ class RowMaker:
     def _values(self, places):
         """Return the values of active features, given their places."""
         values = self.distribution.values
-        if values == Uniform():
+        if values == UNIT:
             return places
         if isinstance(values, Uniform):
             return (values.high - values.low) * places + values.low
@@ -507,18 +520,12 @@ def check_distribution(distribution):
 
 def check_standard(distribution):
     """Raise a ValueError unless values, strength and parents are those of the paper's inputs."""
-    standard = {"values": (Uniform(), Uniform(-1, 1)), "strength": (1,), "parents": (None,)}
+    standard = {"values": (UNIT, SIGNED), "strength": (1,), "parents": (None,)}
     for name, known in standard.items():
         value = getattr(distribution, name)
         if value not in known:
             expected = " or ".join(str(each) for each in known)
             raise ValueError(f"distribution: expected {name} {expected}, got {shown(value)}")
-
-
-def _fix(instance, **fields):
-    """Set fields of a frozen dataclass while it is constructed."""
-    for name, value in fields.items():
-        object.__setattr__(instance, name, value)
 
 
 def _nested(parents):
@@ -532,7 +539,7 @@ def _as_values(values, signed):
     if signed is not None and not isinstance(signed, bool | np.bool_):
         raise ValueError(f"signed: expected True or False, got {shown(signed)}")
     if values is None:
-        return Uniform(-1, 1) if signed else Uniform()
+        return SIGNED if signed else UNIT
     if not isinstance(values, Uniform):
         numbers = as_real("values", values)
         size = numbers.abs()
@@ -543,7 +550,7 @@ def _as_values(values, signed):
             expected = f"numbers of absolute size {LOWEST_VALUE:g} to {HIGHEST_VALUE:g}"
             raise ValueError(f"values: expected {expected}, got {shown(numbers.tolist())}")
         values = tuple(sorted(numbers.reshape(-1).tolist()))
-    if signed is not None and signed != (values == Uniform(-1, 1)):
+    if signed is not None and signed != (values == SIGNED):
         raise ValueError(
             f"signed: expected no contradiction to values = {shown(values)}, got {signed}"
         )

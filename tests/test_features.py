@@ -506,7 +506,9 @@ def test_refused_counts(count):
 @st.composite
 def distributions(draw):
     instances, sets, set_size = (draw(st.integers(1, 3)) for _ in range(3))
-    densities = st.one_of(st.sampled_from([0.0, 1.0, 1e-3, 1e-6, 1e-30]), st.floats(LOWEST_DENSITY, 1))
+    densities = st.one_of(
+        st.sampled_from([0.0, 1.0, 1e-3, 1e-6, 1e-30]), st.floats(LOWEST_DENSITY, 1)
+    )
     of_sets = draw(st.lists(densities, min_size=instances * sets, max_size=instances * sets))
     density = (
         torch.tensor(of_sets, dtype=torch.float64)
