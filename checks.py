@@ -8,7 +8,6 @@ good as Python's and torch's.
 
 import math
 import numbers
-from collections.abc import Iterable
 from dataclasses import fields
 
 import numpy as np
@@ -101,6 +100,17 @@ def check_device(device) -> torch.device:
         raise ValueError(
             f"device: expected one that is available and computes in float64, got {shown(device)}"
         ) from error
+
+
+def check_generator(generator, device):
+    """Raise a ValueError unless this is None or a torch.Generator on a device of the same kind."""
+    if generator is None:
+        return
+    kind = torch.device(device).type
+    if not isinstance(generator, torch.Generator) or generator.device.type != kind:
+        raise ValueError(
+            f"generator: expected a torch.Generator on {kind} or None, got {shown(generator)}"
+        )
 
 
 def check_torch(seed=0, dtype=torch.float32, device="cpu"):
@@ -216,10 +226,12 @@ def check_parents(parents, features) -> tuple[int | None, ...] | None:
     """Return the parent of each feature, None for one without; None where no feature has one."""
     if parents is None:
         return None
-    if isinstance(parents, str) or not isinstance(parents, Iterable):
-        raise ValueError(f"parents: expected a parent or None a feature, got {shown(parents)}")
+    try:
+        given = list(parents)
+    except TypeError as error:
+        raise ValueError(f"parents: expected a sequence, got {shown(parents)}") from error
     checked = []
-    for child, parent in enumerate(parents):
+    for child, parent in enumerate(given):
         if parent is not None and not (is_whole(parent) and 0 <= int(parent) < child):
             expected = f"None or a feature before feature {child}"
             raise ValueError(f"parents: expected {expected}, got {shown(parent)}")
@@ -317,8 +329,8 @@ def check_weights(W, axes=("instances", "hidden", "features"), name="W") -> Tens
         name: What the caller's argument is called in errors.
     """
     if not isinstance(W, Tensor) or W.dim() != len(axes) or 0 in W.shape[-2:]:
-        got = getattr(W, "shape", W)
-        raise ValueError(f"{name}: expected a tensor ({', '.join(axes)}), got {got!r}")
+        got = shown(getattr(W, "shape", W))
+        raise ValueError(f"{name}: expected a tensor ({', '.join(axes)}), got {got}")
     if W.is_meta or W.layout != torch.strided:
         raise ValueError(f"{name}: expected a dense tensor, got {W.layout} on {W.device}")
     if not W.is_floating_point() or W.itemsize < 2:  # torch has no isfinite for eight bits

@@ -43,6 +43,7 @@ from checks import (
     check_device,
     check_divisor,
     check_dtype,
+    check_generator,
     check_parents,
     check_selection,
     check_size,
@@ -293,7 +294,7 @@ class FeatureDistribution:
             dtype: float32 or float64.
 
         Raises:
-            ValueError: If `batch_size` or `dtype` is not as described, or the rows are too many.
+            ValueError: If an argument is not as described, or the rows are too many.
         """
         check_dtype(dtype)
         return RowMaker(self, dtype, rare=1.0).rows(self.draw(batch_size, generator, dtype))
@@ -313,7 +314,7 @@ class FeatureDistribution:
             instance whose densities are all zero gets empty rows and probability 0.
 
         Raises:
-            ValueError: If `batch_size` or `dtype` is not as described, or the rows are too many.
+            ValueError: If an argument is not as described, or the rows are too many.
         """
         check_dtype(dtype)
         maker = RowMaker(self, dtype, rare=torch.finfo(dtype).eps / 2)
@@ -329,11 +330,12 @@ class FeatureDistribution:
             dtype: As for `sample`.
 
         Raises:
-            ValueError: If `batch_size` or `dtype` is not as described, or the numbers are too many.
+            ValueError: If an argument is not as described, or the numbers are too many.
         """
         check_dtype(dtype)
         batch_size, features = check_size(batch_size=batch_size, features=self.features)
         device = self.density.device
+        check_generator(generator, device)
 
         def uniform(*shape):
             return torch.rand(shape, generator=generator, dtype=torch.float64, device=device)

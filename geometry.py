@@ -177,9 +177,10 @@ def oriented(
         IndexError: If there is no such feature.
         ValueError: If an index is not a whole number.
     """
-    first = check_whole("first", first)
-    second = check_whole("second", second)
-    x, y = _checked_plane(W)[:, :, first].T
+    _checked_plane(W)
+    first = _feature_index("first", first, W)
+    second = _feature_index("second", second, W)
+    x, y = W[:, :, first].T
     length = torch.hypot(x, y).clamp(min=torch.finfo(W.dtype).tiny)
     cos = x / length
     sin = y / length
@@ -237,6 +238,7 @@ def ordered_neurons(W: Float[Tensor, "neurons features"]) -> Float[Tensor, "neur
     Among neurons that carry equally many features, the one that carries the first feature comes
     first.
     """
+    check_weights(W, ("neurons", "features"))
     features = [row.nonzero()[:, 0].tolist() for row in carried(W[None])[0]]
     order = sorted(range(len(W)), key=lambda neuron: (len(features[neuron]), features[neuron]))
     return W[order]
@@ -247,6 +249,15 @@ def _checked_plane(W):
     if check_weights(W).shape[1] != 2:
         raise ValueError(f"W: expected 2 hidden dimensions, got {W.shape[1]}")
     return W
+
+
+def _feature_index(name, index, W):
+    """Return the index of a feature as an int; IndexError if there is no such feature."""
+    index = check_whole(name, index)
+    features = W.shape[2]
+    if not -features <= index < features:
+        raise IndexError(f"{name}: expected the index of one of {features} features, got {index}")
+    return index
 
 
 def _check_sets(W, set_size):

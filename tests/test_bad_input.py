@@ -1,10 +1,12 @@
 """Whatever a user puts in either works, with finite results of the right shape, or is refused by its name."""
 
+import contextlib
 import math
 import re
 from dataclasses import fields, replace
 
 import numpy as np
+import odd
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -29,7 +31,7 @@ from experiments.section5 import jumps, stages
 from experiments.section6 import adversarial_training, vulnerability
 from experiments.section7 import neuron_alignment, neuron_patterns
 from experiments.section8 import absolute_value, asymmetric_motif
-from features import CORRELATIONS, FeatureDistribution
+from features import CORRELATIONS, FeatureDistribution, Uniform
 from losses.exact import expected_loss
 from models import AbsoluteValueModel, LinearModel, ReLUHiddenModel, ReLUOutputModel
 from theory import boundary, descents, packing, phases
@@ -66,6 +68,12 @@ def examples(count):
         database=None,
         suppress_health_check=list(HealthCheck),
     )
+
+
+PER_FEATURE = (
+    geometry.feature_norms, geometry.interference, geometry.dimensionality, geometry.represented,
+    geometry.in_superposition,
+)  # fmt: skip
 
 
 # What users may put in
@@ -206,6 +214,78 @@ def test_distributions(density, importance, batch_size, dtype, restarts, **other
         if rows is not None:
             x = rows if sample == made.sample else rows[0]
             assert finite(x, made.instances, batch_size, made.features) and x.dtype == dtype
+
+
+DISTRIBUTION_ARGUMENTS = (
+    *("density", "importance", "features", "instances", "set_size", "correlation", "signed"),
+    *("values", "strength", "parents"),
+)
+
+
+@examples(600)
+@given(
+    name=st.sampled_from(DISTRIBUTION_ARGUMENTS),
+    value=odd.anything(),
+    correlation=st.sampled_from(CORRELATIONS),
+)
+def test_any_argument_of_a_distribution(name, value, correlation):
+    arguments = {"density": 0.3, "features": 3, "correlation": correlation, name: value}
+    made = outcome(lambda: FeatureDistribution(**arguments), *DISTRIBUTION_ARGUMENTS)
+    if made is not None:
+        counts = (made.instances, made.features, made.set_size)
+        assert {type(count) for count in counts} == {int}
+        assert type(made.correlation) is str and type(made.signed) is bool
+        x, probability = made.sample_active(2)
+        assert finite(x, made.instances, 2, made.features)
+        assert finite(probability, made.instances)
+
+
+@examples(600)
+@given(
+    method=st.sampled_from(
+        [
+            ("select", "instances"),
+            ("with_restarts", "restarts"),
+            ("to", "device"),
+            *(
+                (method, name)
+                for method in ("sample", "sample_active", "draw")
+                for name in ("batch_size", "dtype", "generator")
+            ),
+        ]
+    ),
+    value=odd.anything(),
+)
+def test_any_argument_of_a_distributions_methods(method, value):
+    method, name = method
+    distribution = FeatureDistribution(0.3, features=3, instances=2)
+    arguments = {"batch_size": 2} if method in ("sample", "sample_active", "draw") else {}
+    arguments[name] = value
+    with contextlib.suppress(IndexError if method == "select" else ()):
+        outcome(lambda: getattr(distribution, method)(**arguments), name, "instances")
+
+
+@examples(300)
+@given(low=odd.anything(), high=odd.anything())
+def test_any_range_of_values(low, high):
+    made = outcome(lambda: Uniform(low, high), "low", "high")
+    assert made is None or -math.inf < made.low < made.high < math.inf
+
+
+@examples(500)
+@given(W=weights(None, 2, 4) | odd.anything(), set_size=odd.anything())
+def test_any_argument_of_geometry(W, set_size):
+    for function in (*PER_FEATURE, geometry.unit_directions, geometry.dimensions_per_feature):
+        outcome(lambda function=function: function(W), "W")
+    for function in (geometry.carried, geometry.neuron_pattern):
+        outcome(lambda function=function: function(W), "W")
+    outcome(lambda: geometry.ordered_neurons(W), "W")
+    outcome(lambda: geometry.collapsed_pairs(W), "W", "set_size")
+    for function in (geometry.set_cosines, geometry.side_by_side):
+        outcome(lambda function=function: function(W, set_size), "W", "set_size")
+    for name in ("first", "second"):
+        with contextlib.suppress(IndexError):
+            outcome(lambda name=name: geometry.oriented(W, **{name: set_size}), "W", name)
 
 
 # Models
@@ -360,11 +440,6 @@ def test_mixed_devices(W_device, b_device):
 
 
 # Geometry and polytopes
-
-PER_FEATURE = (
-    geometry.feature_norms, geometry.interference, geometry.dimensionality, geometry.represented,
-    geometry.in_superposition,
-)  # fmt: skip
 
 
 @examples(800)
