@@ -431,12 +431,12 @@ class RowMaker:
         active and those after it are drawn on their own. A set's place chooses between these
         patterns: `edges` (instances, 1, sets, set_size) are the places at which one of them ends.
         """
-        of = self.distribution
-        p = of.density[:, :: of.set_size, None]
-        before = torch.arange(of.set_size, device=p.device)
-        first = (1 - of.strength) * p * (1 - p) ** before  # (instances, sets, set_size)
-        shares = torch.cat((of.strength * p, first[..., :-1]), dim=2)
-        edges = shares.cumsum(dim=2) * _reciprocal(of._set_density)[..., None]
+        distribution = self.distribution
+        p = distribution.density[:, :: distribution.set_size, None]
+        before = torch.arange(distribution.set_size, device=p.device)
+        first = (1 - distribution.strength) * p * (1 - p) ** before  # (instances, sets, set_size)
+        shares = torch.cat((distribution.strength * p, first[..., :-1]), dim=2)
+        edges = shares.cumsum(dim=2) * _reciprocal(distribution._set_density)[..., None]
         self.edges = edges[:, None].to(dtype)
         self.member_factors = (1 / p)[:, None].to(dtype)  # (instances, 1, sets, 1)
 
@@ -449,11 +449,19 @@ class RowMaker:
             draw: From `FeatureDistribution.draw`, in the dtype of the rows.
             out: Where the rows are written to, if given.
         """
-        of = self.distribution
+        distribution = self.distribution
         if out is None:
-            check_size(instances=of.instances, batch_size=len(draw.first), features=of.features)
+            check_size(
+                instances=distribution.instances,
+                batch_size=len(draw.first),
+                features=distribution.features,
+            )
         factors = self.factors if self.cumulative is None else self._factors_of_first(draw.first)
-        if of.correlation == "independent" and of.parents is None and of.values == UNIT:
+        if (
+            distribution.correlation == "independent"
+            and distribution.parents is None
+            and distribution.values == UNIT
+        ):
             return torch.addcmul(self.one, draw.sets, factors, value=-1, out=out).clamp_(min=0)
         places = torch.addcmul(self.one, draw.sets, factors, value=-1).clamp_(min=0)
         active, places = self._features(places, draw.values)
@@ -475,17 +483,19 @@ class RowMaker:
             places: Of the sets (instances, batch, sets).
             u: Uniform numbers of the features, where the sets are correlated.
         """
-        of = self.distribution
+        distribution = self.distribution
         active = places > 0
-        if of.correlation == "anticorrelated":  # one number chooses the member and is its place
-            member = torch.arange(of.set_size, dtype=places.dtype, device=places.device)
-            places = ((of.set_size * places)[..., None] - member).flatten(2)
+        if (
+            distribution.correlation == "anticorrelated"
+        ):  # one number chooses the member and is its place
+            member = torch.arange(distribution.set_size, dtype=places.dtype, device=places.device)
+            places = ((distribution.set_size * places)[..., None] - member).flatten(2)
             return (places > 0) & (places <= 1), places
-        if of.correlation == "correlated":
-            if of.strength < 1:
+        if distribution.correlation == "correlated":
+            if distribution.strength < 1:
                 return self._partly_together(places, u)
-            return active.repeat_interleave(of.set_size, dim=2), u
-        for child, parent in _nested(of.parents):
+            return active.repeat_interleave(distribution.set_size, dim=2), u
+        for child, parent in _nested(distribution.parents):
             active[..., child] &= active[..., parent]
         return active, places
 
