@@ -1,4 +1,4 @@
-"""Values, graded correlation and nested features, against probabilities that are enumerated by hand.
+"""Values, graded correlation and nested features, against probabilities enumerated by hand.
 
 Bounds are 5 standard errors, and seeds are fixed.
 """
