@@ -19,13 +19,21 @@ LONGEST = 200  # characters of a value that an error shows
 REAL_KINDS = "biuf"  # numpy's codes of real dtypes: bool, signed and unsigned integers, floats
 
 
-def _is_whole(value):
+def is_whole(value):
+    """Tell whether a value is a whole number; True and False are not numbers."""
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def check_whole(name, value) -> int:
+    """Return a whole number as an int."""
+    if not is_whole(value):
+        raise ValueError(f"{name}: expected a whole number, got {shown(value)}")
+    return int(value)
 
 
 def check_count(name, value) -> int:
     """Return a whole number from 1 to MOST as an int; True and False are not numbers."""
-    if not _is_whole(value) or int(value) < 1:
+    if not is_whole(value) or int(value) < 1:
         raise ValueError(f"{name}: expected a whole number of at least 1, got {shown(value)}")
     count = int(value)
     if count > MOST:
@@ -55,6 +63,13 @@ def check_positive(name, value) -> float:
     return number
 
 
+def check_divisor(name, value, total) -> int:
+    """Return a count that divides `total`, a number of features, as an int."""
+    if not is_whole(value) or int(value) < 1 or total % int(value):
+        raise ValueError(f"{name}: expected a divisor of {total} features, got {shown(value)}")
+    return int(value)
+
+
 def check_choice(name, value, choices) -> str:
     """Return one of some strings."""
     choices = tuple(choices)
@@ -65,7 +80,7 @@ def check_choice(name, value, choices) -> str:
 
 def check_seed(seed) -> int:
     """Return a whole number of at most 64 bits as an int, as torch's generators take no other."""
-    if not _is_whole(seed) or not -(2**63) <= int(seed) < 2**64:
+    if not is_whole(seed) or not -(2**63) <= int(seed) < 2**64:
         raise ValueError(f"seed: expected a whole number of at most 64 bits, got {shown(seed)}")
     return int(seed)
 
@@ -85,6 +100,17 @@ def check_device(device) -> torch.device:
         raise ValueError(
             f"device: expected one that is available and computes in float64, got {shown(device)}"
         ) from error
+
+
+def check_generator(generator, device):
+    """Raise a ValueError unless this is None or a torch.Generator on a device of the same kind."""
+    if generator is None:
+        return
+    kind = torch.device(device).type
+    if not isinstance(generator, torch.Generator) or generator.device.type != kind:
+        raise ValueError(
+            f"generator: expected a torch.Generator on {kind} or None, got {shown(generator)}"
+        )
 
 
 def check_torch(seed=0, dtype=torch.float32, device="cpu"):
@@ -125,6 +151,14 @@ def _as_array(name, value):
     raise ValueError(f"{name}: expected real numbers, got {shown(value)}")
 
 
+def as_number(name, value) -> float:
+    """Return one real number, which may be an array of no dimension, as a float."""
+    number = as_real(name, value, "cpu")
+    if number.dim():
+        raise ValueError(f"{name}: expected one number, got shape {tuple(number.shape)}")
+    return number.item()
+
+
 def as_line(name, values, highest=math.inf) -> Tensor:
     """Return numbers above 0 and at most `highest`, at least one, as float64 on the CPU."""
     line = as_real(name, values).cpu()
@@ -151,6 +185,62 @@ def shown(value):
 def extremes(table):
     """Return the smallest and the largest value of a tensor in words, for errors."""
     return f"values from {table.min():g} to {table.max():g}" if table.numel() else "none"
+
+
+def as_table(name, value, device=None) -> Tensor:
+    """Return real numbers for instances and features, or for one of these, as a float64 tensor."""
+    table = as_real(name, value, device)
+    if table.dim() > 2:
+        expected = "at most two dimensions (instances, features)"
+        raise ValueError(f"{name}: expected {expected}, got {tuple(table.shape)}")
+    return table
+
+
+def table_shape(density, importance, instances, features) -> tuple[int, int]:
+    """Return the shape (instances, features) to which two tables broadcast.
+
+    Args:
+        density: Shape of the table of densities.
+        importance: Shape of the table of importances.
+        instances: Number of instances, or None where the tables tell it.
+        features: Number of features, or None where the tables tell it.
+    """
+    counts = []
+    for name, count in (("instances", instances), ("features", features)):
+        counts.append(None if count is None else check_count(name, count))
+    if features is None and len(density) == len(importance) == 0:
+        expected = "a number of features, as density and importance are scalars"
+        raise ValueError(f"features: expected {expected}, got None")
+    try:
+        shape = torch.broadcast_shapes(density, importance, [count or 1 for count in counts])
+    except RuntimeError:
+        shape = ()
+    if len(shape) != 2 or any(count not in (None, size) for count, size in zip(counts, shape)):
+        expected = f"shapes that broadcast to (instances, features) = {tuple(counts)}"
+        got = f"{tuple(density)} and {tuple(importance)}"
+        raise ValueError(f"density, importance: expected {expected}, got {got}")
+    return check_size(instances=shape[0], features=shape[1])
+
+
+def check_parents(parents, features) -> tuple[int | None, ...] | None:
+    """Return the parent of each feature, None for one without; None where no feature has one."""
+    if parents is None:
+        return None
+    try:
+        given = list(parents)
+    except TypeError as error:
+        raise ValueError(f"parents: expected a sequence, got {shown(parents)}") from error
+    checked = []
+    for child, parent in enumerate(given):
+        if parent is not None and not (is_whole(parent) and 0 <= int(parent) < child):
+            expected = f"None or a feature before feature {child}"
+            raise ValueError(f"parents: expected {expected}, got {shown(parent)}")
+        checked.append(None if parent is None else int(parent))
+    if len(checked) != features:
+        raise ValueError(
+            f"parents: expected one for each of {features} features, got {len(checked)}"
+        )
+    return None if checked == [None] * features else tuple(checked)
 
 
 def check_settings(settings, may_be_zero=()):
@@ -195,6 +285,40 @@ def _as_vector(name, value):
     return vector
 
 
+def check_selection(name, chosen, count) -> Tensor:
+    """Return the indices of the chosen ones among `count` things, as a vector on the CPU.
+
+    Args:
+        name: What the caller's argument is called in errors.
+        chosen: An index, a slice, several indices or a mask.
+        count: How many there are to choose from.
+
+    Raises:
+        IndexError: If there is no such index, or the mask has another length.
+        ValueError: If `chosen` is none of these, or chooses nothing.
+    """
+    expected = "an index, a slice, indices or a mask"
+    try:
+        index = _as_index(chosen, count)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise ValueError(f"{name}: expected {expected}, got {shown(chosen)}") from error
+    if not index.size:
+        raise ValueError(f"{name}: expected {expected} of at least one, got {shown(chosen)}")
+    return torch.from_numpy(index.flatten())
+
+
+def _as_index(chosen, count):
+    """Return the indices that are chosen, as an array; TypeError for what chooses nothing."""
+    if isinstance(chosen, slice):
+        return np.arange(count)[chosen]
+    array = np.asarray(chosen.detach().cpu() if isinstance(chosen, Tensor) else chosen)
+    if not array.size:
+        return np.arange(0)
+    if array.dtype.kind not in "biu" or (array.dtype.kind == "b" and array.ndim != 1):
+        raise TypeError
+    return np.arange(count)[array]
+
+
 def check_weights(W, axes=("instances", "hidden", "features"), name="W") -> Tensor:
     """Return a tensor of weights that are finite and whose squares are finite in its dtype.
 
@@ -205,8 +329,8 @@ def check_weights(W, axes=("instances", "hidden", "features"), name="W") -> Tens
         name: What the caller's argument is called in errors.
     """
     if not isinstance(W, Tensor) or W.dim() != len(axes) or 0 in W.shape[-2:]:
-        got = getattr(W, "shape", W)
-        raise ValueError(f"{name}: expected a tensor ({', '.join(axes)}), got {got!r}")
+        got = shown(getattr(W, "shape", W))
+        raise ValueError(f"{name}: expected a tensor ({', '.join(axes)}), got {got}")
     if W.is_meta or W.layout != torch.strided:
         raise ValueError(f"{name}: expected a dense tensor, got {W.layout} on {W.device}")
     if not W.is_floating_point() or W.itemsize < 2:  # torch has no isfinite for eight bits

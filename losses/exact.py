@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
 from checks import check_choice, check_weights
-from features import Uniform, check_distribution
+from features import UNIT, check_distribution
 from losses.moments import LinearOutput
 from losses.recursion import Recursion
 from losses.reference import MOST_VERTICES, Reference, vertex_count
@@ -109,9 +109,7 @@ def is_plain(distribution):
     It knows values uniform on [0, 1], of independent features or of whole sets.
     """
     return (
-        distribution.values == Uniform(0.0, 1.0)
-        and distribution.strength == 1
-        and distribution.parents is None
+        distribution.values == UNIT and distribution.strength == 1 and distribution.parents is None
     )
 
 

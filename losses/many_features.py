@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from features import check_standard
 from models import ReLUOutputModel, check_inputs
 from theory.stationary import Gradient
 
@@ -35,6 +36,7 @@ def exact_gradient(
     and other shapes.
     """
     check_inputs(ReLUOutputModel.from_weights(W, b), distribution)
+    check_standard(distribution)
     if len(W) != 1 or distribution.signed:
         raise ValueError(
             f"distribution: expected one instance, features of at least 0, got {distribution!r}"

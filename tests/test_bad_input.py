@@ -1,10 +1,12 @@
-"""Whatever a user puts in either works, with finite results of the right shape, or is refused by its name."""
+"""Any argument either works, with finite results of the right shape, or is refused by its name."""
 
+import contextlib
 import math
 import re
 from dataclasses import fields, replace
 
 import numpy as np
+import odd
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -29,7 +31,7 @@ from experiments.section5 import jumps, stages
 from experiments.section6 import adversarial_training, vulnerability
 from experiments.section7 import neuron_alignment, neuron_patterns
 from experiments.section8 import absolute_value, asymmetric_motif
-from features import CORRELATIONS, FeatureDistribution
+from features import CORRELATIONS, FeatureDistribution, Uniform
 from losses.exact import expected_loss
 from models import AbsoluteValueModel, LinearModel, ReLUHiddenModel, ReLUOutputModel
 from theory import boundary, descents, packing, phases
@@ -68,11 +70,20 @@ def examples(count):
     )
 
 
+PER_FEATURE = (
+    geometry.feature_norms,
+    geometry.interference,
+    geometry.dimensionality,
+    geometry.represented,
+    geometry.in_superposition,
+)
+
+
 # What users may put in
 
 
 def mostly(good, bad):
-    """Good three times of four, so that a call has about one bad argument."""
+    """Draw good values three times out of four, so that a call has about one bad argument."""
     return st.integers(0, 3).flatmap(lambda k: bad if k == 3 else good)
 
 
@@ -116,7 +127,7 @@ SEEDS = mostly(
 
 @st.composite
 def tensors(draw, *shape):
-    """Mostly of a shape (None: any length), floating point and of size about 1."""
+    """Draw tensors, mostly of a shape (None: any length), in floating point and about 1 in size."""
     lengths = st.tuples(
         *(st.integers(1, 3) if length is None else st.just(length) for length in shape)
     )
@@ -144,19 +155,19 @@ def weights(*shape):
 
 
 def tables():
-    """Of densities and importances."""
-    of_density = tensors(None, None).map(
+    """Draw tables of densities or importances."""
+    densities = tensors(None, None).map(
         lambda x: x.abs().clamp(max=1) if x.dtype in FLOATS[:2] else x
     )
     lists = st.lists(st.floats(0, 1), min_size=1, max_size=3)
     return mostly(
-        st.floats(0, 1) | lists | of_density,
+        st.floats(0, 1) | lists | densities,
         NUMBERS | tensors() | tensors(None) | tensors(None, None, None),
     )
 
 
 def outcome(function, *names):
-    """The result, or None for an error that names one of the arguments, or says that something has diverged."""
+    """Return the result, or None if an error names one of the arguments or says what diverged."""
     try:
         return function()
     except ValueError as error:
@@ -179,12 +190,19 @@ def finite(values, *shape):
 
 @examples(600)
 @given(
-    density=tables(), importance=tables(), features=mostly(st.none(), COUNTS), instances=mostly(st.none(), COUNTS),
-    set_size=mostly(st.just(1), COUNTS), signed=st.booleans(),
-    correlation=mostly(st.sampled_from(CORRELATIONS), st.sampled_from(["", "Correlated", None, 1, []])),
-    batch_size=COUNTS, dtype=mostly(st.sampled_from(FLOATS[:2]), st.sampled_from(FLOATS + OTHERS)),
+    density=tables(),
+    importance=tables(),
+    features=mostly(st.none(), COUNTS),
+    instances=mostly(st.none(), COUNTS),
+    set_size=mostly(st.just(1), COUNTS),
+    signed=st.booleans(),
+    correlation=mostly(
+        st.sampled_from(CORRELATIONS), st.sampled_from(["", "Correlated", None, 1, []])
+    ),
+    batch_size=COUNTS,
+    dtype=mostly(st.sampled_from(FLOATS[:2]), st.sampled_from(FLOATS + OTHERS)),
     restarts=COUNTS,
-)  # fmt: skip
+)
 def test_distributions(density, importance, batch_size, dtype, restarts, **others):
     names = ("density", "importance", "features", "instances", "set_size", "correlation")
     made = outcome(lambda: FeatureDistribution(density, importance, **others), *names)
@@ -208,15 +226,92 @@ def test_distributions(density, importance, batch_size, dtype, restarts, **other
             assert finite(x, made.instances, batch_size, made.features) and x.dtype == dtype
 
 
+DISTRIBUTION_ARGUMENTS = (
+    *("density", "importance", "features", "instances", "set_size", "correlation", "signed"),
+    *("values", "strength", "parents"),
+)
+
+
+@examples(600)
+@given(
+    name=st.sampled_from(DISTRIBUTION_ARGUMENTS),
+    value=odd.anything(),
+    correlation=st.sampled_from(CORRELATIONS),
+)
+def test_any_argument_of_a_distribution(name, value, correlation):
+    arguments = {"density": 0.3, "features": 3, "correlation": correlation, name: value}
+    made = outcome(lambda: FeatureDistribution(**arguments), *DISTRIBUTION_ARGUMENTS)
+    if made is not None:
+        counts = (made.instances, made.features, made.set_size)
+        assert {type(count) for count in counts} == {int}
+        assert type(made.correlation) is str and type(made.signed) is bool
+        x, probability = made.sample_active(2)
+        assert finite(x, made.instances, 2, made.features)
+        assert finite(probability, made.instances)
+
+
+@examples(600)
+@given(
+    method=st.sampled_from(
+        [
+            ("select", "instances"),
+            ("with_restarts", "restarts"),
+            ("to", "device"),
+            *(
+                (method, name)
+                for method in ("sample", "sample_active", "draw")
+                for name in ("batch_size", "dtype", "generator")
+            ),
+        ]
+    ),
+    value=odd.anything(),
+)
+def test_any_argument_of_a_distributions_methods(method, value):
+    method, name = method
+    distribution = FeatureDistribution(0.3, features=3, instances=2)
+    arguments = {"batch_size": 2} if method in ("sample", "sample_active", "draw") else {}
+    arguments[name] = value
+    with contextlib.suppress(IndexError if method == "select" else ()):
+        outcome(lambda: getattr(distribution, method)(**arguments), name, "instances")
+
+
+@examples(300)
+@given(low=odd.anything(), high=odd.anything())
+def test_any_range_of_values(low, high):
+    made = outcome(lambda: Uniform(low, high), "low", "high")
+    assert made is None or -math.inf < made.low < made.high < math.inf
+
+
+@examples(500)
+@given(W=weights(None, 2, 4) | odd.anything(), set_size=odd.anything())
+def test_any_argument_of_geometry(W, set_size):
+    for function in (*PER_FEATURE, geometry.unit_directions, geometry.dimensions_per_feature):
+        outcome(lambda function=function: function(W), "W")
+    for function in (geometry.carried, geometry.neuron_pattern):
+        outcome(lambda function=function: function(W), "W")
+    outcome(lambda: geometry.ordered_neurons(W), "W")
+    outcome(lambda: geometry.collapsed_pairs(W), "W", "set_size")
+    for function in (geometry.set_cosines, geometry.side_by_side):
+        outcome(lambda function=function: function(W, set_size), "W", "set_size")
+    for name in ("first", "second"):
+        with contextlib.suppress(IndexError):
+            outcome(lambda name=name: geometry.oriented(W, **{name: set_size}), "W", name)
+
+
 # Models
 
 
 @examples(300)
 @given(
-    model=st.sampled_from(MODELS), instances=COUNTS, features=COUNTS, hidden=COUNTS, seed=SEEDS, init_scale=NUMBERS,
+    model=st.sampled_from(MODELS),
+    instances=COUNTS,
+    features=COUNTS,
+    hidden=COUNTS,
+    seed=SEEDS,
+    init_scale=NUMBERS,
     dtype=mostly(st.sampled_from(FLOATS[:2]), st.sampled_from(FLOATS + OTHERS) | NO_NUMBERS),
     device=mostly(st.just("cpu"), st.sampled_from(["gpu", "cuda:99", "", None, 1.5, "cpu:0"])),
-)  # fmt: skip
+)
 def test_models(model, **arguments):
     made = outcome(lambda: model(**arguments), *arguments)
     assert made is None or all(p.shape[0] == arguments["instances"] for p in made.parameters())
@@ -224,9 +319,12 @@ def test_models(model, **arguments):
 
 @examples(600)
 @given(
-    model_class=st.sampled_from(MODELS), x=weights(2, None, 3), h=weights(2, None, 1),
-    importance=mostly(NUMBERS, weights(2, 3)), scale=mostly(st.just(0.1), st.sampled_from([1e10, 1e30])),
-)  # fmt: skip
+    model_class=st.sampled_from(MODELS),
+    x=weights(2, None, 3),
+    h=weights(2, None, 1),
+    importance=mostly(NUMBERS, weights(2, 3)),
+    scale=mostly(st.just(0.1), st.sampled_from([1e10, 1e30])),
+)
 def test_models_refuse_rows(model_class, x, h, importance, scale):
     model = model_class(2, 3, 1, init_scale=scale)
     for function, argument, width in ((model, x, 3), (model.encode, x, 1), (model.decode, h, 3)):
@@ -254,12 +352,21 @@ def test_models_of_weights(W, b):
 
 @examples(400)
 @given(
-    model_class=st.sampled_from(MODELS), W=st.sampled_from([0.1, 1e30, NAN]), exact=st.booleans(),
-    steps=COUNTS, batch_size=COUNTS, seed=SEEDS, record=mostly(st.none(), COUNTS),
-    lr=mostly(st.just(0.1), NUMBERS), rows=COUNTS,
-    density=st.sampled_from([0.0, 1e-300, 0.1, 1.0]), importance=st.sampled_from([0.0, 1e-30, 1.0, 1e30]),
-    other=st.integers(0, 9).map(lambda k: {8: None, 9: FeatureDistribution(0.1, features=2)}.get(k, 0)),
-)  # fmt: skip
+    model_class=st.sampled_from(MODELS),
+    W=st.sampled_from([0.1, 1e30, NAN]),
+    exact=st.booleans(),
+    steps=COUNTS,
+    batch_size=COUNTS,
+    seed=SEEDS,
+    record=mostly(st.none(), COUNTS),
+    lr=mostly(st.just(0.1), NUMBERS),
+    rows=COUNTS,
+    density=st.sampled_from([0.0, 1e-300, 0.1, 1.0]),
+    importance=st.sampled_from([0.0, 1e-30, 1.0, 1e30]),
+    other=st.integers(0, 9).map(
+        lambda k: {8: None, 9: FeatureDistribution(0.1, features=2)}.get(k, 0)
+    ),
+)
 def test_train(model_class, W, exact, rows, density, importance, other, **arguments):
     model = model_class(2, 3, 1, init_scale=W if W < 1 else 0.1)
     model.encoder.data[0, 0, 0] = W
@@ -288,11 +395,17 @@ def test_train(model_class, W, exact, rows, density, importance, other, **argume
 
 @examples(200)
 @given(
-    model_class=mostly(st.sampled_from(MODELS), st.sampled_from([None, "LinearModel", int, torch.nn.Linear])),
+    model_class=mostly(
+        st.sampled_from(MODELS), st.sampled_from([None, "LinearModel", int, torch.nn.Linear])
+    ),
     distribution=mostly(st.just(FeatureDistribution(0.2, features=3)), st.just(0.2) | NO_NUMBERS),
-    hidden=COUNTS, restarts=COUNTS, seed=SEEDS, init_scale=mostly(st.just(0.1), NUMBERS),
-    steps=mostly(st.just(2), COUNTS), batch_size=mostly(st.just(4), COUNTS),
-)  # fmt: skip
+    hidden=COUNTS,
+    restarts=COUNTS,
+    seed=SEEDS,
+    init_scale=mostly(st.just(0.1), NUMBERS),
+    steps=mostly(st.just(2), COUNTS),
+    batch_size=mostly(st.just(4), COUNTS),
+)
 def test_train_best(**arguments):
     best = outcome(lambda: train_best(**arguments, progress=False), *arguments)
     assert best is None or finite(best[1], 1)
@@ -310,17 +423,21 @@ def test_best_restart(losses, restarts):
 
 @examples(800)
 @given(
-    W=weights(2, None, 3), b=weights(2, 3), output=mostly(st.sampled_from(["relu", "linear"]), NO_NUMBERS),
+    W=weights(2, None, 3),
+    b=weights(2, 3),
+    output=mostly(st.sampled_from(["relu", "linear"]), NO_NUMBERS),
     distribution=mostly(
         st.builds(
             lambda density, importance, signed: FeatureDistribution(
                 density, importance, features=3, instances=2, signed=signed
             ),
-            st.sampled_from([0.0, 1e-300, 1e-6, 0.3, 1.0]), st.sampled_from([0.0, 1.0, 1e30]), st.booleans(),
+            st.sampled_from([0.0, 1e-300, 1e-6, 0.3, 1.0]),
+            st.sampled_from([0.0, 1.0, 1e30]),
+            st.booleans(),
         ),
         NO_NUMBERS,
     ),
-)  # fmt: skip
+)
 def test_expected_loss(W, b, output, distribution):
     if isinstance(W, torch.Tensor) and W.is_floating_point():
         W.requires_grad_()
@@ -361,11 +478,6 @@ def test_mixed_devices(W_device, b_device):
 
 # Geometry and polytopes
 
-PER_FEATURE = (
-    geometry.feature_norms, geometry.interference, geometry.dimensionality, geometry.represented,
-    geometry.in_superposition,
-)  # fmt: skip
-
 
 @examples(800)
 @given(W=weights(None, 2, 4), set_size=COUNTS, first=st.integers(-1, 0))
@@ -404,7 +516,7 @@ LINES = mostly(GOOD_LINES | GOOD_LINES.map(torch.tensor), NUMBERS | tensors(2))
 @examples(500)
 @given(features=COUNTS, density=LINES, ratio=LINES)
 def test_optimum_refuses(features, density, ratio):
-    with pytest.MonkeyPatch.context() as patch:  # what it works on, without the work
+    with pytest.MonkeyPatch.context() as patch:  # no search is run
         patch.setattr(phases, "scanned_optimum", lambda density, ratio, **_: (density, ratio))
         patch.setattr(
             phases,
@@ -423,9 +535,14 @@ def test_optimum_refuses(features, density, ratio):
 
 @examples(80)
 @given(
-    polytope=mostly(st.sampled_from(["dedicated dimension", "digon"]), st.sampled_from(["", "Digon", None, 2, []])),
-    density=LINES, points=COUNTS, resolution=st.sampled_from([4, 0, -1, 10**30]),
-)  # fmt: skip
+    polytope=mostly(
+        st.sampled_from(["dedicated dimension", "digon"]),
+        st.sampled_from(["", "Digon", None, 2, []]),
+    ),
+    density=LINES,
+    points=COUNTS,
+    resolution=st.sampled_from([4, 0, -1, 10**30]),
+)
 def test_packing_and_grids(polytope, density, points, resolution):
     best = outcome(lambda: packing.polytope_optimum(polytope, density), "polytopes", "density")
     assert best is None or all(finite(values, len(density)) for values in best)
@@ -460,9 +577,15 @@ def no_kind(W):
 
 @examples(300)
 @given(
-    W=weights(2, None, 2, 3), b=weights(2, None, 3), lines=COUNTS, kinds=COUNTS, steps=mostly(st.just(2), COUNTS),
-    lr=mostly(st.just(0.1), NUMBERS), hidden=COUNTS, runs=COUNTS,
-)  # fmt: skip
+    W=weights(2, None, 2, 3),
+    b=weights(2, None, 3),
+    lines=COUNTS,
+    kinds=COUNTS,
+    steps=mostly(st.just(2), COUNTS),
+    lr=mostly(st.just(0.1), NUMBERS),
+    hidden=COUNTS,
+    runs=COUNTS,
+)
 def test_descents(W, b, lines, kinds, steps, lr, hidden, runs):
     inputs = FeatureDistribution([[0.1], [0.2]], features=3)
     start = outcome(
@@ -527,24 +650,29 @@ WRONG = {
     "polytopes": ((), ("digon", "dodecahedron"), None, (1,)),
 }
 CASES = [
-    pytest.param(of, field.name, value, id=f"{type(of).__module__}-{field.name}-{value}")
-    for of in SETTINGS
-    for field in fields(of)
+    pytest.param(
+        settings_, field.name, value, id=f"{type(settings_).__module__}-{field.name}-{value}"
+    )
+    for settings_ in SETTINGS
+    for field in fields(settings_)
     if field.init
     for value in WRONG.get(field.type, WRONG.get(field.name, (None,)))
 ]
 
 
-@pytest.mark.parametrize("of, name, value", CASES)
-def test_settings_are_refused_at_once(of, name, value):
+@pytest.mark.parametrize("settings_, name, value", CASES)
+def test_settings_are_refused_at_once(settings_, name, value):
     with pytest.raises(ValueError, match=rf"\b{name}\b.*: expected .*, got "):
-        replace(of, **{name: value})
+        replace(settings_, **{name: value})
 
 
-@pytest.mark.parametrize("of", SETTINGS, ids=lambda of: type(of).__module__)
-def test_zero_and_misspelt_settings(of):
-    for field in fields(of):
+@pytest.mark.parametrize("settings_", SETTINGS, ids=lambda settings_: type(settings_).__module__)
+def test_zero_and_misspelt_settings(settings_):
+    for field in fields(settings_):
         if field.type in (int, float) and field.name not in ("noise", "first"):
-            assert outcome(lambda field=field: replace(of, **{field.name: 0}), field.name) is None
+            assert (
+                outcome(lambda field=field: replace(settings_, **{field.name: 0}), field.name)
+                is None
+            )
     with pytest.raises(TypeError, match="stepz"):
-        type(of)(stepz=3)
+        type(settings_)(stepz=3)

@@ -1,4 +1,7 @@
-"""Samples against the distribution worked out by hand; bounds are 5 standard errors, seeds are fixed."""
+"""Samples against distributions that are worked out by hand.
+
+Bounds are 5 standard errors, and seeds are fixed.
+"""
 
 from dataclasses import FrozenInstanceError
 from itertools import product
@@ -9,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features import CORRELATIONS, FeatureDistribution, RowMaker
+from features import CORRELATIONS, LOWEST_DENSITY, FeatureDistribution, RowMaker
 
 ROWS = 2**16
 SET_SIZE = 3
@@ -31,7 +34,7 @@ SAMPLED = [
 
 
 def two_sets(correlation, signed):
-    """One instance for each of SET_DENSITIES: two sets of three features."""
+    """Return one instance for each of SET_DENSITIES, with two sets of three features."""
     density = torch.tensor(SET_DENSITIES).double().repeat_interleave(SET_SIZE, dim=1)
     if correlation == "independent":
         density[0] = torch.tensor([0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
@@ -43,7 +46,7 @@ def generator(seed=0):
 
 
 def pattern_probabilities(distribution, instance):
-    """Probability of each pattern of active features, feature i counting 2^i: (2^features,)."""
+    """Return the probability of each pattern of active features, feature i counting 2^i."""
     density, k = distribution.density[instance].tolist(), distribution.set_size
     if distribution.correlation == "independent":
         units = [{0: 1 - p, 1 << i: p} for i, p in enumerate(density)]
@@ -64,7 +67,7 @@ def pattern_probabilities(distribution, instance):
 
 
 def probability_by_hand(distribution, instance):
-    """1 - prod(1 - p) over the features or, in sets, over the sets."""
+    """Return 1 - prod(1 - p) over features or, where features come in sets, over sets."""
     step = 1 if distribution.correlation == "independent" else distribution.set_size
     none = 1.0
     for p in distribution.density[instance, ::step].tolist():
@@ -73,13 +76,13 @@ def probability_by_hand(distribution, instance):
 
 
 def count_patterns(x):
-    """How many rows of one instance, x (rows, features), have each pattern of active features."""
+    """Count the rows x (rows, features) of one instance by their pattern of active features."""
     features = x.shape[1]
     return torch.bincount((x != 0).long() @ 2 ** torch.arange(features), minlength=2**features)
 
 
 def assert_counts(counts, probabilities):
-    """The counts fit the probabilities: nothing where these are 0, and four more allowed for the rarest."""
+    """Assert that counts fit probabilities, with four more allowed for the rarest patterns."""
     rows = counts.sum()
     standard_error = (rows * probabilities * (1 - probabilities)).clamp(min=0).sqrt()
     allowed = torch.where(probabilities > 0, 5 * standard_error + 4, 0)
@@ -96,7 +99,7 @@ def assert_mean(values, mean, variance):
 
 @pytest.mark.parametrize("correlation, signed", SAMPLED)
 def test_patterns_of_activity(correlation, signed):
-    """Frequencies, joint activity within sets and independence between sets, at every density."""
+    """Every pattern is as frequent as it should be, within sets and across them."""
     distribution = two_sets(correlation, signed)
     x = distribution.sample(ROWS, generator())
     for instance in range(distribution.instances):
@@ -105,7 +108,7 @@ def test_patterns_of_activity(correlation, signed):
 
 @pytest.mark.parametrize("correlation, signed", SAMPLED)
 def test_patterns_of_active_rows(correlation, signed):
-    """sample_active draws what rejection of the empty rows of sample would leave."""
+    """Rows of sample_active are distributed like the rows of sample that are not empty."""
     distribution = two_sets(correlation, signed)
     x, probability = distribution.sample_active(ROWS, generator())
     for instance in range(distribution.instances):
@@ -118,7 +121,7 @@ def test_patterns_of_active_rows(correlation, signed):
 
 
 def test_active_rows_equal_rejection():
-    """The same without the hand-made probabilities: two samples of one distribution, pattern by pattern."""
+    """Rows of sample_active have the same patterns as the rows of sample that are not empty."""
     distribution = FeatureDistribution([[0.1, 0.02, 0.3, 0.05]])
     rows = distribution.sample(2**19, generator(1))[0]
     rejected = count_patterns(rows[(rows != 0).any(dim=1)]).double()
@@ -166,7 +169,7 @@ def test_active_values_are_uniform(correlation, signed, active_only):
         assert low <= values.min() and values.max() <= 1
         assert_mean(values, mean, variance)
         assert_mean((values - mean) ** 2, variance, fourth - variance**2)
-        # Kolmogorov-Smirnov: the empirical distribution function stays this near with probability 1 - 1e-5.
+        # Kolmogorov-Smirnov: the distance is larger with a probability of 1e-5.
         share = (values.double().sort().values - low) / (1 - low)
         assert (share - torch.linspace(0, 1, len(share))).abs().max() <= 2.5 / sqrt(len(share))
 
@@ -174,7 +177,7 @@ def test_active_values_are_uniform(correlation, signed, active_only):
 @pytest.mark.parametrize("active_only", [False, True])
 @pytest.mark.parametrize("correlation, signed", SAMPLED)
 def test_values_are_independent(correlation, signed, active_only):
-    """A value tells nothing of another feature's value, nor of whether that feature is active."""
+    """A value says nothing about another feature's value, or whether that feature is active."""
     distribution = two_sets(correlation, signed)
     draw = (
         distribution.sample_active(ROWS, generator(4))[0]
@@ -220,7 +223,7 @@ def test_probability_of_a_tiny_density():
 @pytest.mark.parametrize("correlation", CORRELATIONS)
 @pytest.mark.parametrize("p, q", [(0.3, 0.05), (1e-3, 0.2), (1e-6, 2e-6)])
 def test_reweighting_reproduces_the_moments(correlation, p, q):
-    """probability times the mean over active rows is the mean over all rows: E[x_i] and E[x_i x_j]."""
+    """The mean over all rows is the mean over active rows times their probability."""
     density = torch.tensor([p, p, q, q]).double()
     distribution = FeatureDistribution(density, set_size=2, correlation=correlation)
     x, probability = distribution.sample_active(ROWS, generator(5), dtype=torch.float64)
@@ -237,8 +240,8 @@ def test_reweighting_reproduces_the_moments(correlation, p, q):
         else:
             moment = active[i] * active[j] / 4
         products = probability * x[:, i] * x[:, j]
-        # The variance of the products is at most probability * E[(x_i x_j)^2] <= probability * moment,
-        # which holds for rare events too, where the sample's own spread may be 0.
+        # The variance of the products is at most probability * E[(x_i x_j)^2], and this is at most
+        # probability * moment. For rare events the spread of the sample itself may be 0.
         bound = 5 * sqrt(probability * moment / ROWS) + 8 * probability / ROWS * (moment > 0)
         assert abs(products.mean() - moment) <= bound, (i, j)
     for i in range(4):
@@ -431,7 +434,7 @@ def test_with_restarts_repeats_each_instance_in_a_row():
 
 def test_importance_goes_where_density_is():
     density = torch.tensor([[0.1], [0.2], [0.3]])
-    with torch.device("meta"):  # where a tensor lands for which no device is named
+    with torch.device("meta"):  # where tensors land if no device is named
         distribution = FeatureDistribution(density, [1.0, 2.0, 0.5])
     assert distribution.importance.device == distribution.density.device == density.device
 
@@ -506,10 +509,12 @@ def test_refused_counts(count):
 @st.composite
 def distributions(draw):
     instances, sets, set_size = (draw(st.integers(1, 3)) for _ in range(3))
-    densities = st.one_of(st.sampled_from([0.0, 1.0, 1e-3, 1e-6, 1e-30]), st.floats(0, 1))
-    of_sets = draw(st.lists(densities, min_size=instances * sets, max_size=instances * sets))
+    densities = st.one_of(
+        st.sampled_from([0.0, 1.0, 1e-3, 1e-6, 1e-30]), st.floats(LOWEST_DENSITY, 1)
+    )
+    set_densities = draw(st.lists(densities, min_size=instances * sets, max_size=instances * sets))
     density = (
-        torch.tensor(of_sets, dtype=torch.float64)
+        torch.tensor(set_densities, dtype=torch.float64)
         .view(instances, sets)
         .repeat_interleave(set_size, dim=1)
     )
@@ -524,7 +529,7 @@ def distributions(draw):
 @settings(max_examples=100, deadline=None, derandomize=True)
 @given(distribution=distributions(), seed=st.integers(0, 2**31))
 def test_any_sample_obeys_its_distribution(distribution, seed):
-    # float64, in which an active value is never exactly 0
+    # In float64, an active value is never exactly 0.
     x = distribution.sample(40, generator(seed), dtype=torch.float64)
     rows, probability = distribution.sample_active(40, generator(seed), dtype=torch.float64)
     low = -1 if distribution.signed else 0
@@ -533,11 +538,11 @@ def test_any_sample_obeys_its_distribution(distribution, seed):
         assert drawn.shape == (distribution.instances, 40, distribution.features)
         assert drawn.min() >= low and drawn.max() <= 1
         active = drawn != 0
-        of_sets = active.unflatten(2, (-1, distribution.set_size)).sum(dim=3)
+        active_members = active.unflatten(2, (-1, distribution.set_size)).sum(dim=3)
         if distribution.correlation == "correlated":
-            assert ((of_sets == 0) | (of_sets == distribution.set_size)).all()
+            assert ((active_members == 0) | (active_members == distribution.set_size)).all()
         if distribution.correlation == "anticorrelated":
-            assert (of_sets <= 1).all()
+            assert (active_members <= 1).all()
         silent = (distribution.density == 0)[:, None].expand_as(active)
         assert not active[silent].any()
         if distribution.correlation != "anticorrelated":
@@ -568,7 +573,8 @@ def test_any_instance_is_drawn_as_if_alone(distribution, seed):
 
 # Moments
 
-BY_HAND = {  # correlation -> mean, variance and covariance within a set of 2 at density p; None where there is none
+# Mean, variance and covariance within a set of two at density p; None where there is no covariance.
+BY_HAND = {
     "independent": lambda p: (p / 2, p / 3 - p**2 / 4, None),
     "correlated": lambda p: (p / 2, p / 3 - p**2 / 4, p / 4 - p**2 / 4),
     "anticorrelated": lambda p: (p / 4, p / 6 - p**2 / 16, -(p**2) / 16),  # never active together

@@ -23,12 +23,13 @@ from geometry import (
 
 OF_BATCH = [feature_norms, unit_directions, interference, dimensionality, dimensions_per_feature]
 
-# Two features 53 degrees apart, and one with zero weights; the second instance is two dedicated dimensions.
+# The first instance has two features 53 degrees apart and one with zero weights. The second one has
+# two dedicated dimensions.
 W = torch.tensor([[[2.0, 0.3, 0.0], [0.0, 0.4, 0.0]], [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]])
 
 
 def plane(*degrees):
-    """Unit vectors (2, features) at these angles."""
+    """Return unit vectors (2, features) at these angles."""
     return torch.tensor([[cos(radians(d)) for d in degrees], [sin(radians(d)) for d in degrees]])
 
 
@@ -93,7 +94,7 @@ def test_half_precision_gives_nearly_the_same(function, dtype):
 
 @pytest.mark.parametrize("function", OF_W)
 def test_helpers_are_on_the_device_of_the_weights(function):
-    """A tensor made without a device would be a meta tensor here, and not go together with W."""
+    """A tensor made without a device would be a meta tensor here, which does not mix with W."""
     W = torch.ones(1, 2, 4)
     with torch.device("meta"):
         results = function(W)
@@ -104,7 +105,7 @@ def test_helpers_are_on_the_device_of_the_weights(function):
 
 
 def test_represented_and_in_superposition():
-    """Three features on one dimension and a small one: the norm decides first, then the shared direction."""
+    """A feature in superposition has a large norm and shares its direction."""
     W = torch.tensor([[[1.0, -0.8, 0.3, 0.0], [0.0, 0.0, 0.0, 0.9]]])
     assert represented(W).tolist() == [[True, True, False, True]]
     assert in_superposition(W).tolist() == [[True, True, False, False]]
@@ -245,7 +246,7 @@ def test_sets_and_orientation_refuse_bad_input(function, W, arguments, message):
 
 
 def test_no_tensor_strays_to_another_device():
-    """Helper tensors are put where W is, not where tensors land for which no device is named."""
+    """Helper tensors are on the device of W, and not on the default device."""
     W = torch.randn(3, 2, 4, generator=torch.Generator().manual_seed(0))
     with torch.device("meta"):
         for result in (
