@@ -40,6 +40,7 @@ FIGURES = {  # name -> arguments
     "polytope_areas": (1 / DENSITIES, SHARES),
     "dimensionality_scatter": (1 / DENSITIES, W, ["digon", "triangle"]),
     "geometry_graph": (W[1],),
+    "gram_heat_map": (W[1], torch.linspace(-0.5, 0.5, 9)),
     "set_arrows": (PAIR_ROWS,),
     "plane": (W[1, :2, :6],),
     "neuron_stacks": (NEURONS, torch.tensor([[0.0, 0.5, 2.0]])),
@@ -213,3 +214,76 @@ def test_neuron_stacks_coloured_by_neuron_and_without_weights():
     alone, shared = map(tuple, v.SUPERPOSITION(torch.tensor([0.0, 1.0]).numpy()))
     assert list(map(tuple, ax.collections[0].get_facecolors())) == [alone] * 2 + [shared] * 3
     v.neuron_stacks(torch.zeros(2, 3), torch.zeros(1, 3), axes()).figure.canvas.draw()
+
+
+# What a trained model has, and what is refused
+
+
+TAKES_WEIGHTS = [
+    "dimensionality_scatter",
+    "geometry_graph",
+    "gram_heat_map",
+    "plane",
+    "neuron_stacks",
+]
+
+
+@pytest.mark.parametrize("name", TAKES_WEIGHTS)
+def test_parameters_of_a_model_are_drawn(name):
+    """Weights that require a gradient draw the same picture."""
+    given = [
+        value.clone().requires_grad_() if isinstance(value, torch.Tensor) else value
+        for value in FIGURES[name]
+    ]
+    ax = getattr(v, name)(*given, axes())
+    expected, _ = draw(name)
+    found = [collection.get_offsets().tolist() for collection in ax.collections]
+    assert found == [collection.get_offsets().tolist() for collection in expected.collections]
+    assert len(ax.lines) == len(expected.lines) and len(ax.images) == len(expected.images)
+
+
+def test_space_draws_parameters_of_a_model():
+    W = torch.eye(3).requires_grad_()
+    assert len(v.space(W, 1, axes(subplot_kw={"projection": "3d"})).lines) == 9
+
+
+def test_gram_heat_map_has_the_biases_beside_their_rows():
+    """Both images have the same rows, and the values of W^T W and of b."""
+    ax, _ = draw("gram_heat_map")
+    matrix, column = ax.images
+    torch.testing.assert_close(torch.tensor(matrix.get_array()).float(), W[1].T @ W[1])
+    assert column.get_array()[:, 0].tolist() == pytest.approx(FIGURES["gram_heat_map"][1].tolist())
+    assert matrix.get_extent()[2:] == column.get_extent()[2:] == [8.5, -0.5]
+    assert column.get_extent()[0] > matrix.get_extent()[1] and ax.get_ylim() == (8.5, -0.5)
+
+
+REFUSED = {
+    "plane": ((torch.zeros(3, 4),), "W: expected 2 hidden dimensions, got 3"),
+    "geometry_graph": ((torch.zeros(1, 3, 4),), r"W: expected shape \(hidden, features\)"),
+    "gram_heat_map": ((torch.zeros(2, 4), torch.zeros(3)), "b: expected 4 biases"),
+    "dimensionality_scatter": (
+        (torch.ones(3, 9), W, ["digon"]),
+        r"inverse_density: expected shape \(points\), got \(3, 9\)",
+    ),
+    "neuron_stacks": ((NEURONS * torch.nan, torch.zeros(1, 3)), "W: expected finite numbers"),
+}
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_drawn_is_refused(name):
+    arguments, message = REFUSED[name]
+    with pytest.raises(ValueError, match=message):
+        getattr(v, name)(*arguments, axes())
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_one_density_for_each_point_is_expected():
+    with pytest.raises(ValueError, match="inverse_density: expected 3 numbers above 0"):
+        v.dimensionality_scatter(torch.ones(2), W, ["digon"], axes())
+
+
+def test_described_keeps_the_sentence():
+    figure = plt.figure()
+    assert v.described(figure, "A line rises.") is figure
+    assert figure.get_label() == "A line rises."
