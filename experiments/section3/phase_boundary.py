@@ -110,7 +110,7 @@ def _where(result, ax):
 def _jump(result, ax):
     x, forced = result.density.numpy(), result.exchange.numpy().T
     before, after = (_where_jumping(result, values) for values in (result.before, result.after))
-    differ = forced[1] - forced[0] > boundary.ONSET
+    differ = forced[1] - forced[0] > boundary.SAME_NORM
     ax.fill_between(
         x, *forced, where=differ, color=FAINT, alpha=0.5, label="forced by symmetry at $r=1$"
     )

@@ -89,15 +89,14 @@ def run(settings, *, seed=0, device="cpu", progress=True):
     )
     W, b = model.W.detach().cpu().double(), model.b.detach().cpu().double()
     loss = expected_loss(W, b, distribution)
-    bottom, settled = descend(W, b, distribution, steps=200, lr=GENTLE, progress=progress)
-    best = best_restart(settled, restarts)
-    of_best = distribution.select(best)
-    lowest, lowest_loss = descend(
-        bottom.W.detach()[best], bottom.b.detach()[best], of_best, steps=400, lr=GENTLE
+    settled = descend(W, b, distribution, steps=200, lr=GENTLE, progress=progress)
+    best = best_restart(settled.loss, restarts)
+    lowest = descend(
+        settled.W[best], settled.b[best], distribution.select(best), steps=400, lr=GENTLE
     )
     return Result(
-        density, ratio, W.unflatten(0, (-1, restarts)), *(values.view(-1, restarts) for values in (loss, settled)),
-        lowest.W.detach(), lowest.b.detach(), lowest_loss,
+        density, ratio, W.unflatten(0, (-1, restarts)), *(values.view(-1, restarts) for values in (loss, settled.loss)),
+        *lowest,
     )  # fmt: skip
 
 

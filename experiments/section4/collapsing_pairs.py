@@ -17,14 +17,13 @@ from features import FeatureDistribution
 from geometry import collapsed_pairs, oriented
 from theory import descents
 from theory.descents import (
-    Crossings,
     Sampling,
     Solutions,
-    best_of_kinds,
     best_run,
     sampled_runs,
     small_weights,
 )
+from theory.kinds import Crossings, best_of_kinds, crossings, precision, values_at
 from visualization import (
     DEDICATED,
     FAINT,
@@ -85,8 +84,8 @@ def run(settings, *, seed=0, device="cpu", progress=True):
     found = best_of_kinds(
         W, 0 * W[:, :, 0], kinds=PAIRS + 1, lr=0.1, worth=1.2, progress=progress, **along
     )
-    crossing = descents.crossings(found, **along)
-    at = descents.values_at(density.expand(len(crossing.line), -1), crossing.position)
+    crossing = crossings(found, **along)
+    at = values_at(density.expand(len(crossing.line), -1), crossing.position)
     checked = torch.arange(0, settings.points, settings.checked_every)
     sampled = best_run(
         sampled_runs(inputs.select(checked), 2, settings.sampling, seed=seed, device=device)
@@ -165,7 +164,7 @@ def numbers(result):
         "of these, where losses cross": int(result.crossing.met.sum()),
     }
     found |= {f"{count} collapsed from density": density for count, density in at}
-    found["densities known to"] = descents.precision(result.density)
+    found["densities known to"] = precision(result.density)
     if met is not None:
         found[f"loss within {PRINCIPAL:.0%} of the principal components' from density"] = met
     alike = collapsed_pairs(result.sampled.W) == collapsed(result)[result.checked]

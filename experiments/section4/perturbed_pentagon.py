@@ -22,14 +22,13 @@ from features import FeatureDistribution
 from geometry import SAME_COSINE, oriented, represented, unit_directions
 from theory import descents
 from theory.descents import (
-    Crossings,
     Sampling,
     Solutions,
-    best_of_kinds,
     best_run,
     random_descents,
     sampled_runs,
 )
+from theory.kinds import Crossings, best_of_kinds, crossings, precision, values_at
 from theory.polytopes import POLYTOPES
 from visualization import FAINT, INK, POLYTOPE_COLOURS, SHARED, WIDTH
 
@@ -111,7 +110,7 @@ def run(settings, *, seed=0, device="cpu", progress=True):
         "steps": settings.steps,
     }
     found = best_of_kinds(W, b, kinds=len(GEOMETRIES), lr=3e-2, worth=4, progress=progress, **along)
-    crossing = descents.crossings(found, **along)
+    crossing = crossings(found, **along)
     checked = torch.arange(0, settings.points, settings.checked_every)
     some = _inputs(density, ratio[:, checked])
     how = {"steps": settings.steps, "seed": seed, "progress": progress}
@@ -123,7 +122,7 @@ def run(settings, *, seed=0, device="cpu", progress=True):
         found.W.unflatten(0, ratio.shape),
         found.loss.unflatten(0, ratio.shape),
         crossing,
-        descents.values_at(ratio[crossing.line], crossing.position),
+        values_at(ratio[crossing.line], crossing.position),
         checked,
         Solutions(*(values.unflatten(0, (len(density), -1)) for values in random)),
         best_run(sampled_runs(first, 2, settings.sampling, seed=seed, device=device)),
@@ -198,7 +197,7 @@ def numbers(result):
     snaps = zip(result.density.tolist(), snap(result).tolist())
     sparser = {f"density {d:g}: losses cross, times sparser": 1 / at for d, at in snaps if at == at}
     found = {"densities at which the losses cross": len(sparser), **sparser}
-    found["crossings known to"] = descents.precision(result.ratio[0])
+    found["crossings known to"] = precision(result.ratio[0])
     step = largest_step(result)
     if step is not None:
         found["the pentagon moves from one ratio to the next, at most"] = step

@@ -74,7 +74,7 @@ def windows(result) -> list[Window]:
         arrangement_name(weights(table, *place)[0]): place for place in led[::-1]
     }  # where each leads first
     curves = {label: _followed(table, label, cell) for label, (cell, _) in at.items()}
-    found = packing.windows(1 / table.inverse_density, curves)
+    found = packing.leading_ranges(1 / table.inverse_density, curves)
     return [Window(*window, _dimensionality(weights(table, *at[window[0]])[0])) for window in found]
 
 

@@ -92,14 +92,3 @@ def test_arrangements_are_settled_and_what_they_say(found_by_size):
 def test_impossible_arrangements_are_refused(bad, message):
     with pytest.raises(ValueError, match=message):
         arrangements.best_arrangement(*bad)
-
-
-def test_parts_are_assembled_side_by_side():
-    W, b = arrangements.assembled(
-        [(torch.full((1, 2), 2.0), numbers(-1, -2)), (numbers(3).view(1, 1), numbers(-3))],
-        5,
-        3,
-        0.4,
-    )
-    assert W.tolist() == [[2, 2, 0, 0, 0], [0, 0, 3, 0, 0], [0, 0, 0, 0, 0]]
-    assert b.tolist() == pytest.approx([-1, -2, -3, 0.2, 0.2])

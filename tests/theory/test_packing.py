@@ -153,9 +153,9 @@ def test_mixtures_without_a_solution_are_refused():
         packing.best_mixture(NEEDED[1:], torch.ones(2, 1).double(), 1.2)
 
 
-def test_windows_end_where_benefits_cross():
+def test_ranges_end_where_benefits_cross():
     density = 1 / numbers(1, 2, 4)
-    found = packing.windows(
+    found = packing.leading_ranges(
         density, {"triangle": numbers(1.1, 1.2, 1.3), "digon": numbers(1.0, 1.1, 1.5)}
     )
     assert [name for name, _, _ in found] == ["triangle", "digon"]
@@ -177,7 +177,7 @@ def test_predicted_order_of_polytopes():
         "hexagon",
     )
     optima = packing.polytope_optima(1 / inverse_density, paper, progress=False)
-    found = packing.windows(
+    found = packing.leading_ranges(
         1 / inverse_density, {name: optimum.benefit for name, optimum in optima.items()}
     )
     assert [name for name, _, _ in found] == list(paper[:-1])
@@ -201,3 +201,14 @@ def test_sampled_benefit_of_known_models():
 def test_logarithmic():
     assert packing.logarithmic(1, 16, 5) == (1, 2, 4, 8, 16)
     assert packing.logarithmic(1, 2, 3)[1] == 1.4142
+
+
+def test_factors_are_assembled_side_by_side():
+    W, b = packing.assembled(
+        [(torch.full((1, 2), 2.0), numbers(-1, -2)), (numbers(3).view(1, 1), numbers(-3))],
+        5,
+        3,
+        0.4,
+    )
+    assert W.tolist() == [[2, 2, 0, 0, 0], [0, 0, 3, 0, 0], [0, 0, 0, 0, 0]]
+    assert b.tolist() == pytest.approx([-1, -2, -3, 0.2, 0.2])

@@ -14,10 +14,9 @@ from theory.polytopes import (
     arrangement_name,
     peaks,
     polytope_shares,
-    square_antiprism,
     tegum_factors,
-    tricapped_prism,
 )
+from theory.vertices import square_antiprism, tricapped_prism
 
 DIMENSIONALITIES = {
     "dedicated dimension": 1,

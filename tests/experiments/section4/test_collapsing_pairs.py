@@ -18,7 +18,8 @@ from experiments.section4.collapsing_pairs import (
 from features import CORRELATIONS, FeatureDistribution
 from geometry import collapsed_pairs
 from losses.exact import expected_loss
-from theory.descents import Crossings, Solutions
+from theory.descents import Solutions
+from theory.kinds import Crossings
 from theory.polytopes import POLYTOPES
 
 HEXAGON = POLYTOPES["hexagon"].vertices

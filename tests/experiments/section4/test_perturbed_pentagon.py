@@ -15,7 +15,8 @@ from experiments.section4.perturbed_pentagon import (
     geometry_of,
     run,
 )
-from theory.descents import Crossings, Sampling, Solutions
+from theory.descents import Sampling, Solutions
+from theory.kinds import Crossings
 from theory.polytopes import POLYTOPES
 
 PENTAGON = POLYTOPES["pentagon"].vertices
