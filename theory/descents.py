@@ -91,11 +91,13 @@ def hand_on(
     steps: int,
     gain: float,
     admits: Callable | None = None,
+    lowest_first: bool = False,
 ) -> Float[Tensor, " places"]:
     """Descend from the minima of some places at the inputs of others, and keep what is better.
 
-    At each target the lowest of the minima reached replaces the target's own, in place, where its
-    loss is lower by more than `gain`.
+    All descents start from the minima as they are given. What they reach then replaces the minima
+    of the targets, one after the other and in place, where it is lower by more than `gain` than
+    what is there by then.
 
     Args:
         best: The best minimum known at each place: W (places, hidden, features), b (places,
@@ -107,9 +109,12 @@ def hand_on(
         gain: Relative difference of losses up to which a lower one is no gain.
         admits: Function of weights (pairs, hidden, features) and targets (pairs,) that says which
             of the minima reached their targets accept (pairs,). None if they accept all.
+        lowest_first: Whether the minima reached are tried in the order of their losses, so that the
+            lowest wins, or in the order of the pairs.
 
     Returns:
-        Fall of the loss at each place, relative to the loss before: 0 where nothing was replaced.
+        Largest fall of the loss of each place at a replacement, relative to the loss before; 0
+        where nothing was replaced.
     """
     fall = torch.zeros_like(best.loss)
     if not len(source):
@@ -117,14 +122,14 @@ def hand_on(
     reached = descend(
         best.W[source], best.b[source], distribution.select(target), steps=steps, lr=GENTLE
     )
-    candidates = reached.loss.argsort(stable=True)
+    candidates = reached.loss.argsort() if lowest_first else torch.arange(len(target))
     if admits is not None:
         candidates = candidates[admits(reached.W, target)[candidates]]
     for candidate in candidates.tolist():
         place = target[candidate]
         relative = 1 - reached.loss[candidate] / best.loss[place]
         if relative > gain:
-            fall[place] = relative
+            fall[place] = torch.maximum(fall[place], relative)
             for kept, values in zip(best, reached):
                 kept[place] = values[candidate]
     return fall

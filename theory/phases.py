@@ -397,7 +397,15 @@ def _from_neighbours(best, density, ratio, steps):
     fresh = torch.ones(len(density), dtype=torch.bool)
     while fresh.any():
         pairs = fresh[source]
-        fall = hand_on(minima, source[pairs], target[pairs], distribution, steps=steps, gain=GAIN)
+        fall = hand_on(
+            minima,
+            source[pairs],
+            target[pairs],
+            distribution,
+            steps=steps,
+            gain=GAIN,
+            lowest_first=True,
+        )
         fresh = fall > 0
     return best
 

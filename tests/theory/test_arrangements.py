@@ -15,7 +15,8 @@ def numbers(*values):
 
 
 DENSITY = 1 / numbers(1.2, 1.3, 1.5, 2, 3.5, 4.6, 5, 6, 8)
-LEADS = {  # where a polytope is the best of its features and dimensions, as an index into DENSITY
+# Where in DENSITY a polytope is the best of its number of features and dimensions.
+LEADS = {
     "digon": slice(2, None),
     "triangle": slice(0, 3),
     "tetrahedron": slice(0, 3),
@@ -25,7 +26,7 @@ LEADS = {  # where a polytope is the best of its features and dimensions, as an 
 
 @pytest.fixture(scope="module")
 def found_by_size():
-    """(features, dimensions) -> the best arrangement at each density."""
+    """Return the best arrangement at each density by (features, dimensions)."""
     sizes = (2, 1), (3, 2), (4, 3), (4, 2), (5, 2), (5, 3)
     return {size: arrangements.best_arrangement(*size, DENSITY, progress=False) for size in sizes}
 

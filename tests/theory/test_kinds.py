@@ -15,11 +15,11 @@ def numbers(*values):
 
 
 def two_features(density, ratio):
-    """n=2 at density (points,), of importances 1 and ratio."""
+    """Return the inputs of n=2 at each density (points,), with importances 1 and ratio."""
     return FeatureDistribution(density[:, None], numbers(1, ratio))
 
 
-# The best solution of each kind, on n=2, m=1 at the relative importance whose boundary lies at density 0.3
+# All on n=2, m=1, at the relative importance at which the boundary lies at density 0.3.
 
 RATIO = 0.2045  # from the optimum on a grid of 400 ratios
 IGNORED, PAIR = (
@@ -30,12 +30,12 @@ LINE = numbers(0.2, 0.26, 0.34, 0.42)
 
 
 def second_represented(W):
-    """0 where the second feature is not represented, 1 where it is."""
+    """Return 0 where the second feature is not represented, 1 where it is."""
     return (W[:, 0, 1].abs() > 0.3).long()
 
 
 def kinds_on_line(starts, kind=second_represented, density=LINE, **options):
-    """Starts (points, starts, 1, 2) -> distribution and the minima found, along one line of densities."""
+    """Return inputs along a line of densities and the minima from starts (points, starts, 1, 2)."""
     distribution = two_features(density, RATIO)
     W = starts.expand(len(density), -1, 1, 2)
     b = torch.zeros(*W.shape[:2], 2, dtype=torch.float64)
@@ -45,7 +45,7 @@ def kinds_on_line(starts, kind=second_represented, density=LINE, **options):
 
 
 def test_best_of_kinds_holds_the_optimum():
-    """The lower of the two kinds is the best of many random descents, and both are what they are called."""
+    """The lower of the two is the best of many random descents, and both are of their kind."""
     distribution, found = kinds_on_line(torch.stack((IGNORED, PAIR)))
     descended = random_descents(distribution, 1, 64, steps=400, seed=0)
     torch.testing.assert_close(
@@ -62,7 +62,7 @@ def test_best_of_kinds_holds_the_optimum():
 
 
 def test_a_lower_minimum_of_a_kind_replaces_a_higher_one_along_a_line():
-    """Where the kind says nothing, a pair that is found at the first density alone still leads where it is better."""
+    """With a single kind, a pair found only at the first density still wins where it is better."""
     starts = IGNORED.expand(4, 1, 1, 2).clone()
     starts[0] = PAIR
     _, found = kinds_on_line(starts, kind=lambda W: torch.zeros(len(W), dtype=torch.long))
@@ -71,13 +71,13 @@ def test_a_lower_minimum_of_a_kind_replaces_a_higher_one_along_a_line():
 
 
 def test_kinds_are_handed_on_along_a_line():
-    """A pair that is started from at the first density alone is found at all at which it is a local minimum."""
+    """A pair found only at the first density is handed on to all where it is a local minimum."""
     starts = IGNORED.expand(4, 1, 1, 2).clone()
     starts[0] = PAIR
     _, found = kinds_on_line(starts)
     _, both = kinds_on_line(torch.stack((IGNORED, PAIR)))
     torch.testing.assert_close(found.loss, both.loss, rtol=1e-4, atol=0)
-    # where it is not worth it, nothing is handed on
+    # Nothing is handed on where it is not worth it.
     _, less = kinds_on_line(starts, worth=0)
     assert less.loss.isfinite().tolist() == [
         [False, True],
@@ -132,7 +132,7 @@ def test_crossings_of_several_lines_and_of_none():
 
 
 def test_where_a_kind_ends_before_the_losses_cross_the_best_kind_changes_there(monkeypatch):
-    """A kind that is said to end half-way from 0.26 to 0.3, where the losses would cross."""
+    """The kind is made to end half-way from 0.26 to 0.3, the density at which the losses cross."""
     distribution, found = kinds_on_line(torch.stack((IGNORED, PAIR)))
 
     def followed(*arguments):
@@ -150,7 +150,7 @@ def test_where_a_kind_ends_before_the_losses_cross_the_best_kind_changes_there(m
 
 
 def test_where_no_solution_reaches_a_crossing_there_is_none():
-    """The kind that is best below is none that descent stays in."""
+    """No descent stays in the kind that is best at low densities."""
     _, found = kinds_on_line(torch.stack((IGNORED, PAIR)))
     distribution = two_features(LINE, RATIO)
     crossing = crossings(
