@@ -34,7 +34,9 @@ EXPERIMENTS = {
         uniform_superposition, uniform_superposition.Settings(), uniform_superposition.QUICK
     ),
     "settled": Experiment(
-        uniform_superposition, uniform_superposition.SETTLED, uniform_superposition.QUICK_SETTLED
+        uniform_superposition,
+        uniform_superposition.TEN_TIMES_LONGER,
+        uniform_superposition.QUICK_LONGER,
     ),
     "long": Experiment(
         uniform_superposition, uniform_superposition.LONG, uniform_superposition.QUICK_LONG
@@ -197,7 +199,7 @@ def claim_tegum(*sweeps):
         numbers |= {f"{nearly_all}, densities": int(there.sum())} | _from_to(nearly_all, ends)
         held = {
             name: most
-            for name, most in uniform_superposition.most_held(result, ends).items()
+            for name, most in uniform_superposition.largest_shares(result, ends).items()
             if most > uniform_superposition.FOUND
         }
         numbers |= {f"{steps}: there in {name}, at most": most for name, most in held.items()}
@@ -245,7 +247,7 @@ def claim_predicted(results):
     where the best of the models that started as a polytope, and kept it, is not what leads in the table."""
     leads, of_training, numbers = (
         predicted_polytopes.windows(results.predicted),
-        uniform_superposition.windows(results.long),
+        uniform_superposition.ranges_with(results.long),
         {},
     )
     of_prediction = {window.name: window[1:3] for window in leads}

@@ -140,7 +140,7 @@ def test_shares_and_windows():
     assert shares["tetrahedron"].tolist() == [0] * 3 + [1] + [0] * 8
     assert shares["digon"].tolist() == pytest.approx([0] * 5 + [1] * 4 + [0, 0, 2 / 15])
     assert sum(shares.values()).tolist() == pytest.approx([1] * 12)
-    windows, at = uniform_superposition.windows(result), result.inverse_density.tolist()
+    windows, at = uniform_superposition.ranges_with(result), result.inverse_density.tolist()
     assert windows["dedicated dimension"] == (at[0], at[2]) and windows["digon"] == (at[5], at[11])
     assert "irregular" not in windows
     assert uniform_superposition.centre(result, "tetrahedron") == pytest.approx(at[3])
@@ -166,16 +166,16 @@ def test_nothing_represented_is_no_peak():
     )
 
 
-def test_most_held_in_a_range():
+def test_largest_shares_in_a_range():
     result = sweep(SWEEP)
     at = result.inverse_density.tolist()
-    held = uniform_superposition.most_held(result, (at[4], at[9]))
+    held = uniform_superposition.largest_shares(result, (at[4], at[9]))
     assert {name: share for name, share in held.items() if share} == {
         "triangle": 1,
         "digon": 1,
         "pentagon": 1,
     }
-    assert uniform_superposition.most_held(result, None) == {}
+    assert uniform_superposition.largest_shares(result, None) == {}
 
 
 def test_a_search_counts_models():
@@ -228,7 +228,7 @@ def test_a_sweep_in_parts_is_the_sweep(monkeypatch, restarts):
     settings = replace(
         uniform_superposition.QUICK, features=20, hidden=5, restarts=restarts, steps=20
     )
-    monkeypatch.setattr(uniform_superposition, "SHARD", 3.9 * restarts * 20 * 128 * 20)
+    monkeypatch.setattr(uniform_superposition, "NUMBERS_PER_CELL", 3.9 * restarts * 20 * 128 * 20)
     parts = uniform_superposition.shards(settings)
     assert [len(part.inverse_density) for part in parts] == [3, 3, 2] and [
         part.first for part in parts
@@ -243,7 +243,7 @@ def test_a_sweep_in_parts_is_the_sweep(monkeypatch, restarts):
 
 
 def test_no_density_is_trained_by_itself():
-    parts = uniform_superposition.shards(uniform_superposition.SETTLED)
+    parts = uniform_superposition.shards(uniform_superposition.TEN_TIMES_LONGER)
     assert [len(part.inverse_density) for part in parts] == [2, 2, 2, 2]
     assert [part.first for part in parts] == [0, 2, 4, 6]
 
