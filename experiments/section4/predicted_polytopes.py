@@ -256,10 +256,9 @@ def _name_windows(result, ax, low, high):
         y = np.interp(np.log(middle), x.log().numpy(), best.numpy())
         # The dots of models lie above the last window, so that its name goes below the line.
         offset = (8, -16) if window.high >= x.max() else (-4, 5 + 12 * (k % 3))
+        side = "center" if middle < 1.25 * low else "right"
         if window.low <= x.min():
             side = "left"
-        else:
-            side = "center" if middle < 1.25 * low else "right"
         ax.annotate(window.name, (middle, y), offset, ha=side, **NOTE)
 
 

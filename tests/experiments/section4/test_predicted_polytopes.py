@@ -67,7 +67,7 @@ def test_nothing_is_by_chance_and_all_follows_from_the_committed_table(quick):
 @pytest.mark.usefixtures("unchecked")
 def test_another_table_is_refused():
     with pytest.raises(
-        ValueError, match="table: expected the checksum of the committed one, got 'abc'"
+        ValueError, match="table: expected the checksum of the committed table, got 'abc'"
     ):
         Settings(table="abc")
 

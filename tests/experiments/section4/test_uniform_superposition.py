@@ -8,6 +8,7 @@ from drawing import drawn
 
 import Section4main as section4
 from experiments.section4 import uniform_superposition
+from experiments.section4.predicted_polytopes import Window
 from experiments.section4.uniform_superposition import Result, longest_range, run
 from geometry import dimensions_per_feature
 from theory.polytopes import PAPER_POLYTOPES, POLYTOPES, peaks
@@ -134,15 +135,17 @@ def test_longest_range(chosen, expected):
     )
 
 
-def test_shares_and_windows():
+def test_shares_and_ranges():
     result = sweep(SWEEP)
     shares = uniform_superposition.shares(result)
     assert shares["tetrahedron"].tolist() == [0] * 3 + [1] + [0] * 8
     assert shares["digon"].tolist() == pytest.approx([0] * 5 + [1] * 4 + [0, 0, 2 / 15])
     assert sum(shares.values()).tolist() == pytest.approx([1] * 12)
-    windows, at = uniform_superposition.ranges_with(result), result.inverse_density.tolist()
-    assert windows["dedicated dimension"] == (at[0], at[2]) and windows["digon"] == (at[5], at[11])
-    assert "irregular" not in windows
+    ranges = uniform_superposition.ranges_with(result)
+    at = result.inverse_density.tolist()
+    assert ranges["dedicated dimension"] == (at[0], at[2])
+    assert ranges["digon"] == (at[5], at[11])
+    assert "irregular" not in ranges
     assert uniform_superposition.centre(result, "tetrahedron") == pytest.approx(at[3])
     assert uniform_superposition.centre(result, "dedicated dimension") == pytest.approx(at[1])
     assert uniform_superposition.centre(result, "cube") is None
@@ -260,9 +263,9 @@ def test_settings_of_the_section():
 # The figure
 
 WINDOWS = [
-    ("tetrahedron", 1.0, 1.5, 3 / 4),
-    ("4-simplex", 1.5, 3.0, 4 / 5),
-    ("digon", 3.0, 30.0, 1 / 2),
+    Window("tetrahedron", 1.0, 1.5, 3 / 4),
+    Window("4-simplex", 1.5, 3.0, 4 / 5),
+    Window("digon", 3.0, 30.0, 1 / 2),
 ]
 
 
