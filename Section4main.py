@@ -302,7 +302,7 @@ def claim_snap(result):
 
 def claim_pairs(id, case, result):
     """Refuted by a density at which the optimum or the best sampled model shows another arrangement."""
-    best, other = pairs_in_the_plane.best_with(result, case)
+    best, other = pairs_in_the_plane.best_losses(result, case)
     optimal, sampled = (
         pairs_in_the_plane.best_shows(runs, case) for runs in (result, result.sampled)
     )
