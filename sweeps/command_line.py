@@ -12,11 +12,12 @@ from pathlib import Path
 
 import torch
 
+from sweeps import running
 from sweeps.cells import cell_path
 from sweeps.claims import claims_table
 from sweeps.figures import save_figure
 from sweeps.files import check_folder, one_line
-from sweeps.running import CLUSTER_SECONDS, interrupts_raise, sweep
+from sweeps.running import interrupts_raise, sweep
 from sweeps.sections import claims_over_seeds, section_cells, section_results, seeds
 
 HOME = Path(__file__).resolve().parents[1]
@@ -109,7 +110,8 @@ def run_and_report(sections, arguments, report):
         fault = "a worker process was killed, by someone or for lack of memory"
         status = 1
     except (CancelledError, multiprocessing.TimeoutError):
-        fault = f"the cluster is gone, or has finished no cell within {CLUSTER_SECONDS} seconds"
+        seconds = running.CLUSTER_SECONDS
+        fault = f"the cluster is gone, or has finished no cell within {seconds} seconds"
         status = 1
     except (OSError, FloatingPointError) as error:
         fault = one_line(error) or type(error).__name__

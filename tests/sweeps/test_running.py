@@ -403,7 +403,8 @@ def test_killed_at_twenty_random_moments(tmp_path, capsys):
     arguments = "--out", tmp_path / "killed", "--jobs", 1, "--seeds", 2
     moments = random.Random(0)
     kills = sum(
-        killed_after(moments.uniform(0, whole / 8), made_up_settings, *arguments) for _ in range(20)
+        killed_after(moments.uniform(0, whole / 16), made_up_settings, *arguments)
+        for _ in range(20)
     )
     half_way = len(list(tmp_path.glob("killed/results/*.safetensors")))
     assert kills == 20 and 0 < half_way < 240
