@@ -26,8 +26,7 @@ from experiments.autoencoders.recovered_features import (
     size_index,
     surplus,
 )
-from sweeps.claims import Claim
-from sweeps.running import Experiment, section_main
+from sweeps import Claim, Experiment, section_main
 
 NAMES = [settings.name for settings in MODELS]
 # Levels of sparsity.

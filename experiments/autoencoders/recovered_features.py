@@ -12,8 +12,7 @@ training leaves the true dictionary for a lower objective, the objective itself 
 `figure` draws how many features are found at each level of sparsity, and how well they are matched.
 """
 
-import hashlib
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,6 +39,7 @@ from storage import CONFIG, TENSORS, read
 from visualization import DEDICATED, FAINT, POLYTOPE_COLOURS, SHARED, TINY, WIDTH, plain_ticks
 
 ZOO = Path(__file__).resolve().parents[2] / "zoo"
+INPUTS = tuple(sorted(ZOO.glob("*/*")))  # the files of all models
 DIGONS = "digons"  # name of a model of DIGON_COUNT digons, which is not part of the zoo
 DIGON_COUNT = 5  # in as many dimensions
 FOUND = 0.95  # a feature is found if its cosine with the matched direction is larger (18 degrees)
@@ -67,7 +67,6 @@ class Settings:
     steps: int = 1500
     batch_size: int = 256
     lr: float = 1e-2
-    checksum: str = field(init=False)  # of the model's files: other weights are other settings
 
     @property
     def name(self):
@@ -78,7 +77,7 @@ class Settings:
         return f"digons, densities {first:g} and {second:g}"
 
     def __post_init__(self):
-        object.__setattr__(self, "checksum", _checksum(self.model))
+        _check_model(self.model)
         check_settings(self)
         if len(self.densities) != 2:
             raise ValueError(f"densities: expected two, got {self.densities!r}")
@@ -90,14 +89,11 @@ class Settings:
             check_count("keep", value)
 
 
-def _checksum(model):
-    """Return a checksum of the files of a model of the zoo; ValueError if there is no such model."""
-    if model == DIGONS:
-        return ""
+def _check_model(model):
+    """Raise ValueError unless the model is one of the zoo or DIGONS."""
     files = [ZOO / str(model) / name for name in (CONFIG, TENSORS)]
-    if not all(file.is_file() for file in files):
+    if model != DIGONS and not all(file.is_file() for file in files):
         raise ValueError(f"model: expected a folder of zoo/ or {DIGONS!r}, got {model!r}")
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
 
 
 INDEPENDENT = ("square-antiprism", "n20-m5", "n40-m10")

@@ -7,10 +7,9 @@ each density for any number of features. Polytopes (theory/polytopes.py) only le
 `figure` draws the table at three densities.
 
 The table takes long to compute and depends on no seed, so that it is committed:
-`python PeriodicTable.py` computes it and writes FILE, and `table` reads it.
+`python Section4main.py --table` computes it and writes FILE, and `table` reads it.
 """
 
-import hashlib
 import json
 import sys
 import textwrap
@@ -29,6 +28,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from sweeps import cells
+from sweeps.files import claimed, write
 from theory.arrangements import SAME_BENEFIT, assembled, best_arrangement
 from theory.packing import Mixture, best_mixture, check_inverse_density
 from theory.polytopes import arrangement_name, tegum_factors
@@ -113,6 +113,11 @@ def shards(settings):
     """Split the table into its cells, in the order of a Result."""
     ordered = sorted(settings.cells, key=lambda cell: (cell[1], cell[0]))
     return [Settings((cell,), settings.inverse_density) for cell in ordered]
+
+
+def cost(settings):
+    """Number of weights of the largest cell."""
+    return max(features * dimensions for features, dimensions in settings.cells)
 
 
 def joined(results):
@@ -244,15 +249,16 @@ def table():
     ]
     if changed:
         print(
-            f"{FILE.name}: of other {' and '.join(changed)}; anew: python PeriodicTable.py",
+            f"{FILE.name}: of other {' and '.join(changed)}; anew: python Section4main.py --table",
             file=sys.stderr,
         )
     return result
 
 
-def checksum():
-    """Return the sha256 of the committed table's file."""
-    return hashlib.sha256(FILE.read_bytes()).hexdigest()
+def save(result):
+    """Write a whole table as the committed one."""
+    with claimed(FILE):
+        write(FILE, cells.serialized(whole(), result))
 
 
 def whole():

@@ -223,7 +223,7 @@ def inhibition_elsewhere(result) -> tuple[float, float]:
     return own, enough[other].double().mean().item() if other.any() else 0.0
 
 
-def cost(result) -> Float[Tensor, " runs_with_motif"]:
+def inhibition_worth(result) -> Float[Tensor, " runs_with_motif"]:
     """Loss without the inhibiting weight over the loss, of every run that has the motif."""
     found = strongest(result.W1.flatten(0, 1), result.W2.flatten(0, 1)).found
     return (result.uninhibited / result.loss).flatten()[found]
