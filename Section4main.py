@@ -3,6 +3,7 @@
     python Section4main.py              # the paper's settings and the search for its polytopes, 8 minutes on 2 cores
     python Section4main.py --quick      # the same path, small, in seconds
     python Section4main.py --seed 3 --out /tmp/section4
+    python Section4main.py --table      # the periodic table anew into its committed file, 21 minutes on 2 cores
 
 Uniform superposition: models trained over density at the paper's sizes and at others, searches for each of the paper's
 polytopes, and the best polytope at each density by prediction. Non-uniform superposition: one feature gets sparser;
@@ -10,6 +11,7 @@ features come in correlated or anticorrelated sets. Saves the figures under figu
 """
 
 import sys
+from types import SimpleNamespace
 
 from experiments.section4 import (
     beyond_polytopes,
@@ -24,8 +26,8 @@ from experiments.section4 import (
     training_length,
     uniform_superposition,
 )
-from sweeps.claims import Claim
-from sweeps.running import Experiment, section_main
+from sweeps import Claim, Experiment, command_line
+from sweeps.sections import section_results
 from theory.descents import SAME_LOSS
 from theory.polytopes import PAPER_POLYTOPES, peaks
 
@@ -34,7 +36,9 @@ EXPERIMENTS = {
         uniform_superposition, uniform_superposition.Settings(), uniform_superposition.QUICK
     ),
     "settled": Experiment(
-        uniform_superposition, uniform_superposition.SETTLED, uniform_superposition.QUICK_SETTLED
+        uniform_superposition,
+        uniform_superposition.TEN_TIMES_LONGER,
+        uniform_superposition.QUICK_LONGER,
     ),
     "long": Experiment(
         uniform_superposition, uniform_superposition.LONG, uniform_superposition.QUICK_LONG
@@ -68,6 +72,11 @@ EXPERIMENTS = {
     "sets": Experiment(correlated_sets, correlated_sets.Settings(), correlated_sets.QUICK),
     "collapse": Experiment(collapsing_pairs, collapsing_pairs.Settings(), collapsing_pairs.QUICK),
 }
+TABLE = SimpleNamespace(  # is read by the other experiments, and computed by --table alone
+    EXPERIMENTS={
+        "table": Experiment(periodic_table, periodic_table.Settings(), periodic_table.QUICK)
+    }
+)
 LEAST_PEAK = 0.02  # share of the features that a peak has at least
 IN_POLYTOPES = 0.9  # share of the features that are in polytopes where nearly all are
 OTHERS = 2  # polytopes other than digons that a product of polytopes has at least
@@ -197,7 +206,7 @@ def claim_tegum(*sweeps):
         numbers |= {f"{nearly_all}, densities": int(there.sum())} | _from_to(nearly_all, ends)
         held = {
             name: most
-            for name, most in uniform_superposition.most_held(result, ends).items()
+            for name, most in uniform_superposition.largest_shares(result, ends).items()
             if most > uniform_superposition.FOUND
         }
         numbers |= {f"{steps}: there in {name}, at most": most for name, most in held.items()}
@@ -245,7 +254,7 @@ def claim_predicted(results):
     where the best of the models that started as a polytope, and kept it, is not what leads in the table."""
     leads, of_training, numbers = (
         predicted_polytopes.windows(results.predicted),
-        uniform_superposition.windows(results.long),
+        uniform_superposition.ranges_with(results.long),
         {},
     )
     of_prediction = {window.name: window[1:3] for window in leads}
@@ -300,7 +309,7 @@ def claim_snap(result):
 
 def claim_pairs(id, case, result):
     """Refuted by a density at which the optimum or the best sampled model shows another arrangement."""
-    best, other = pairs_in_the_plane.best_with(result, case)
+    best, other = pairs_in_the_plane.best_losses(result, case)
     optimal, sampled = (
         pairs_in_the_plane.best_shows(runs, case) for runs in (result, result.sampled)
     )
@@ -336,7 +345,22 @@ def claim_collapse(result):
 
 
 def main(argv=None):
-    return section_main(sys.modules[__name__], argv)
+    parser = command_line.argument_parser(__file__, __doc__)
+    parser.add_argument(
+        "--table",
+        action="store_true",
+        help="compute nothing but the periodic table, and write its committed file",
+    )
+    arguments = command_line.parse_arguments(parser, argv)
+    if not arguments.table:
+        return command_line.run_section(sys.modules[__name__], arguments)
+    if arguments.quick:
+        parser.error("argument --quick: expected no small settings for --table")
+
+    def report():
+        periodic_table.save(section_results(TABLE, arguments, arguments.seed).table)
+
+    return command_line.run_and_report([TABLE], arguments, report)
 
 
 if __name__ == "__main__":

@@ -14,8 +14,7 @@ import sys
 import torch
 
 from experiments.section5 import jumps, stages
-from sweeps.claims import Claim
-from sweeps.running import Experiment, section_main
+from sweeps import Claim, Experiment, section_main
 
 MOST = 0.9  # share of features, runs or stages that have to agree
 RESTS = 1e-3  # a gradient has vanished where its norm is below this share of the largest of any run

@@ -79,6 +79,21 @@ def test_a_top_k_code_has_at_most_k_actives():
         )
 
 
+@pytest.mark.parametrize("keep", [1, 2, 3, 5])
+def test_of_equal_codes_the_first_are_kept(keep):
+    """Codes of axis 0 stand in three equal columns, and one more column is larger."""
+    D = torch.eye(2)[None, :, [0, 1, 0, 0]]
+    h = torch.tensor([[[3.0, 4.0], [4.0, 3.0], [2.0, 2.0]]])
+    kept = encode(from_dictionary(D), h, torch.tensor([keep]))[0]
+    expected = {
+        1: [[0, 4, 0, 0], [4, 0, 0, 0], [2, 0, 0, 0]],
+        2: [[3, 4, 0, 0], [4, 0, 4, 0], [2, 2, 0, 0]],
+        3: [[3, 4, 3, 0], [4, 0, 4, 4], [2, 2, 2, 0]],
+        5: [[3, 4, 3, 3], [4, 3, 4, 4], [2, 2, 2, 2]],
+    }
+    assert kept.tolist() == expected[keep]
+
+
 def test_gradients_are_those_of_the_objective():
     of, h, weight = some()
     sparsity = Sparsity(torch.tensor([0.0, 0.3, 0.0, 0.1]), torch.tensor([2, 0, 0, 1]))
@@ -301,18 +316,10 @@ def test_run_and_figure():
     drawn(recovered_features.figure, [result] * 3, ["one", "two", "three"], ["one", "three"])
 
 
-def test_the_model_decides_the_key(tmp_path, monkeypatch):
-    for part in (recovered_features.CONFIG, recovered_features.TENSORS):
-        (tmp_path / "pentagon").mkdir(exist_ok=True)
-        (tmp_path / "pentagon" / part).write_bytes(
-            (recovered_features.ZOO / "pentagon" / part).read_bytes()
-        )
-    monkeypatch.setattr(recovered_features, "ZOO", tmp_path)
-    before = Settings("pentagon")
-    assert before == Settings("pentagon") and before.checksum != ""
-    with open(tmp_path / "pentagon" / recovered_features.TENSORS, "ab") as file:
-        file.write(b" ")
-    assert Settings("pentagon") != before
+def test_the_files_of_every_model_are_inputs():
+    for settings in (*recovered_features.MODELS, *QUICK):
+        folder = recovered_features.ZOO / settings.model
+        assert settings.model == DIGONS or set(folder.iterdir()) <= set(recovered_features.INPUTS)
 
 
 WRONG = {

@@ -16,7 +16,7 @@ def test_settings_differ_in_the_features_alone():
     ratios = [settings.features / settings.hidden for settings in features_per_dimension.SETTINGS]
     assert ratios == sorted(ratios)
     assert {settings.inverse_density for settings in features_per_dimension.SETTINGS} == {
-        features_per_dimension.DENSITIES
+        features_per_dimension.INVERSE_DENSITY
     }
 
 

@@ -10,8 +10,8 @@ import Section8main as section8
 from experiments.section8 import absolute_value, asymmetric_motif
 from experiments.section8.absolute_value import (
     Result,
+    best_neurons,
     importance_order,
-    neurons,
     one_neuron_a_side,
     over_monosemantic,
 )
@@ -90,7 +90,7 @@ def layer(in_weights, out=1.0):
 
 
 def test_kinds_of_neurons():
-    of = neurons(
+    of = best_neurons(
         layer([[3.0, 0.9], [3.0, 1.1], [-1.1, 3.0], [0.01, 0.05]])
     )  # squares: 0.92, 0.88, 0.88; not in use
     assert of.monosemantic.tolist() == [[True, False, False, False]]
@@ -98,8 +98,8 @@ def test_kinds_of_neurons():
     assert of.main.tolist() == [[0, 0, 1, 1]]
     assert of.superposition[0, 1].item() == pytest.approx(1.21 / 10.21)
     for weight, used in ((0.11, True), (0.09, False)):
-        assert neurons(layer([[weight, 0.0]])).monosemantic.item() == used
-    unheard = neurons(layer([[3.0, 3.0]], out=-1.0))  # it writes to no output
+        assert best_neurons(layer([[weight, 0.0]])).monosemantic.item() == used
+    unheard = best_neurons(layer([[3.0, 3.0]], out=-1.0))  # it writes to no output
     assert not unheard.monosemantic.any() and not unheard.polysemantic.any()
 
 
@@ -110,7 +110,7 @@ def test_importance_order():
     )
 
     def order(rows):
-        return importance_order(neurons(layer(rows))).item()
+        return importance_order(best_neurons(layer(rows))).item()
 
     assert order([alone[0], alone[1], mixed[2]]) == 1
     assert order([alone[2], mixed[0], mixed[1]]) == 0
