@@ -26,7 +26,8 @@ from experiments.section3.phase_diagram import (
 )
 from sweeps.claims import Claim
 from sweeps.running import Experiment, section_main
-from theory.phases import NAMED_SOLUTIONS, PHASES, last_feature, tricritical_densities
+from theory.boundary import tricritical_densities
+from theory.phases import NAMED_SOLUTIONS, PHASES, last_feature
 
 TWO, THREE = phase_diagram.Settings(), phase_diagram.THREE  # n=2, m=1 and n=3, m=2
 QUICK, QUICK_THREE = phase_diagram.QUICK, phase_diagram.QUICK_THREE

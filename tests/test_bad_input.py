@@ -32,7 +32,7 @@ from experiments.section8 import absolute_value, asymmetric_motif
 from features import CORRELATIONS, FeatureDistribution
 from losses.exact import expected_loss
 from models import AbsoluteValueModel, LinearModel, ReLUHiddenModel, ReLUOutputModel
-from theory import descents, packing, phases
+from theory import boundary, descents, packing, phases
 from theory.descents import Sampling
 from theory.polytopes import square_antiprism, tegum_factors
 from training import best_restart, sampled_loss, train, train_best
@@ -432,7 +432,11 @@ def test_packing_and_grids(polytope, density, points, resolution):
     grid = outcome(lambda: phases.grid(points), "points")
     assert grid is None or all(finite(values, points**2) for values in grid)
     assert (
-        outcome(lambda: phases.boundary(density, resolution=resolution), "density", "resolution")
+        outcome(
+            lambda: boundary.optimum_boundary(density, resolution=resolution),
+            "density",
+            "resolution",
+        )
         is None
     )
 

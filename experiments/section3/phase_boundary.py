@@ -15,7 +15,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from checks import check_settings
-from theory import phases
+from theory import boundary
 from theory.descents import ignored_loss
 from visualization import DEDICATED, FAINT, INK, SHARED, WIDTH
 
@@ -39,12 +39,14 @@ class Settings:
 
 
 QUICK = Settings(densities=(1.0, 0.65, 0.01))
-Result = phases.Boundary
+Result = boundary.Boundary
 
 
 def run(settings, *, seed=0, device="cpu", progress=True):
     """Follow the optimum along r at each density, on the CPU whatever the device -> Result."""
-    return phases.boundary(torch.tensor(settings.densities, dtype=torch.float64), progress=progress)
+    return boundary.optimum_boundary(
+        torch.tensor(settings.densities, dtype=torch.float64), progress=progress
+    )
 
 
 # Numbers
@@ -92,7 +94,7 @@ def _where(result, ax):
     x = result.density.numpy()
     ax.plot(
         x,
-        phases.named_boundary(result.density).numpy(),
+        boundary.named_boundary(result.density).numpy(),
         color=FAINT,
         linewidth=4,
         label="named solutions cross",
@@ -108,7 +110,7 @@ def _where(result, ax):
 def _jump(result, ax):
     x, forced = result.density.numpy(), result.exchange.numpy().T
     before, after = (_where_jumping(result, values) for values in (result.before, result.after))
-    differ = forced[1] - forced[0] > phases.ONSET
+    differ = forced[1] - forced[0] > boundary.ONSET
     ax.fill_between(
         x, *forced, where=differ, color=FAINT, alpha=0.5, label="forced by symmetry at $r=1$"
     )
@@ -122,8 +124,8 @@ def _jump(result, ax):
 def _paying(result, whole, near):
     """The paying ratio over |w_2|, as far above that of a vanishing |w_2| as in percent of it; and the expansion."""
     chosen = (result.density >= SHOWN[0]) & (result.density <= SHOWN[1])
-    density, norm = result.density[chosen], phases.NORMS
-    expansion, small = phases.landau(density), norm <= SMALL
+    density, norm = result.density[chosen], boundary.NORMS
+    expansion, small = boundary.landau(density), norm <= SMALL
     above = 100 * (result.paying[chosen] / expansion.onset[:, None] - 1)
     slope = 100 * expansion.cubic / ignored_loss(1, density) / expansion.onset
     for k, s in enumerate(density.tolist()):
@@ -143,8 +145,8 @@ def _paying(result, whole, near):
 def _cubic(ax):
     """The cubic coefficient of the expansion over density, and where it changes its sign."""
     density = torch.linspace(0.01, 1, 200, dtype=torch.float64)
-    critical = phases.tricritical_densities().tolist()
-    ax.plot(density.numpy(), phases.landau(density).cubic.numpy(), color=DEDICATED)
+    critical = boundary.tricritical_densities().tolist()
+    ax.plot(density.numpy(), boundary.landau(density).cubic.numpy(), color=DEDICATED)
     ax.axhline(0, color=INK, linewidth=0.8)
     ax.axvspan(*critical, color=FAINT, alpha=0.3, label="continuous from zero")
     ax.plot(critical, [0, 0], "o", color=SHARED, label=" and ".join(f"{s:.4f}" for s in critical))

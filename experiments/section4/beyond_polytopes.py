@@ -19,7 +19,7 @@ from torch import Tensor
 from checks import as_line
 from geometry import REPRESENTED_NORM, SAME_COSINE, unit_directions
 from theory.descents import ignored_loss
-from theory.packing import mean_field_benefit
+from theory.mean_field import mean_field_benefit
 from visualization import (
     DEDICATED,
     FAINT,

@@ -24,14 +24,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from sweeps import cells
-from theory.packing import (
-    SAME_BENEFIT,
-    Mixture,
-    assembled,
-    best_arrangement,
-    best_mixture,
-    check_inverse_density,
-)
+from theory.arrangements import SAME_BENEFIT, assembled, best_arrangement
+from theory.packing import Mixture, best_mixture, check_inverse_density
 from theory.polytopes import arrangement_name, tegum_factors
 from visualization import BLANK, INK, SHARED, TINY, WIDTH, nearest
 

@@ -18,7 +18,8 @@ from experiments.section4 import periodic_table
 from experiments.section4.periodic_table import MARGIN, weights
 from geometry import dimensions_per_feature
 from theory import packing
-from theory.packing import mean_field_benefit, polytope_optima
+from theory.mean_field import mean_field_benefit
+from theory.packing import polytope_optima
 from theory.polytopes import PAPER_POLYTOPES, arrangement_name, tegum_factors
 from visualization import FAINT, INK, NOTE, WIDTH, over_inverse_density, polytope_colour
 

@@ -7,8 +7,8 @@ from drawing import drawn
 from experiments.section3 import phase_boundary
 from experiments.section3.phase_boundary import QUICK, SMALL, Result, Settings, figure, run
 from Section3main import _claim_first_order as claim
+from theory.boundary import NORMS, landau, named_boundary, tricritical_densities
 from theory.descents import ignored_loss
-from theory.phases import NORMS, landau, named_boundary, tricritical_densities
 
 LINE = torch.tensor([1.0, 0.3, 0.01], dtype=torch.float64)
 JUMP = 0.7 + 0.1 * LINE

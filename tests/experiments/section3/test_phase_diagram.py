@@ -14,7 +14,7 @@ import visualization
 from experiments.section3 import exact_optimum, noisy_averages, phase_boundary, phase_diagram
 from experiments.section3.phase_diagram import QUICK, QUICK_THREE, THREE, Result, Settings, run
 from losses.exact import expected_loss
-from theory import phases
+from theory import boundary, phases
 
 
 def numbers(*values):
@@ -130,7 +130,7 @@ def ideal():
     diagrams, optima = zip(*(ideal_diagram(features) for features in (2, 3)))
     line = numbers(1.0, 0.3, 0.01)
     paying, exchange = (
-        phases.paying_ratio(line, phases.NORMS, steps=1),
+        boundary.paying_ratio(line, boundary.NORMS, steps=1),
         torch.ones(3, 2, dtype=torch.float64),
     )
     jump = phase_boundary.Result(

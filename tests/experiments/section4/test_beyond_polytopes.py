@@ -12,7 +12,8 @@ from test_uniform_superposition import SWEEP, sweep
 
 from experiments.section4 import beyond_polytopes, periodic_table
 from experiments.section4.beyond_polytopes import ARRANGEMENTS, Alike, alike_benefit
-from theory.packing import mean_field_benefit, polytope_optimum
+from theory.mean_field import mean_field_benefit
+from theory.packing import polytope_optimum
 from theory.polytopes import POLYTOPES
 
 matplotlib.use("Agg")
