@@ -8,14 +8,14 @@ from drawing import drawn
 from test_phase_diagram import ideal_diagram, noisy, spoil
 
 from experiments.section3 import noisy_averages
-from experiments.section3.noisy_averages import STUDY
+from experiments.section3.noisy_averages import CHANGES
 from experiments.section3.phase_diagram import THREE
 from theory import phases
 
 
 def test_each_change_of_the_study_is_one_of_the_diagrams_settings():
     studied = noisy_averages.study(THREE)
-    assert studied[0] == THREE and len(set(studied)) == len(STUDY)
+    assert studied[0] == THREE and len(set(studied)) == len(CHANGES)
     assert noisy_averages.study(THREE, ["initial weights 1"]) == (replace(THREE, init_scale=1.0),)
 
 
@@ -44,7 +44,7 @@ def test_study_figure_shows_each_measure():
     panels = [
         ([result, spoil(result, [0]), spoil(result, [0, 1])], optimum) for result, optimum in cases
     ]
-    changes = list(STUDY)[:3]
+    changes = list(CHANGES)[:3]
     figure = drawn(noisy_averages.figure, panels, changes)
     for ax, (results, optimum) in zip(figure.axes, panels):
         shown = torch.tensor([bar.get_width() for bar in ax.patches]).view(3, 3).T

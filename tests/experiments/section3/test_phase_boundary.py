@@ -5,7 +5,7 @@ import torch
 from drawing import drawn
 
 from experiments.section3 import phase_boundary
-from experiments.section3.phase_boundary import QUICK, SMALL, Result, Settings, figure, run
+from experiments.section3.phase_boundary import QUICK, SMALL_NORM, Result, Settings, figure, run
 from Section3main import _claim_first_order as claim
 from theory.boundary import NORMS, landau, named_boundary, tricritical_densities
 from theory.descents import ignored_loss
@@ -31,7 +31,7 @@ def test_run():
     assert result.density.tolist() == list(QUICK.densities)
     assert all(len(values) == 3 and values.isfinite().all() for values in result)
     # the densest and the sparsest features jump out of zero, those between after a smooth rise
-    assert phase_boundary.jumps(result).all() and phase_boundary.out_of_zero(result).tolist() == [
+    assert phase_boundary.jumps(result).all() and phase_boundary.jumps_from_zero(result).tolist() == [
         True,
         False,
         True,
@@ -103,6 +103,6 @@ def test_figure_shows_where_it_pays_and_the_expansion():
         assert line.get_ydata() == pytest.approx(100 * NORMS.numpy() ** 2)
     slopes = expansion.cubic / ignored_loss(1, density) / expansion.onset
     for line, slope in zip(near.lines[1:4:2], slopes.tolist()):
-        assert line.get_ydata()[1] == pytest.approx(100 * SMALL * slope)
+        assert line.get_ydata()[1] == pytest.approx(100 * SMALL_NORM * slope)
     assert slopes[0] < 0 < slopes[1]
     assert cubic.lines[2].get_xdata().tolist() == tricritical_densities().tolist()

@@ -51,7 +51,7 @@ def test_run(quick):
     runs = [(6, result, optimum) for result, optimum in zip(quick.diagrams, quick.optima)]
     for of_case, optimum in zip((quick.study_two, quick.study_three), quick.study_optima):
         runs += [(2, result, optimum) for result in of_case]
-    assert len(runs) == 2 + 2 * len(noisy_averages.STUDY)
+    assert len(runs) == 2 + 2 * len(noisy_averages.CHANGES)
     for points, result, optimum in runs:
         hidden, features = optimum.W.shape[1:]
         assert result.W.shape == (points**2, 10, hidden, features)
@@ -65,7 +65,7 @@ def test_run(quick):
         distribution = phases.grid_distribution(features, result.density, result.ratio)
         of_lowest = expected_loss(result.lowest_W, result.lowest_b, distribution)
         torch.testing.assert_close(of_lowest, result.lowest_loss, rtol=1e-12, atol=0)
-        assert not phase_diagram.below(result, optimum).any()
+        assert not phase_diagram.below_optimum(result, optimum).any()
 
 
 def test_run_is_a_function_of_the_seed():
@@ -269,16 +269,16 @@ def test_regions_by_hand():
 def test_models_below_the_optimum_take_its_place():
     result, optimum = ideal_diagram(3, points=3)
     assert (
-        not phase_diagram.below(result, optimum).any()
+        not phase_diagram.below_optimum(result, optimum).any()
         and phase_diagram.best_known(result, optimum).loss is not None
     )
     lower = settled_below(result)._replace(lowest_W=result.lowest_W + 1)
-    assert phase_diagram.below(lower, optimum).nonzero().tolist() == [[7]]
+    assert phase_diagram.below_optimum(lower, optimum).nonzero().tolist() == [[7]]
     known = phase_diagram.best_known(lower, optimum)
     assert torch.equal(known.loss, lower.lowest_loss)
     assert torch.equal(known.W[7], lower.lowest_W[7]) and torch.equal(known.W[:7], optimum.W[:7])
     hardly = result._replace(lowest_loss=optimum.loss * (1 - 1e-7))
-    assert not phase_diagram.below(hardly, optimum).any()
+    assert not phase_diagram.below_optimum(hardly, optimum).any()
 
 
 def test_averaged_discards_the_worst_restart():
@@ -288,19 +288,19 @@ def test_averaged_discards_the_worst_restart():
     result = Result(
         torch.ones(3), torch.ones(3), W, loss, loss, W[:, 0], torch.zeros(3, 2), loss[:, 0]
     )
-    norm, superposition = phase_diagram.averaged(result)
+    norm, superposition = phase_diagram.averaged_diagram(result)
     assert norm.tolist() == pytest.approx([0.8, 0.5, 0.3])
     assert superposition.tolist() == pytest.approx([0.32, 0, 0.32])  # 0, 0.64 and 0
-    assert phase_diagram.best(result).norm.tolist() == pytest.approx([1, 1, 0.6])
+    assert phase_diagram.best_diagram(result).norm.tolist() == pytest.approx([1, 1, 0.6])
     assert phase_diagram.best_weights(result)[2].tolist() == [[0.8, 0.6]]
 
 
 def test_agreement_counts_points():
     result, optimum = ideal_diagram(2, points=4)
     exact = phases.last_feature(optimum.W)
-    assert phase_diagram.agreement(phase_diagram.best(result), exact) == 1
+    assert phase_diagram.agreement(phase_diagram.best_diagram(result), exact) == 1
     ignored = (phases.phase(*exact) == 0).double().mean().item()
-    spoilt = phase_diagram.best(spoil(result, [0, 1, 2]))
+    spoilt = phase_diagram.best_diagram(spoil(result, [0, 1, 2]))
     assert 0 < ignored < 1 and phase_diagram.agreement(spoilt, exact) == pytest.approx(ignored)
     assert phase_diagram.phase_shares(spoilt).tolist() == [1, 0, 0]
     assert sum(phase_diagram.phase_shares(exact).tolist()) == pytest.approx(1)
@@ -354,7 +354,7 @@ def test_diagrams_show_each_point(monkeypatch):
     settled = result.settled * (1 + torch.linspace(0, 2, 27).view(9, 3) % 1)
     result = result._replace(settled=settled)
     monkeypatch.setattr(
-        phase_diagram, "averaged", lambda result: phases.LastFeature(NORM, SUPERPOSITION)
+        phase_diagram, "averaged_diagram", lambda result: phases.LastFeature(NORM, SUPERPOSITION)
     )
     figure = drawn(phase_diagram.figure, result, optimum)
     panels = {ax.get_title(): ax for ax in figure.axes}
