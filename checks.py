@@ -1,34 +1,132 @@
-"""Checks of arguments: each raises a ValueError that names the argument unless it is what it should be."""
+"""Checks of arguments, for all public functions.
+
+Each check raises a ValueError that names the argument, what was expected and what came. Where the
+argument is right, the check returns it in the form in which the project works with it: any whole
+number as an int, any array of real numbers as a float64 tensor. Numpy's numbers and arrays are as
+good as Python's and torch's.
+"""
 
 import math
 import numbers
-import sys
 from dataclasses import fields
 
+import numpy as np
 import torch
+from torch import Tensor
 
-MOST = 2**31  # numbers in one tensor; as float64 they take 16 GiB
+MOST = 2**31  # the largest count of numbers in one tensor; as float64 they take 16 GiB
+LONGEST = 200  # characters of a value that an error shows
+REAL_KINDS = "biuf"  # numpy's codes of real dtypes: bool, signed and unsigned integers, floats
 
 
-def extremes(table):
-    return f"values from {table.min():g} to {table.max():g}" if table.numel() else "none"
+def _is_whole(value):
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
-def as_real(name, value, device=None):
-    """value, a number or a tensor of real numbers, as a float64 tensor."""
-    try:
-        given = torch.as_tensor(value, device=device)
-    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+def check_count(name, value) -> int:
+    """Return a whole number from 1 to MOST as an int; True and False are not numbers."""
+    if not _is_whole(value) or int(value) < 1:
+        raise ValueError(f"{name}: expected a whole number of at least 1, got {shown(value)}")
+    count = int(value)
+    if count > MOST:
         raise ValueError(
-            f"{name}: expected a number or a tensor of numbers, got {value!r}"
+            f"{name}: expected at most {MOST:,}, as more do not fit into memory, got {shown(count)}"
+        )
+    return count
+
+
+def check_size(**counts) -> tuple[int, ...]:
+    """Return the lengths of a tensor's axes as ints, if the tensor has at most MOST numbers."""
+    lengths = [check_count(name, count) for name, count in counts.items()]
+    check_count(" * ".join(counts), math.prod(lengths))
+    return tuple(lengths)
+
+
+def check_positive(name, value) -> float:
+    """Return a real number above 0 as a float, which must be finite and above 0 as well."""
+    number = math.nan
+    if isinstance(value, numbers.Real) and not isinstance(value, bool):
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
+    if not 0 < number < math.inf:
+        raise ValueError(f"{name}: expected a finite number above 0, got {shown(value)}")
+    return number
+
+
+def check_choice(name, value, choices) -> str:
+    """Return one of some strings."""
+    choices = tuple(choices)
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"{name}: expected one of {choices}, got {shown(value)}")
+    return choices[choices.index(value)]
+
+
+def check_seed(seed) -> int:
+    """Return a whole number of at most 64 bits as an int, as torch's generators take no other."""
+    if not _is_whole(seed) or not -(2**63) <= int(seed) < 2**64:
+        raise ValueError(f"seed: expected a whole number of at most 64 bits, got {shown(seed)}")
+    return int(seed)
+
+
+def check_dtype(dtype) -> torch.dtype:
+    """Return float32 or float64; less precise dtypes do not resolve small densities."""
+    if not isinstance(dtype, torch.dtype) or dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"dtype: expected torch.float32 or torch.float64, got {shown(dtype)}")
+    return dtype
+
+
+def check_device(device) -> torch.device:
+    """Return a device that is available and computes in float64, which Apple's "mps" does not."""
+    try:
+        return torch.empty(0, dtype=torch.float64, device=device).device
+    except (AssertionError, RuntimeError, TypeError, ValueError, OverflowError) as error:
+        raise ValueError(
+            f"device: expected one that is available and computes in float64, got {shown(device)}"
         ) from error
-    if given.is_complex():
-        raise ValueError(f"{name}: expected real numbers, got {given.dtype}")
-    return torch.as_tensor(value, dtype=torch.float64, device=device).detach()
 
 
-def as_line(name, values, highest=math.inf):
-    """values, a tensor or a sequence of at least one number above 0 and up to the highest, as float64 on the CPU."""
+def check_torch(seed=0, dtype=torch.float32, device="cpu"):
+    """Check a seed, a dtype and a device."""
+    check_seed(seed)
+    check_dtype(dtype)
+    check_device(device)
+
+
+def as_real(name, value, device=None) -> Tensor:
+    """Return real numbers as a float64 tensor that does not require a gradient.
+
+    Args:
+        name: What the caller's argument is called in errors.
+        value: A number, a tensor, or whatever numpy makes an array of real numbers from: strided,
+            read-only, in another byte order, of any integer or floating-point dtype.
+        device: Where the tensor should be; None for where it is or would land.
+    """
+    if not isinstance(value, Tensor):
+        return torch.as_tensor(_as_array(name, value), device=device)
+    if value.is_complex() or value.is_meta or value.layout != torch.strided:
+        got = f"{value.dtype} on {value.device}, {value.layout}"
+        raise ValueError(f"{name}: expected real numbers in a dense tensor, got {got}")
+    return value.detach().to(device=device, dtype=torch.float64)
+
+
+def _as_array(name, value):
+    """Return a float64 array of our own, in native order."""
+    try:
+        array = np.asarray(value)
+        whole = array.dtype == object and all(
+            isinstance(number, numbers.Integral) for number in array.flat
+        )  # numpy keeps integers of more than 64 bits as objects
+        if array.dtype.kind in REAL_KINDS or whole:
+            return np.array(array, dtype=np.float64, order="C")
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise ValueError(f"{name}: expected real numbers, got {shown(value)}") from error
+    raise ValueError(f"{name}: expected real numbers, got {shown(value)}")
+
+
+def as_line(name, values, highest=math.inf) -> Tensor:
+    """Return numbers above 0 and at most `highest`, at least one, as float64 on the CPU."""
     line = as_real(name, values).cpu()
     if line.dim() != 1 or not len(line):
         raise ValueError(
@@ -41,80 +139,81 @@ def as_line(name, values, highest=math.inf):
     return line
 
 
-def check_count(name, value):
-    """A whole number from 1 to MOST."""
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name}: expected a whole number of at least 1, got {value!r}")
-    if value > MOST:
-        raise ValueError(f"{name}: expected at most {MOST:,}, as more fit no memory, got {value:,}")
-
-
-def check_size(**counts):
-    """Counts whose product, the numbers in a tensor, is at most MOST."""
-    for name, count in counts.items():
-        check_count(name, count)
-    check_count(" * ".join(counts), math.prod(map(int, counts.values())))
-
-
-def check_positive(name, value):
-    """A finite number above 0."""
-    if (
-        not isinstance(value, numbers.Real)
-        or isinstance(value, bool)
-        or not 0 < value <= sys.float_info.max
-    ):
-        raise ValueError(f"{name}: expected a finite number above 0, got {value!r}")
-
-
-def check_torch(seed=0, dtype=torch.float32, device="cpu"):
-    """What torch takes: a seed of 64 bits, a dtype that tells small densities from none, a device that is there."""
-    if (
-        not isinstance(seed, numbers.Integral)
-        or isinstance(seed, bool)
-        or not -(2**63) <= seed < 2**64
-    ):
-        raise ValueError(f"seed: expected a whole number of at most 64 bits, got {seed!r}")
-    if dtype not in (torch.float32, torch.float64):
-        raise ValueError(f"dtype: expected torch.float32 or torch.float64, got {dtype!r}")
+def shown(value):
+    """Return what a value looks like, in at most LONGEST characters, for errors."""
     try:
-        torch.empty(0, device=device)
-    except (AssertionError, RuntimeError, TypeError) as error:
-        raise ValueError(f"device: expected one that is there, got {device!r}") from error
+        text = repr(value)
+    except ValueError:  # Python writes no integer of more than 4,300 digits
+        text = f"{type(value).__name__} of too many digits to write"
+    return text if len(text) <= LONGEST else text[:LONGEST] + "..."
+
+
+def extremes(table):
+    """Return the smallest and the largest value of a tensor in words, for errors."""
+    return f"values from {table.min():g} to {table.max():g}" if table.numel() else "none"
 
 
 def check_settings(settings, may_be_zero=()):
-    """A dataclass whose ints are counts, floats are above 0, `densities` in (0, 1], and others of their type."""
-    for field in fields(settings):
-        value, zero = getattr(settings, field.name), field.name in may_be_zero
-        if zero and value == 0:
-            continue
-        if field.type in (int, float):
-            (check_count if field.type is int else check_positive)(
-                field.name + " (unless 0)" * zero, value
-            )
-        elif field.name == "densities":
-            as_line(field.name, value, highest=1)
-        elif isinstance(field.type, type) and not isinstance(value, field.type):
-            raise ValueError(f"{field.name}: expected a {field.type.__name__}, got {value!r}")
+    """Check the fields of a dataclass by their types, and bring each into its form, in place.
 
+    A field of type int must be a count, one of type float a number above 0, and `densities` must be
+    in (0, 1]. Tuples of numbers may come as any array; fields of other types must be of their type.
 
-def check_weights(W, axes=("instances", "hidden", "features"), name="W"):
-    """W; ValueError unless it is a tensor of these axes with finite floating-point weights, their squares finite too.
-
-    There may be no instances; hidden dimensions and features there must be.
+    Args:
+        settings: The dataclass, frozen or not.
+        may_be_zero: Names of the fields of type int or float that may be 0 as well.
     """
-    if not isinstance(W, torch.Tensor) or W.dim() != len(axes) or 0 in W.shape[-2:]:
-        raise ValueError(
-            f"{name}: expected a tensor ({', '.join(axes)}), got {getattr(W, 'shape', W)!r}"
-        )
-    if (
-        not W.is_floating_point() or W.itemsize < 2
-    ):  # of eight bits torch cannot even say whether they are finite
+    for field in fields(settings):
+        value = getattr(settings, field.name)
+        object.__setattr__(settings, field.name, _as_field(field, value, field.name in may_be_zero))
+
+
+def _as_field(field, value, may_be_zero):
+    """Return a field's value as an instance of the field's type."""
+    if field.type in (int, float):
+        if may_be_zero and isinstance(value, numbers.Real) and value == 0:
+            return field.type(0)
+        name = field.name + " (unless 0)" * may_be_zero
+        return check_count(name, value) if field.type is int else check_positive(name, value)
+    if field.name == "densities":
+        return tuple(as_line(field.name, value, highest=1).tolist())
+    if field.type == tuple[float, ...]:
+        return tuple(_as_vector(field.name, value).tolist())
+    if field.type == tuple[int, ...]:
+        _as_vector(field.name, value)
+        return tuple(check_count(field.name, number) for number in value)
+    if isinstance(field.type, type) and not isinstance(value, field.type):
+        raise ValueError(f"{field.name}: expected a {field.type.__name__}, got {shown(value)}")
+    return value
+
+
+def _as_vector(name, value):
+    """Return real numbers in one dimension as a float64 vector."""
+    vector = as_real(name, value)
+    if vector.dim() != 1:
+        raise ValueError(f"{name}: expected numbers in one dimension, got {shown(value)}")
+    return vector
+
+
+def check_weights(W, axes=("instances", "hidden", "features"), name="W") -> Tensor:
+    """Return a tensor of weights that are finite and whose squares are finite in its dtype.
+
+    Args:
+        W: A dense floating-point tensor of at least 16 bits. There may be no instances, but there
+            must be at least one hidden dimension and one feature.
+        axes: Names of the dimensions that W should have.
+        name: What the caller's argument is called in errors.
+    """
+    if not isinstance(W, Tensor) or W.dim() != len(axes) or 0 in W.shape[-2:]:
+        got = getattr(W, "shape", W)
+        raise ValueError(f"{name}: expected a tensor ({', '.join(axes)}), got {got!r}")
+    if W.is_meta or W.layout != torch.strided:
+        raise ValueError(f"{name}: expected a dense tensor, got {W.layout} on {W.device}")
+    if not W.is_floating_point() or W.itemsize < 2:  # torch has no isfinite for eight bits
         raise ValueError(f"{name}: expected floating-point weights, got {W.dtype}")
     if not W.isfinite().all():
-        raise ValueError(
-            f"{name}: expected finite weights, got {(~W.isfinite()).sum()} that are not"
-        )
+        count = (~W.isfinite()).sum()
+        raise ValueError(f"{name}: expected finite weights, got {count} that are not")
     if not W.square().sum(dim=(-2, -1)).isfinite().all():
         raise ValueError(
             f"{name}: expected weights of finite squares in {W.dtype}, got up to {W.abs().max():g}"

@@ -15,6 +15,7 @@ from dataclasses import KW_ONLY, dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float, Float64, Real
 from torch import Tensor
@@ -53,8 +54,8 @@ class FeatureDistribution:
     that density was on. Raises ValueError, naming the argument, for anything outside of these.
     """
 
-    density: Real[Tensor, "*#table"] | Sequence | float
-    importance: Real[Tensor, "*#table"] | Sequence | float = 1.0
+    density: Real[Tensor, "*#table"] | np.ndarray | Sequence | float
+    importance: Real[Tensor, "*#table"] | np.ndarray | Sequence | float = 1.0
     _: KW_ONLY
     features: int | None = None
     instances: int | None = None
