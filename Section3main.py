@@ -6,8 +6,8 @@
 
 Draws phase diagrams of n=2, m=1 and of n=3, m=2: of the named solutions, of the optimum of the
 exact loss (for n=3 the best solution known), of trained models averaged as in the paper, of the
-best restart, and of the share of restarts that end in the optimum. Saves the figures under figures/ and
-prints claims 3.1 to 3.5.
+best restart, and of the share of restarts that end in the optimum. Saves the figures under
+figures/ and prints claims 3.1 to 3.5.
 """
 
 import sys
