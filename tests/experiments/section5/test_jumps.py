@@ -141,13 +141,13 @@ def test_drops_are_where_the_loss_falls_twice_as_fast_as_on_average():
     assert 70 < STEPS[found.first[0]] <= 110 and 180 <= STEPS[found.last[0]] < 290
     smooth = with_loss(falls, (-risen(1, 4096)).exp())
     assert len(jumps.drops(smooth).run) == 0
-    assert 0.05 < jumps.covered(falls) < 0.2 and jumps.covered(smooth) == 0
+    assert 0.05 < jumps.dropping_share(falls) < 0.2 and jumps.dropping_share(smooth) == 0
 
 
-def test_together():
+def test_simultaneous_share():
     apart, at_once = course(IDEAL), course([(30, 1.6)] * 3)
-    assert jumps.together(apart, jumps.moves(apart)).tolist() == pytest.approx([1 / 3] * 2)
-    assert jumps.together(at_once, jumps.moves(at_once)).tolist() == [1, 1]
+    assert jumps.simultaneous_share(apart, jumps.moves(apart)).tolist() == pytest.approx([1 / 3] * 2)
+    assert jumps.simultaneous_share(at_once, jumps.moves(at_once)).tolist() == [1, 1]
 
 
 def test_run():

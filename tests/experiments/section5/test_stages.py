@@ -128,11 +128,11 @@ def test_endings():
 
 def test_ways_down_are_counted_by_the_steepest():
     result = ideal()
-    assert stages.negative(result).tolist() == [4, 4, 0] * 2
+    assert stages.ways_down(result).tolist() == [4, 4, 0] * 2
     result.stationary.curvatures[0, :3] = torch.tensor([-1.1e-3, -0.9e-3, -1e-9])
-    assert stages.negative(result).tolist()[0] == 2
+    assert stages.ways_down(result).tolist()[0] == 2
     assert (
-        stages.negative(with_points(result, curvatures=result.stationary.curvatures.abs())).sum()
+        stages.ways_down(with_points(result, curvatures=result.stationary.curvatures.abs())).sum()
         == 0
     )
 
@@ -155,7 +155,7 @@ def test_run(tmp_path):
     assert not torch.equal(other.exact.W, result.exact.W)
     points = result.stationary
     assert (
-        points.gradient[0] < 1e-6 and stages.negative(result)[0] == 18
+        points.gradient[0] < 1e-6 and stages.ways_down(result)[0] == 18
     )  # the origin, which every run leaves
     assert (points.gradient <= result.exact.gradient[points.start, points.run] * (1 + 1e-9)).all()
     drawn(stages.figure, result)
