@@ -25,8 +25,7 @@ from experiments.autoencoders.recovered_features import (
     matched,
     surplus,
 )
-from sweeps.claims import Claim
-from sweeps.running import Experiment, section_main
+from sweeps import Claim, Experiment, section_main
 
 NAMES = [settings.name for settings in MODELS]
 STRONG, MIDDLE, WEAK = {"keep": 1}, {"penalty": 0.3}, {"penalty": 0.03}  # levels of sparsity

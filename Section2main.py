@@ -17,8 +17,7 @@ from experiments.section2.demonstration import (
     top_projection_error,
 )
 from geometry import in_superposition, represented
-from sweeps.claims import Claim
-from sweeps.running import Experiment, section_main
+from sweeps import Claim, Experiment, section_main
 from theory.polytopes import tegum_factors
 
 EXPERIMENTS = {

@@ -26,8 +26,7 @@ from experiments.section3.phase_diagram import (
     named_diagram,
     phase_shares,
 )
-from sweeps.claims import Claim
-from sweeps.running import Experiment, section_main
+from sweeps import Claim, Experiment, section_main
 from theory.boundary import tricritical_densities
 from theory.phases import NAMED_SOLUTIONS, PHASES, last_feature
 

@@ -3,6 +3,7 @@
     python Section4main.py              # the paper's settings and the search for its polytopes, 8 minutes on 2 cores
     python Section4main.py --quick      # the same path, small, in seconds
     python Section4main.py --seed 3 --out /tmp/section4
+    python Section4main.py --table      # the periodic table anew into its committed file, 21 minutes on 2 cores
 
 Uniform superposition: models trained over density at the paper's sizes and at others, searches for each of the paper's
 polytopes, and the best polytope at each density by prediction. Non-uniform superposition: one feature gets sparser;
@@ -10,6 +11,7 @@ features come in correlated or anticorrelated sets. Saves the figures under figu
 """
 
 import sys
+from types import SimpleNamespace
 
 from experiments.section4 import (
     beyond_polytopes,
@@ -24,8 +26,8 @@ from experiments.section4 import (
     training_length,
     uniform_superposition,
 )
-from sweeps.claims import Claim
-from sweeps.running import Experiment, section_main
+from sweeps import Claim, Experiment, command_line
+from sweeps.sections import section_results
 from theory.descents import SAME_LOSS
 from theory.polytopes import PAPER_POLYTOPES, peaks
 
@@ -68,6 +70,11 @@ EXPERIMENTS = {
     "sets": Experiment(correlated_sets, correlated_sets.Settings(), correlated_sets.QUICK),
     "collapse": Experiment(collapsing_pairs, collapsing_pairs.Settings(), collapsing_pairs.QUICK),
 }
+TABLE = SimpleNamespace(  # is read by the other experiments, and computed by --table alone
+    EXPERIMENTS={
+        "table": Experiment(periodic_table, periodic_table.Settings(), periodic_table.QUICK)
+    }
+)
 LEAST_PEAK = 0.02  # share of the features that a peak has at least
 IN_POLYTOPES = 0.9  # share of the features that are in polytopes where nearly all are
 OTHERS = 2  # polytopes other than digons that a product of polytopes has at least
@@ -336,7 +343,22 @@ def claim_collapse(result):
 
 
 def main(argv=None):
-    return section_main(sys.modules[__name__], argv)
+    parser = command_line.argument_parser(__file__, __doc__)
+    parser.add_argument(
+        "--table",
+        action="store_true",
+        help="compute nothing but the periodic table, and write its committed file",
+    )
+    arguments = command_line.parse_arguments(parser, argv)
+    if not arguments.table:
+        return command_line.run_section(sys.modules[__name__], arguments)
+    if arguments.quick:
+        parser.error("argument --quick: expected no small settings for --table")
+
+    def report():
+        periodic_table.save(section_results(TABLE, arguments, arguments.seed).table)
+
+    return command_line.run_and_report([TABLE], arguments, report)
 
 
 if __name__ == "__main__":

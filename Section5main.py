@@ -15,8 +15,7 @@ import sys
 import torch
 
 from experiments.section5 import jumps, stages
-from sweeps.claims import Claim
-from sweeps.running import Experiment, section_main
+from sweeps import Claim, Experiment, section_main
 
 LEAST_SHARE = 0.9  # of the features, runs or stages that have to agree
 VANISHED = 1e-3  # a gradient has vanished if its norm is below this share of the largest of any run

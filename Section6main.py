@@ -20,8 +20,7 @@ from experiments.section6.vulnerability import (
     forming,
     rise,
 )
-from sweeps.claims import Claim
-from sweeps.running import Experiment, section_main
+from sweeps import Claim, Experiment, section_main
 
 EXPERIMENTS = {
     "adversarial": Experiment(

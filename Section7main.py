@@ -14,8 +14,7 @@ import torch
 
 from experiments.section7 import neuron_alignment, neuron_patterns
 from geometry import neuron_pattern
-from sweeps.claims import Claim
-from sweeps.running import Experiment, section_main
+from sweeps import Claim, Experiment, section_main
 
 EXPERIMENTS = {
     "alignment": Experiment(neuron_alignment, neuron_alignment.Settings(), neuron_alignment.QUICK),

@@ -17,8 +17,7 @@ from experiments.section8.absolute_value import (
     over_monosemantic,
     single_runs,
 )
-from sweeps.claims import Claim
-from sweeps.running import Experiment, section_main
+from sweeps import Claim, Experiment, section_main
 
 SINGLE = 0.5  # 8.1: this share of single runs, and the best one, have one neuron a side
 KIND = 0.9  # 8.2: of the neurons in use, so many are monosemantic when dense, and polysemantic when sparsest

@@ -14,10 +14,9 @@ import json
 import sys
 from functools import partial
 
-from sweeps import claims
-from sweeps import running as sweeps
-from sweeps.cells import claimed
-from sweeps.files import write
+from sweeps import claims, command_line
+from sweeps.files import claimed, write
+from sweeps.sections import claims_over_seeds
 
 # section -> of computing one seed on 2 cores
 MINUTES = {"2": 0.5, "3": 1, "4": 8, "5": 1, "6": 0.7, "7": 1.5, "8": 1, "A": 2}
@@ -61,8 +60,8 @@ SEEN = {  # where a claim does not hold with every seed: what was seen instead
 def sections():
     """The sections that exist, in order, by what the ids of their claims begin with."""
     paths = [
-        *sorted(sweeps.HOME.glob("Section[0-9]main.py")),
-        *sweeps.HOME.glob("Autoencodersmain.py"),
+        *sorted(command_line.HOME.glob("Section[0-9]main.py")),
+        *command_line.HOME.glob("Autoencodersmain.py"),
     ]
     return {
         path.stem.removeprefix("Section")[0]: importlib.import_module(path.stem) for path in paths
@@ -70,18 +69,18 @@ def sections():
 
 
 def main(argv=None):
-    parser = sweeps.argument_parser(__file__, __doc__)
+    parser = command_line.argument_parser(__file__, __doc__)
     for option, what in (
         ("--json", "every claim with its numbers of each seed"),
         ("--markdown", "a summary and every number"),
     ):
         parser.add_argument(
-            option, metavar="FILE", type=sweeps.path, help=f"write {what} to a file, too"
+            option, metavar="FILE", type=command_line.path, help=f"write {what} to a file, too"
         )
     every = sections()
     of = {"choices": every, "metavar": "N", "default": [*every]}
     parser.add_argument("--sections", nargs="+", help=f"of {', '.join(every)} (default: all)", **of)
-    arguments = sweeps.parse_arguments(parser, argv)
+    arguments = command_line.parse_arguments(parser, argv)
     of_name = {name: section for name, section in every.items() if name in arguments.sections}
     chosen = [*of_name.values()]
     files = {
@@ -95,13 +94,13 @@ def main(argv=None):
         check_file(parser, option, file)
 
     def report():
-        by_seed = sweeps.claims_by_seed(chosen, arguments)
-        print(claims.table_of(by_seed))
+        by_seed = claims_over_seeds(chosen, arguments)
+        print(claims.claims_table(by_seed))
         for file, written in files.values():
             with claimed(file):
                 write(file, written(by_seed).encode())
 
-    return sweeps.run_and_report(chosen, arguments, report)
+    return command_line.run_and_report(chosen, arguments, report)
 
 
 def as_json(by_seed):

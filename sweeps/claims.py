@@ -73,7 +73,7 @@ def table_over_seeds(by_seed, form="plain"):
     )
 
 
-def table_of(by_seed, form="plain"):
+def claims_table(by_seed, form="plain"):
     """`table` of one seed, `table_over_seeds` of several; a list of claims for each seed."""
     return table(by_seed[0], form) if len(by_seed) == 1 else table_over_seeds(by_seed, form)
 

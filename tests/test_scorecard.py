@@ -7,14 +7,13 @@ import made_up
 import pytest
 
 import scorecard
-from sweeps import running as sweeps
+from sweeps import command_line, section_main
 
 SECTION = '''"""Section {number}: made up."""
 import made_up
-from sweeps import running as sweeps
-from sweeps.claims import Claim
+from sweeps import Claim, Experiment
 
-EXPERIMENTS = {{"only": sweeps.Experiment(made_up, made_up.Settings(numbers={number}), made_up.QUICK)}}
+EXPERIMENTS = {{"only": Experiment(made_up, made_up.Settings(numbers={number}), made_up.QUICK)}}
 
 
 def figures(results):
@@ -35,7 +34,7 @@ def home(tmp_path, monkeypatch):
         (tmp_path / f"Section{number}main.py").write_text(SECTION.format(number=number))
         monkeypatch.delitem(sys.modules, f"Section{number}main", raising=False)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(sweeps, "HOME", tmp_path)
+    monkeypatch.setattr(command_line, "HOME", tmp_path)
     return tmp_path
 
 
@@ -58,7 +57,7 @@ def test_cells_of_sections_and_scorecard_are_the_same(home, capsys):
     assert scorecard.main(["--jobs", "1"]) == 0
     before = {path: path.stat().st_mtime_ns for path in (home / "results").iterdir()}
     Section1main.figures = lambda results: {}
-    assert sweeps.section_main(Section1main, ["--jobs", "1"]) == 0
+    assert section_main(Section1main, ["--jobs", "1"]) == 0
     assert {path: path.stat().st_mtime_ns for path in (home / "results").iterdir()} == before
 
 

@@ -3,10 +3,9 @@
 Equally important features of one density, few enough for the exact loss. What each arrangement saves per dimension, and
 the best mixture of them, say what uniform superposition should be at each density for any number of features; the
 catalogue of polytopes.py is needed for their names alone. The table takes a while and depends on no seed, so it is
-committed: `python PeriodicTable.py` computes it anew and writes FILE, from which all others read it by `table`.
+committed: `python Section4main.py --table` computes it anew and writes FILE, from which all others read it by `table`.
 """
 
-import hashlib
 import json
 import sys
 import textwrap
@@ -24,6 +23,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from sweeps import cells
+from sweeps.files import claimed, write
 from theory.arrangements import SAME_BENEFIT, assembled, best_arrangement
 from theory.packing import Mixture, best_mixture, check_inverse_density
 from theory.polytopes import arrangement_name, tegum_factors
@@ -94,6 +94,11 @@ def shards(settings):
         Settings((cell,), settings.inverse_density)
         for cell in sorted(settings.cells, key=lambda cell: cell[::-1])
     ]
+
+
+def cost(settings):
+    """Number of weights of the largest cell."""
+    return max(features * dimensions for features, dimensions in settings.cells)
 
 
 def joined(results):
@@ -177,15 +182,16 @@ def table():
     ]
     if changed:
         print(
-            f"{FILE.name}: of other {' and '.join(changed)}; anew: python PeriodicTable.py",
+            f"{FILE.name}: of other {' and '.join(changed)}; anew: python Section4main.py --table",
             file=sys.stderr,
         )
     return result
 
 
-def checksum():
-    """sha256 of the committed table's file."""
-    return hashlib.sha256(FILE.read_bytes()).hexdigest()
+def save(result):
+    """Write a whole table as the committed one."""
+    with claimed(FILE):
+        write(FILE, cells.serialized(whole(), result))
 
 
 def whole():

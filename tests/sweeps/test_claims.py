@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sweeps import claims
-from sweeps.claims import Claim, Shown, table, table_of, table_over_seeds
+from sweeps.claims import Claim, Shown, claims_table, table, table_over_seeds
 
 WORDS = Claim(
     "4.10",
@@ -100,9 +100,9 @@ def test_over_seeds_says_where_a_number_is_missing():
     assert "a: 1.5 [1, 2] (2 of 3 seeds)" in text and "b: 4 [3, 5] (2 of 3 seeds)" in text
 
 
-def test_table_of_one_seed_and_of_several():
-    assert table_of([[NUMBERS]], "html") == table([NUMBERS], "html")
-    assert table_of([[NUMBERS]] * 2, "html") == table_over_seeds([[NUMBERS]] * 2, "html")
+def test_claims_table_one_seed_and_of_several():
+    assert claims_table([[NUMBERS]], "html") == table([NUMBERS], "html")
+    assert claims_table([[NUMBERS]] * 2, "html") == table_over_seeds([[NUMBERS]] * 2, "html")
 
 
 @pytest.mark.parametrize(

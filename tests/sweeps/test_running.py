@@ -28,16 +28,18 @@ from matplotlib.animation import FuncAnimation
 from safetensors.torch import load
 from tqdm import tqdm
 
-from sweeps import running as sweeps
+from sweeps import command_line, running, section_main, sweep
 from sweeps.cells import Cell
+from sweeps.figures import save_figure
+from sweeps.sections import section_cells, section_results
 
 SCRIPT = Path(made_up.__file__)
-ENVIRONMENT = os.environ | {"PYTHONPATH": str(sweeps.HOME)}
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(command_line.HOME)}
 
 
 def main(made_up_settings, *arguments):
     """The command line of the made-up section."""
-    return sweeps.section_main(
+    return section_main(
         made_up.section(made_up_settings), [str(argument) for argument in arguments]
     )
 
@@ -47,7 +49,7 @@ def started(made_up_settings, *arguments):
     environment = ENVIRONMENT | {"MADE_UP": json.dumps(asdict(made_up_settings))}
     return subprocess.Popen(
         [sys.executable, SCRIPT, *map(str, arguments)],
-        env=environment, cwd=sweeps.HOME, start_new_session=True,
+        env=environment, cwd=command_line.HOME, start_new_session=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell may have it ignored
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
@@ -103,8 +105,8 @@ def test_svg_has_the_same_bytes_each_time_and_an_animation_is_a_gif(tmp_path):
         figure, ax = plt.subplots()
         ax.plot([0, 1], label="curve")
         ax.legend()
-        sweeps.save_figure(figure, tmp_path / folder, "one", "svg")
-        sweeps.save_figure(
+        save_figure(figure, tmp_path / folder, "one", "svg")
+        save_figure(
             FuncAnimation(figure, lambda frame: None, frames=2), tmp_path / folder, "moving", "svg"
         )
         plt.close(figure)
@@ -123,10 +125,10 @@ def test_svg_has_the_same_bytes_each_time_and_an_animation_is_a_gif(tmp_path):
 
 def test_results_come_by_name_shards_joined_and_several_settings_in_a_tuple(tmp_path):
     section = made_up.section(Settings(cells=3))
-    parser = sweeps.argument_parser(__file__, "")
-    arguments = sweeps.parse_arguments(parser, ["--out", str(tmp_path), "--seed", "5"])
-    sweeps.sweep(sweeps.section_cells(section, arguments, 5), tmp_path / "results", jobs=1)
-    results = sweeps.section_results(section, arguments, 5)
+    parser = command_line.argument_parser(__file__, "")
+    arguments = command_line.parse_arguments(parser, ["--out", str(tmp_path), "--seed", "5"])
+    sweep(section_cells(section, arguments, 5), tmp_path / "results", jobs=1)
+    results = section_results(section, arguments, 5)
     assert vars(results).keys() == {"one", "two"}
     parts = [made_up.run(shard, seed=5) for shard in made_up.shards(Settings(cells=3))]
     torch.testing.assert_close(results.one, made_up.joined(parts), rtol=0, atol=0)
@@ -157,9 +159,7 @@ def test_what_is_drawn_alone_is_of_the_first_seed(tmp_path, log):
     section.claims = lambda results: [
         made_up.Claim("9.1", "", "", {"kinds": len(vars(results))}, True)
     ]
-    assert (
-        sweeps.section_main(section, ["--out", str(tmp_path), "--seeds", "2", "--jobs", "1"]) == 0
-    )
+    assert section_main(section, ["--out", str(tmp_path), "--seeds", "2", "--jobs", "1"]) == 0
     assert [len([run for run in runs(log) if run[1] == seed]) for seed in (0, 1)] == [2, 1]
 
 
@@ -179,7 +179,7 @@ def test_what_takes_most_steps_is_run_first(tmp_path, log):
         Cell(made_up, Settings(cell=cell, steps=10 * cell, log=str(log)), 0, "cpu")
         for cell in (2, 0, 3, 1)
     ]
-    sweeps.sweep(cells, tmp_path, jobs=1)
+    sweep(cells, tmp_path, jobs=1)
     assert runs(log) == [(3, 0), (2, 0), (1, 0), (0, 0)]
 
 
@@ -349,7 +349,7 @@ def test_numbers_that_are_not_finite_end_the_sweep(tmp_path, capsys):
 def test_a_claim_that_is_not_finite_is_not_reported(tmp_path, capsys, monkeypatch):
     section = made_up.section(Settings())
     section.claims = lambda results: [made_up.Claim("9.1", "", "", {"value": float("nan")}, True)]
-    assert sweeps.section_main(section, ["--out", str(tmp_path), "--jobs", "1"]) == 1
+    assert section_main(section, ["--out", str(tmp_path), "--jobs", "1"]) == 1
     printed = capsys.readouterr()
     assert (
         "claim 9.1, numbers['value']: expected a finite number, got nan" in printed.err
@@ -403,7 +403,8 @@ def test_killed_at_twenty_random_moments(tmp_path, capsys):
     arguments = "--out", tmp_path / "killed", "--jobs", 1, "--seeds", 2
     moments = random.Random(0)
     kills = sum(
-        killed_after(moments.uniform(0, whole / 8), made_up_settings, *arguments) for _ in range(20)
+        killed_after(moments.uniform(0, whole / 16), made_up_settings, *arguments)
+        for _ in range(20)
     )
     half_way = len(list(tmp_path.glob("killed/results/*.safetensors")))
     assert kills == 20 and 0 < half_way < 240
@@ -532,7 +533,7 @@ class Captured:
         (["--seed", "-1"], "argument --seed: expected"),
         (
             ["--seed", "2147483647", "--seeds", "2"],
-            "argument --seeds: expected seeds below 2147483648, got 2 from 2147483647",
+            "argument --seeds: expected seeds up to 2147483647, got 2 from 2147483647",
         ),
         (["--seeds", "0"], "argument --seeds: expected a whole number from 1 to 1000, got '0'"),
         (["--out", ""], "argument --out: expected a name, got ''"),
@@ -648,7 +649,7 @@ def test_faults_on_a_cluster(tmp_path, capsys, cluster, monkeypatch):
     assert (
         "made_up, seed 0: Result.values: expected finite" in capsys.readouterr().err.split("\r")[-1]
     )
-    monkeypatch.setattr(sweeps, "CLUSTER_FINISHES", 1)
+    monkeypatch.setattr(running, "CLUSTER_SECONDS", 1)
     assert main(Settings(seconds=3), *arguments) == 1
     assert "has finished no cell within 1 seconds" in capsys.readouterr().err.split("\r")[-1]
 

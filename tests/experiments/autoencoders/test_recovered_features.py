@@ -301,18 +301,10 @@ def test_run_and_figure():
     drawn(recovered_features.figure, [result] * 3, ["one", "two", "three"], ["one", "three"])
 
 
-def test_the_model_decides_the_key(tmp_path, monkeypatch):
-    for part in (recovered_features.CONFIG, recovered_features.TENSORS):
-        (tmp_path / "pentagon").mkdir(exist_ok=True)
-        (tmp_path / "pentagon" / part).write_bytes(
-            (recovered_features.ZOO / "pentagon" / part).read_bytes()
-        )
-    monkeypatch.setattr(recovered_features, "ZOO", tmp_path)
-    before = Settings("pentagon")
-    assert before == Settings("pentagon") and before.checksum != ""
-    with open(tmp_path / "pentagon" / recovered_features.TENSORS, "ab") as file:
-        file.write(b" ")
-    assert Settings("pentagon") != before
+def test_the_files_of_every_model_are_inputs():
+    for settings in (*recovered_features.MODELS, *QUICK):
+        folder = recovered_features.ZOO / settings.model
+        assert settings.model == DIGONS or set(folder.iterdir()) <= set(recovered_features.INPUTS)
 
 
 WRONG = {

@@ -10,7 +10,7 @@ from test_started_as_polytopes import ideal as ideal_starts
 from test_uniform_superposition import SWEEP, sweep
 
 from experiments.section4 import periodic_table, predicted_polytopes
-from experiments.section4.predicted_polytopes import Result, Settings, run
+from experiments.section4.predicted_polytopes import Result, run
 from theory.packing import polytope_optimum
 from theory.polytopes import PAPER_POLYTOPES, POLYTOPES
 from visualization import POLYTOPE_COLOURS
@@ -61,15 +61,7 @@ def test_nothing_is_by_chance_and_all_follows_from_the_committed_table(quick):
     assert torch.equal(
         quick.benefit, run(predicted_polytopes.QUICK, seed=7, progress=False).benefit
     )
-    assert predicted_polytopes.Settings().table == periodic_table.checksum()
-
-
-@pytest.mark.usefixtures("unchecked")
-def test_another_table_is_refused():
-    with pytest.raises(
-        ValueError, match="table: expected the checksum of the committed one, got 'abc'"
-    ):
-        Settings(table="abc")
+    assert predicted_polytopes.INPUTS == (periodic_table.FILE,)
 
 
 def test_what_is_best_where():

@@ -7,7 +7,7 @@ from drawing import drawn
 import Section5main as section5
 from experiments.section5 import stages
 from experiments.section5.stages import QUICK, Course, Result, Settings, Stationary, run
-from sweeps.running import save_figure
+from sweeps.figures import save_figure
 
 OCTAHEDRON = torch.cat((torch.eye(3), -torch.eye(3)[:, [1, 2, 0]]), dim=1).double()
 COLLAPSED = (
