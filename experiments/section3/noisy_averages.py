@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
+from checks import check_count
 from experiments.section3.phase_diagram import (
     agreement,
     averaged_diagram,
@@ -78,6 +79,7 @@ def explained(result, optimum, *, draws=20) -> Explained:
     Returns:
         The number of points that differ, and which share of them is mended.
     """
+    draws = check_count("draws", draws)
     exact = phases.phase(*phases.last_feature(optimum.W))
     differs = phases.phase(*averaged_diagram(result)) != exact
     reached = in_optimum(result, optimum)
