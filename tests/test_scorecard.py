@@ -31,7 +31,9 @@ def claims(results):
 def home(tmp_path, monkeypatch):
     """A repository of two sections."""
     for number in (9, 1):
-        (tmp_path / f"Section{number}main.py").write_text(SECTION.format(number=number))
+        (tmp_path / f"Section{number}main.py").write_text(
+            SECTION.format(number=number), encoding="utf-8"
+        )
         monkeypatch.delitem(sys.modules, f"Section{number}main", raising=False)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(command_line, "HOME", tmp_path)
@@ -73,7 +75,7 @@ def test_json_has_every_number_of_every_seed(home, capsys):
     file = home / "claims.json"
     assert scorecard.main(["--seed", "3", "--seeds", "2", "--jobs", "1", "--json", str(file)]) == 0
     assert capsys.readouterr().out.endswith("2 of 2 claims hold with each of 2 seeds\n")
-    assert json.loads(file.read_text()) == [
+    assert json.loads(file.read_text(encoding="utf-8")) == [
         {
             "id": f"{number}.1",
             "statement": "Values are drawn.",
@@ -93,7 +95,7 @@ def test_markdown_has_a_summary_and_every_number(home, capsys, monkeypatch):
     monkeypatch.setattr(scorecard, "MINUTES", {"1": 2, "9": 0.5})
     monkeypatch.setattr(scorecard, "SEEN", {"1.1": "never shown, as it holds"})
     assert scorecard.main(["--seeds", "2", "--jobs", "1", "--markdown", str(file)]) == 0
-    summary, *by_section = file.read_text().split("## Section ")
+    summary, *by_section = file.read_text(encoding="utf-8").split("## Section ")
     assert (
         summary.startswith("# Scorecard\n")
         and "2 of 2 claims hold with each of 2 seeds." in summary
