@@ -62,7 +62,9 @@ class Explained(NamedTuple):
     """What local minima explain where the mean shows another phase than the optimum."""
 
     points: int  # at which the phases differ
-    share: float  # of these points that agree without the restarts in local minima, 1 of no points
+    # Share of these points at which the mean of the restarts outside of local minima agrees with
+    # the optimum; 1 if there are no points.
+    share: float
     chance: float  # the same share if as many restarts are left out at random
 
 

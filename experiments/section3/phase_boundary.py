@@ -38,12 +38,10 @@ class Settings:
 
 QUICK = Settings(densities=(1.0, 0.65, 0.01))
 # The densities lie closest together where the onset of the change turns from a jump to continuous.
-NOTEBOOK = Settings(
-    densities=(
-        *(1.0, 0.925, 0.8, 0.72, 0.7, 0.66, 0.6, 0.575, 0.55, 0.525),
-        *(0.5, 0.475, 0.45, 0.3, 0.1, 0.03, 0.01),
-    )
-)
+NOTEBOOK = Settings(densities=(
+    1.0, 0.925, 0.8, 0.72, 0.7, 0.66, 0.6, 0.575, 0.55, 0.525,
+    0.5, 0.475, 0.45, 0.3, 0.1, 0.03, 0.01,
+))  # fmt: skip
 Result = boundary.Boundary
 
 
@@ -78,13 +76,14 @@ def jumps_from_zero(result) -> Bool[Tensor, " densities"]:
 
 # Figure
 
-LOWEST_SHOWN = 0.45  # density; the paying ratio is drawn near the tricritical density,
-HIGHEST_SHOWN = 0.6  # on both sides of it
+# The paying ratio is drawn for densities on both sides of the tricritical one.
+LOWEST_SHOWN = 0.45
+HIGHEST_SHOWN = 0.6
 SMALL_NORM = 0.1  # largest |w_2| for which the expansion is drawn
 
 
 def figure(result) -> Figure:
-    """Draw where the second feature appears, how |w_2| jumps and the loss has a kink, and why.
+    """Draw where the second feature appears, the jump of |w_2|, the loss's kink, and their cause.
 
     Curves of the jump have a gap at densities without one.
     """

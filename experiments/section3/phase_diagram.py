@@ -190,7 +190,7 @@ def below_optimum(result, optimum) -> Bool[Tensor, " grid"]:
         optimum: Result of `exact_optimum` on the same grid.
 
     Returns:
-        For each point whether it is so; for a true optimum it is so nowhere.
+        Whether this is so at each point. It is so at none if the optimum deserves its name.
     """
     return result.lowest_loss < optimum.loss * (1 - phases.GAIN)
 
@@ -232,19 +232,21 @@ def phase_shares(diagram) -> Float[Tensor, "3"]:
 
 
 class Regions(NamedTuple):
-    """How much of each region of the named diagram remains, for each named solution.
+    """How much of each named solution's region the optimum and the trained models keep.
 
-    The region of a named solution is where it is the best one of them. All shares are 0 of nothing.
+    The region of a named solution consists of the points at which its loss is the lowest of all
+    named solutions. A share of no points counts as 0.
     """
 
     optimum: Float[Tensor, " solutions"]  # share of the region where the optimum is like it
     best: Float[Tensor, " solutions"]  # share of that part where the best restart is like it, too
-    # share of the points with the named solution's phase in the optimum that have it in the mean
+    # Where the optimum shows the same phase as the named solution: share of these points of the
+    # region at which the averaged diagram shows it, too.
     mean: Float[Tensor, " solutions"]
 
 
 def regions(result, optimum) -> Regions:
-    """Measure how much of the named diagram's regions the optimum and trained models reproduce.
+    """Measure how much of the named solutions' regions the optimum and the trained models keep.
 
     Args:
         result: Result of `run`.

@@ -1,9 +1,9 @@
 """Does adversarial training remove superposition, and how large must the attacks be?
 
-Section 6 of the paper: an attack of 80 % of the input norm removes superposition completely.
-Models are trained at several densities, each against attacks of every size. Every row of a batch is
-moved by the analytic attack on a random feature (see `vulnerability`), by a share of the mean input
-norm, and the model has to output the row as it was before.
+Section 6 of the paper: an attack of 80 % of the input norm removes superposition completely. Here
+one model is trained for each density and each size of the attacks. Every row of a batch is moved by
+the analytic attack on a random feature (see `vulnerability`), by a share of the mean input norm,
+and the model has to output the row as it was before.
 
 What is left of superposition is read in two ways. Features per dimension, ||W||_F^2 / m, also fall
 because attacks shrink all weights, and so they can fall below 1. Superposition is *gone* if no
