@@ -25,7 +25,9 @@ MOST_SEEDS = 1000
 MOST_JOBS = 1024
 MOST_SEED = 2**31 - 1
 SCHEDULER_SECONDS = 3  # in which a Dask scheduler has to answer
-QUICK_NOTE = "Small settings: this run tests the path, not the claims."
+QUICK_CONCLUSION = (
+    "These are small settings: they test that all runs, and say nothing about the claims."
+)
 
 
 def section_main(section, argv=None):
@@ -69,10 +71,8 @@ def save_figures(section, arguments):
 
 
 def print_claims(claims, arguments):
-    """Print the table of the claims, a list for each seed; say of a quick run what it is good for."""
-    print(claims_table(claims))
-    if arguments.quick:
-        print(QUICK_NOTE)
+    """Print the table of the claims, a list for each seed."""
+    print(claims_table(claims, conclusion=QUICK_CONCLUSION if arguments.quick else None))
 
 
 def run_and_report(sections, arguments, report):

@@ -57,7 +57,7 @@ def joined(results):
 
 def run(settings, *, seed=0, device="cpu", progress=True):
     if settings.log:
-        with open(settings.log, "a") as log:
+        with open(settings.log, "a", encoding="utf-8") as log:
             log.write(f"{settings.cell} {seed} {os.getpid()} {torch.get_num_threads()}\n")
     time.sleep(settings.seconds)
     generator = torch.Generator().manual_seed(seed ^ SEED ^ settings.cell)

@@ -47,7 +47,7 @@ def test_a_cell_is_computed_once(tmp_path):
     for _ in range(3):
         run_cell(cell, path, configuration(cell))
         assert finished(cell, path)
-    assert len((tmp_path / "log").read_text().splitlines()) == 1
+    assert len((tmp_path / "log").read_text(encoding="utf-8").splitlines()) == 1
     assert sorted(file.name for file in tmp_path.iterdir()) == sorted(["log", path.name])
 
 
@@ -228,7 +228,10 @@ DAMAGES = {
         lambda path: path.write_bytes(path.read_bytes()[:-5]),
         "not a whole safetensors file",
     ),
-    "text": (lambda path: path.write_text("no tensors" * 50), "not a whole safetensors file"),
+    "text": (
+        lambda path: path.write_text("no tensors" * 50, encoding="utf-8"),
+        "not a whole safetensors file",
+    ),
     "pickle": (
         lambda path: path.write_bytes(pickle.dumps({"values": [1.0] * 99})),
         "not a whole safetensors file",
@@ -306,7 +309,7 @@ def test_whoever_claims_a_file_holds_off_others_until_it_is_killed(tmp_path):
     holder = subprocess.Popen([sys.executable, "-c", hold], stdout=subprocess.PIPE, cwd=HOME)
     try:
         assert holder.stdout.readline() == b"held\n"
-        (tmp_path / "file.tmp").write_text("half")
+        (tmp_path / "file.tmp").write_text("half", encoding="utf-8")
         clean(tmp_path)
         assert (tmp_path / "file.tmp").exists()
         with pytest.raises(cells.Timeout), claimed(path, timeout=0):

@@ -64,7 +64,11 @@ def tensors(out):
 
 def runs(log):
     """(cell, seed) of every run of the made-up experiment, in order."""
-    lines = [line.split() for line in log.read_text().splitlines()] if log.exists() else []
+    lines = (
+        [line.split() for line in log.read_text(encoding="utf-8").splitlines()]
+        if log.exists()
+        else []
+    )
     return [(int(cell), int(seed)) for cell, seed, *_ in lines]
 
 
@@ -87,14 +91,18 @@ def test_a_section_writes_figures_and_prints_claims(tmp_path, capsys):
     printed = capsys.readouterr()
     assert "Values are drawn." in printed.out and printed.out.endswith("1 of 2 claims hold\n")
     assert [path.name for path in tmp_path.rglob("*.png")] == ["section9.png"]
-    assert (tmp_path / "figures" / "section9.png").read_text().endswith("at 120 dpi, png")
+    assert (
+        (tmp_path / "figures" / "section9.png")
+        .read_text(encoding="utf-8")
+        .endswith("at 120 dpi, png")
+    )
     assert len(tensors(tmp_path)) == 4
 
 
 def test_figures_as_svg(tmp_path, capsys):
     assert main(Settings(cells=2), "--out", tmp_path, "--jobs", 1, "--format", "svg") == 0
     (path,) = (tmp_path / "figures").glob("section9.*")
-    assert path.name == "section9.svg" and path.read_text().endswith("svg")
+    assert path.name == "section9.svg" and path.read_text(encoding="utf-8").endswith("svg")
     with pytest.raises(SystemExit) as refused:
         main(Settings(cells=2), "--out", tmp_path, "--format", "pdf")
     assert refused.value.code == 2 and "--format" in capsys.readouterr().err
@@ -150,7 +158,9 @@ def test_several_seeds(tmp_path, capsys, log):
     values = sorted(made_up.run(Settings(), seed=seed).values[0, 0].item() for seed in (3, 4, 5))
     assert "value: {1:.4g} [{0:.4g}, {2:.4g}]".format(*values) in printed
     first = made_up.run(Settings(), seed=3).values.tolist()
-    assert (tmp_path / "figures" / "section9.png").read_text() == f"{first} at 120 dpi, png"
+    assert (tmp_path / "figures" / "section9.png").read_text(
+        encoding="utf-8"
+    ) == f"{first} at 120 dpi, png"
 
 
 def test_what_is_drawn_alone_is_of_the_first_seed(tmp_path, log):
@@ -206,7 +216,7 @@ def test_results_do_not_depend_on_the_number_of_processes(tmp_path, log, capsys)
         printed.append(capsys.readouterr().out)
     torch.testing.assert_close(tensors(tmp_path / "1"), tensors(tmp_path / "2"), rtol=0, atol=0)
     assert printed[0] == printed[1]
-    lines = [line.split() for line in log.read_text().splitlines()]
+    lines = [line.split() for line in log.read_text(encoding="utf-8").splitlines()]
     assert {threads for *_, threads in lines} == {"1"}
     assert len({process for _, _, process, _ in lines}) == 3
 
@@ -230,7 +240,7 @@ def test_two_processes_on_one_sweep(tmp_path, log):
     assert table == other_table and "1 of 2 claims hold" in table
     assert len(runs(log)) == 24  # two runs of twelve shards, each once
     assert len(tensors(tmp_path)) == 24
-    assert len({line.split()[2] for line in log.read_text().splitlines()}) == 2
+    assert len({line.split()[2] for line in log.read_text(encoding="utf-8").splitlines()}) == 2
 
 
 # Faults
@@ -325,13 +335,13 @@ def test_a_full_disk(tmp_path, capsys, jobs):
 
 def test_a_full_disk_when_the_figures_are_saved(tmp_path, capsys):
     main(Settings(cells=9), "--out", tmp_path, "--jobs", 1)
-    (tmp_path / "figures" / "section9.png").write_text("before")
+    (tmp_path / "figures" / "section9.png").write_text("before", encoding="utf-8")
     with largest_file(200):
         assert main(Settings(cells=9), "--out", tmp_path, "--jobs", 1) == 1
     assert "File too large: " in capsys.readouterr().err.split("\r")[-1]
-    assert [(path.name, path.read_text()) for path in (tmp_path / "figures").iterdir()] == [
-        ("section9.png", "before")
-    ]
+    assert [
+        (path.name, path.read_text(encoding="utf-8")) for path in (tmp_path / "figures").iterdir()
+    ] == [("section9.png", "before")]
 
 
 def test_numbers_that_are_not_finite_end_the_sweep(tmp_path, capsys):
@@ -629,7 +639,7 @@ def test_a_cluster_of_which_a_worker_is_killed(tmp_path, log, capsys, cluster):
     arguments = "--out", tmp_path / "cluster", "--scheduler", cluster.scheduler_address
     assert main(made_up_settings, *arguments) == 0
     table = capsys.readouterr().out
-    processes = {line.split()[2] for line in log.read_text().splitlines()}
+    processes = {line.split()[2] for line in log.read_text(encoding="utf-8").splitlines()}
     assert len(processes) >= 2 and str(os.getpid()) not in processes
     assert Path(f"{log}.killed").exists()
     ran = len(runs(log))
