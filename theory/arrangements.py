@@ -1,9 +1,8 @@
 """Arrangements: the best of k equally important features in d dimensions, no polytope presupposed.
 
-This is the search behind the periodic table of superposition (Section 4). Where it finds
-polytopes they are known from packing points on a sphere, such as the square antiprism, which
-solves the Thomson problem of eight electrons; but features that are sparse enough, or dense
-enough, arrange themselves otherwise.
+This is the search behind the periodic table of superposition (Section 4). Many of the best
+arrangements are polytopes that are known from spreading points over a sphere, such as the square
+antiprism, which solves the Thomson problem of eight electrons.
 """
 
 from collections.abc import Sequence
