@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Real
 from torch import Tensor
 
-from checks import as_line, check_count
+from checks import as_line, as_real, check_count
 from features import FeatureDistribution
 from losses.exact import expected_loss
 from theory.descents import descend, first_sign_change, ignored_loss
@@ -301,12 +301,12 @@ def landau(density: Real[Tensor, " densities"] | np.ndarray | Sequence) -> Landa
     v (x_2 - beta): the output is then clipped, which saves (2/3) s E[max(x_2 - beta, 0)^3].
 
     Args:
-        density: Density s of both features, in (0, 1].
+        density: Density s of both features, in (0, 1]. There may be none.
 
     Raises:
         ValueError: If the densities are not numbers in (0, 1].
     """
-    s = as_line("density", density, highest=1)
+    s = _densities(density)
     half = (1 - s) ** 2 + s / 4
     beta = s**2 / 4 / (half + (half**2 + s**3 * (1 - s) / 4).sqrt())
     alpha = 3 * (s - 2 * beta) / 4
@@ -318,6 +318,12 @@ def landau(density: Real[Tensor, " densities"] | np.ndarray | Sequence) -> Landa
     saved = s * (1 - beta) ** 4 / 4  # E[max(x_2 - beta, 0)^3]
     cubic = alpha * (square - s * with_active - (1 - s) * with_idle) - 2 / 3 * s * saved
     return Landau(alpha, beta, square / ignored_loss(1, s), cubic)
+
+
+def _densities(density):
+    """Return densities in (0, 1], of which there may be none, as a float64 tensor."""
+    density = as_real("density", density)
+    return as_line("density", density, highest=1) if density.numel() else density
 
 
 def tricritical_densities() -> Float[Tensor, " densities"]:
@@ -346,10 +352,10 @@ def named_boundary(
     s^2 / 6. Where that needs r > 1, the two features change places at r = 1.
 
     Args:
-        density: Density s of both features, in (0, 1].
+        density: Density s of both features, in (0, 1]. There may be none.
 
     Raises:
         ValueError: If the densities are not numbers in (0, 1].
     """
-    density = as_line("density", density, highest=1)
+    density = _densities(density)
     return torch.where(density < 4 / 7, density / (2 - 2.5 * density), 1.0)

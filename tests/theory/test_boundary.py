@@ -205,6 +205,7 @@ def test_any_array_of_densities_will_do():
         expected = function(numbers(0.2, 0.5))
         for density in (strided, [0.2, 0.5]):
             torch.testing.assert_close(function(density), expected, rtol=0, atol=0)
+    assert boundary.named_boundary([]).shape == boundary.landau(numbers()).onset.shape == (0,)
 
 
 @pytest.mark.usefixtures("unchecked")
