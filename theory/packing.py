@@ -344,7 +344,9 @@ def leading_ranges(
 # Trained models
 
 
-def sampled_benefit(model, distribution, *, rows: int = 2**16) -> Float[Tensor, " instances"]:
+def sampled_benefit(
+    model, distribution, *, rows: int = 2**16, seed: int = 0
+) -> Float[Tensor, " instances"]:
     """Estimate the benefit of trained models from their loss over fresh rows.
 
     The same rows serve the models and models that represent nothing, so that most of the noise
@@ -354,11 +356,12 @@ def sampled_benefit(model, distribution, *, rows: int = 2**16) -> Float[Tensor, 
         model: Trained models, of equally important features.
         distribution: Their inputs.
         rows: Number of rows of each instance.
+        seed: Seed of the rows.
     """
     nothing = model.select(slice(None))
     nothing.W.data.zero_()
     nothing.b.data.copy_(distribution.density / 2)
-    nothing_loss = sampled_loss(nothing, distribution, rows=rows)
-    loss = sampled_loss(model, distribution, rows=rows)
+    nothing_loss = sampled_loss(nothing, distribution, rows=rows, seed=seed)
+    loss = sampled_loss(model, distribution, rows=rows, seed=seed)
     ignored = ignored_loss(1, distribution.density[:, 0])
     return (nothing_loss - loss) / (model.hidden * ignored)
