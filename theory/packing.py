@@ -207,7 +207,7 @@ def windows(density: Float[Tensor, " densities"], benefit: dict[str, Float[Tenso
     return found
 
 
-def sampled_benefit(model, distribution, *, rows=2**16) -> Float[Tensor, " instances"]:
+def sampled_benefit(model, distribution, *, rows=2**16, seed=0) -> Float[Tensor, " instances"]:
     """The benefit of trained models, from their loss over fresh rows.
 
     The same rows serve them and models that represent nothing, so that most of the noise cancels.
@@ -215,5 +215,7 @@ def sampled_benefit(model, distribution, *, rows=2**16) -> Float[Tensor, " insta
     nothing = model.select(slice(None))
     nothing.W.data.zero_()
     nothing.b.data.copy_(distribution.density / 2)
-    losses = [sampled_loss(chosen, distribution, rows=rows) for chosen in (nothing, model)]
+    losses = [
+        sampled_loss(chosen, distribution, rows=rows, seed=seed) for chosen in (nothing, model)
+    ]
     return (losses[0] - losses[1]) / (model.hidden * ignored_loss(1, distribution.density[:, 0]))

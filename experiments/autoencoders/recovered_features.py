@@ -147,7 +147,7 @@ def run(settings, *, seed=0, device="cpu", progress=True):
     W = model.encoder.detach()
     directions = unit_directions(W.float())[0][:, represented(W)[0]]
     hidden, features = directions.shape
-    rows = Rows(model, inputs.to(device), settings.batch_size)
+    rows = Rows(model, inputs.to(device), settings.batch_size, seed)
     sparsity = _levels(settings).to(device)
     repeated = sparsity.repeated(settings.runs)
     training = {"steps": settings.steps, "lr": settings.lr, "seed": seed}

@@ -20,8 +20,9 @@ from torch.nn.functional import normalize
 from checks import check_count, check_positive, check_size, check_torch
 
 TEST_ROWS = 2**13
-SCALE_SEED = 1  # of the rows that set the scale
-TEST_SEED = 2  # of the test rows
+# The same seed gives rows of their own for training, for the scale and for the test.
+SCALE_STREAM = 0x2F2F2F2F
+TEST_STREAM = 0x3C3C3C3C
 WARM_UP = 0.05  # share of the steps in which the learning rate rises to its full value
 
 
@@ -147,24 +148,31 @@ class Rows:
 
     Attributes:
         active: () Mean number of active features in a row that has one.
-        test: Fresh rows and their weights, always the same ones.
+        test: Fresh rows and their weights, the same ones for all autoencoders.
     """
 
-    def __init__(self, model, inputs, batch_size):
-        """Prepare to draw from a model of one instance and its FeatureDistribution."""
+    def __init__(self, model, inputs, batch_size, seed=0):
+        """Prepare to draw from a model of one instance and its FeatureDistribution.
+
+        Args:
+            model: A ToyModel of one instance.
+            inputs: Its FeatureDistribution.
+            batch_size: Rows of a batch.
+            seed: Seed of the test rows, and of the rows that set the scale.
+        """
         device = inputs.density.device
         self.model = model.to(device)
         self.inputs = inputs
         self.batch_size = batch_size
         self.scale = 1.0
-        h, _ = self._drawn(2 * TEST_ROWS, torch.Generator(device).manual_seed(SCALE_SEED))
+        h, _ = self._drawn(2 * TEST_ROWS, torch.Generator(device).manual_seed(seed ^ SCALE_STREAM))
         rows_with_actives = h.shape[1] - 1
         self.scale = h.square().sum(dim=2).sum().div(rows_with_actives).sqrt()
         self.active = (inputs.density.sum() / inputs.active_probability[0]).float()
         if inputs.correlation == "anticorrelated":
             # The density is that of a set, only one of whose features is active.
             self.active = self.active / inputs.set_size
-        self.test = self._drawn(TEST_ROWS, torch.Generator(device).manual_seed(TEST_SEED))
+        self.test = self._drawn(TEST_ROWS, torch.Generator(device).manual_seed(seed ^ TEST_STREAM))
 
     def __call__(self, generator):
         """Draw a batch: rows (1, batch_size + 1, hidden) and the weight of each."""

@@ -81,7 +81,7 @@ def run(settings, *, seed=0, device="cpu", progress=True):
         seed=seed,
         progress=progress,
     )
-    benefit = sampled_benefit(model, distribution, rows=ROWS)
+    benefit = sampled_benefit(model, distribution, rows=ROWS, seed=seed)
     return Result(
         inverse_density=inverse_density,
         W=model.W.detach().cpu().unflatten(0, (-1, len(PAPER_POLYTOPES))),

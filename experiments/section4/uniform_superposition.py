@@ -156,7 +156,7 @@ def run(settings, *, seed=0, device="cpu", progress=True):
         progress=progress,
     )
     W = model.W.detach().cpu()
-    benefit = sampled_benefit(model, distribution).cpu()
+    benefit = sampled_benefit(model, distribution, seed=seed).cpu()
     return Result(
         inverse_density=inverse_density,
         steps=torch.tensor(settings.steps),

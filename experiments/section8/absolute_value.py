@@ -107,7 +107,7 @@ def run(settings, *, seed=0, device="cpu", progress=True):
         seed=seed,
         progress=progress,
     )
-    loss = sampled_loss(model, distribution)
+    loss = sampled_loss(model, distribution, seed=seed)
     return Result(
         density=density,
         W1=model.W1.detach().cpu().unflatten(0, (-1, settings.restarts)),

@@ -109,10 +109,10 @@ def run(settings, *, seed=0, device="cpu", progress=True):
     W1 = model.W1.detach().cpu().clone()
     W2 = model.W2.detach().cpu().clone()
     b = model.b.detach().cpu().clone()
-    loss = sampled_loss(model, distribution, rows=settings.rows)
+    loss = sampled_loss(model, distribution, rows=settings.rows, seed=seed)
     with torch.no_grad():
         model.W2.copy_(without_inhibition(W1, W2))
-    uninhibited = sampled_loss(model, distribution, rows=settings.rows)
+    uninhibited = sampled_loss(model, distribution, rows=settings.rows, seed=seed)
     return Result(
         density=density,
         W1=W1.unflatten(0, (-1, settings.runs)),

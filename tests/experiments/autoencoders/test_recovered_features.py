@@ -25,6 +25,7 @@ from experiments.autoencoders.recovered_features import (
 )
 from experiments.autoencoders.sparse_autoencoder import (
     Autoencoders,
+    Rows,
     Sparsity,
     encode,
     fit,
@@ -338,3 +339,13 @@ WRONG = {
 def test_bad_settings(name, unchecked):
     with pytest.raises(ValueError, match=f"^{name.strip()}.*: expected "):
         Settings(**WRONG[name])
+
+
+def test_test_rows_depend_on_the_seed():
+    model, inputs = recovered_features._toy_model(Settings(DIGONS))
+    first, again, other = (Rows(model, inputs, 8, seed) for seed in (0, 0, 1))
+    assert torch.equal(first.test[0], again.test[0])
+    assert not torch.equal(first.test[0], other.test[0])
+    assert first.scale != other.scale
+    batch, _ = first(generator(0))
+    assert not torch.equal(first.test[0][:, :8], batch[:, :8])  # training has rows of its own

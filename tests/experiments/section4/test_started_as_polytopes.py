@@ -1,5 +1,7 @@
 """Models that start as polytopes: what a short run returns, and which of them still are what they were."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -71,3 +73,16 @@ def test_run():
     torch.testing.assert_close(result.benefit, predicted, rtol=0.03, atol=0)
     again, other = (run(settings, seed=seed, progress=False) for seed in (0, 1))
     assert torch.equal(again.W, result.W) and not torch.equal(other.W, result.W)
+
+
+def test_benefits_are_measured_on_rows_of_the_seed(monkeypatch):
+    seeds = []
+
+    def measured(model, distribution, *, seed, **rows):
+        seeds.append(seed)
+        return torch.zeros(model.instances, dtype=torch.float64)
+
+    monkeypatch.setattr(started_as_polytopes, "sampled_benefit", measured)
+    settings = replace(started_as_polytopes.QUICK, inverse_density=(3.0,), steps=1)
+    started_as_polytopes.run(settings, seed=7, progress=False)
+    assert seeds == [7]

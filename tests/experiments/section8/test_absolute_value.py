@@ -188,3 +188,16 @@ def test_figures():
     ]
     counts = figure.axes[3]
     assert [line.get_ydata().tolist() for line in counts.lines] == [[40, 20, 0], [0, 20, 40]]
+
+
+def test_losses_are_measured_on_rows_of_the_seed(monkeypatch):
+    seeds = []
+
+    def measured(model, distribution, *, seed):
+        seeds.append(seed)
+        return torch.zeros(model.instances, dtype=torch.float64)
+
+    monkeypatch.setattr(absolute_value, "sampled_loss", measured)
+    settings = replace(absolute_value.QUICK, densities=(1.0,), steps=1)
+    absolute_value.run(settings, seed=7, progress=False)
+    assert seeds == [7]

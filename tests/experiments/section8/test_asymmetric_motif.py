@@ -173,3 +173,16 @@ def test_a_motif_of_one_feature_is_refused():
         ValueError, match=r"^features - 1: expected a whole number of at least 1, got 0"
     ):
         asymmetric_motif.Settings(features=1)
+
+
+def test_losses_are_measured_on_rows_of_the_seed(monkeypatch):
+    seeds = []
+
+    def measured(model, distribution, *, rows, seed):
+        seeds.append(seed)
+        return torch.zeros(model.instances, dtype=torch.float64)
+
+    monkeypatch.setattr(asymmetric_motif, "sampled_loss", measured)
+    settings = replace(asymmetric_motif.QUICK, densities=(0.3,), runs=2, steps=1)
+    asymmetric_motif.run(settings, seed=7, progress=False)
+    assert seeds == [7, 7]
