@@ -1,14 +1,14 @@
-"""Section 4, the geometry of superposition: equally important features arrange themselves as polytopes.
+"""Section 4, the geometry of superposition: equal features arrange themselves as polytopes.
 
     python Section4main.py              # the paper's settings and more, 8 minutes on 2 cores
     python Section4main.py --quick      # the same path, small, in seconds
     python Section4main.py --seed 3 --out /tmp/section4
-    python Section4main.py --table      # the periodic table into its committed file, 21 minutes on 2 cores
+    python Section4main.py --table      # the committed periodic table, 21 minutes on 2 cores
 
-Uniform superposition: models are trained over density at the paper's size and at others; each of the
-paper's polytopes is searched for; and the best polytope at each density is predicted. Non-uniform
-superposition: one feature gets sparser; features come in correlated or anticorrelated sets. Saves the
-figures under figures/ and prints claims 4.1 to 4.12.
+Uniform superposition: models are trained over density at the paper's size and at others; each of
+the paper's polytopes is searched for; and the best polytope at each density is predicted.
+Non-uniform superposition: one feature gets sparser; features come in correlated or anticorrelated
+sets. Saves the figures under figures/ and prints claims 4.1 to 4.12.
 """
 
 import sys
@@ -155,7 +155,8 @@ def _is_wider(ends, ratio):
 def claim_sticky(*sweeps):
     """Judge 4.1.
 
-    Refuted by a sweep in which D* stays at one of the levels over no more than a factor 1.25 of 1/(1-S).
+    Refuted by a sweep in which D* stays at one of the levels over no more than a factor 1.25 of
+    1/(1-S).
     """
     numbers = {}
     holds = True
@@ -175,8 +176,8 @@ def claim_sticky(*sweeps):
 def claim_clusters(*sweeps):
     """Judge 4.2.
 
-    Refuted if every sweep lacks at least one of the peaks, that is, more than 2 % of the features in the
-    peak of that polytope. Searches do not count, since their m/n fixes the level beforehand.
+    Refuted if every sweep lacks at least one of the peaks, that is, more than 2 % of the features
+    in the peak of that polytope. Searches do not count, since their m/n fixes the level beforehand.
     """
     numbers = {}
     some_sweep_has_all = False
@@ -199,9 +200,9 @@ def claim_clusters(*sweeps):
 def claim_tegum(*sweeps):
     """Judge 4.3.
 
-    Refuted by a sweep in which nearly all features are in polytopes over no more than a factor 1.5 of
-    1/(1-S). Also refuted if in that range fewer than OTHERS of the paper's polytopes, apart from digons,
-    ever hold more than FOUND of the features.
+    Refuted by a sweep in which nearly all features are in polytopes over no more than a factor 1.5
+    of 1/(1-S). Also refuted if in that range fewer than OTHERS of the paper's polytopes, apart from
+    digons, ever hold more than FOUND of the features.
     """
     numbers = {}
     holds = True
@@ -272,10 +273,10 @@ def claim_found(searches):
 def claim_predicted(results):
     """Judge 4.6. The prediction is the periodic table.
 
-    Refuted if training lacks one of the paper's polytopes or has them in another order. Refuted if, at
-    the centre of the range in which one is trained, its benefit falls short of the table's best by
-    MOST_BEHIND. Refuted if at one density the best of the models that started as a polytope, and kept
-    it, is not what leads in the table.
+    Refuted if training lacks one of the paper's polytopes or has them in another order. Refuted if,
+    at the centre of the range in which one is trained, its benefit falls short of the table's best
+    by MOST_BEHIND. Refuted if at one density the best of the models that started as a polytope, and
+    kept it, is not what leads in the table.
     """
     windows = predicted_polytopes.windows(results.predicted)
     predicted_ranges = {window.name: (window.low, window.high) for window in windows}
@@ -347,7 +348,8 @@ def nonuniform_claims(results):
 def claim_snap(result):
     """Judge 4.7.
 
-    Refuted if at the first density there is no snap near the paper's, or the pentagon jumps before it.
+    Refuted if at the first density there is no snap near the paper's, or the pentagon jumps before
+    it.
     """
     sparser = 1 / perturbed_pentagon.snap(result)[0].item()  # NaN without a snap, which is not near
     is_near = abs(sparser / PAPER_SNAP - 1) <= NEAR_PAPER
@@ -366,8 +368,8 @@ def claim_snap(result):
 def claim_pairs(id, case, result):
     """Judge 4.8, 4.9 or 4.10, by its case.
 
-    Refuted by a density at which the optimum or the best sampled model shows another arrangement, or at
-    which another arrangement has the same loss as the optimum.
+    Refuted by a density at which the optimum or the best sampled model shows another arrangement,
+    or at which another arrangement has the same loss as the optimum.
     """
     losses = pairs_in_the_plane.best_losses(result, case)
     is_unique = losses.other > losses.shown * (1 + SAME_LOSS)
@@ -402,8 +404,8 @@ def claim_sets(result):
 def claim_collapse(result):
     """Judge 4.12.
 
-    Refuted if a step is missing, if it is not where the losses of two solutions cross, or if it is not
-    near the paper's density.
+    Refuted if a step is missing, if it is not where the losses of two solutions cross, or if it is
+    not near the paper's density.
     """
     densities = result.crossing_density.tolist()
     all_are_near = len(densities) == len(PAPER_COLLAPSES) and all(
@@ -411,8 +413,8 @@ def claim_collapse(result):
     )
     return Claim(
         "4.12",
-        "three correlated pairs in m=2 collapse one by one into their principal components as density "
-        "grows",
+        "three correlated pairs in m=2 collapse one by one into their principal components as "
+        "density grows",
         "one from 0.05, two from 0.15, all from 0.25, principal components above 0.5",
         collapsing_pairs.numbers(result),
         collapsing_pairs.stages(result) == [0, 1, 2, 3]

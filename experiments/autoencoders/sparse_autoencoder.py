@@ -1,12 +1,12 @@
-"""Sparse autoencoders: dictionaries of directions for a hidden layer, many independent instances at once.
+"""Sparse autoencoders: dictionaries of directions for a hidden layer, many instances at once.
 
 An instance encodes a row h of a hidden layer into codes f and decodes them again:
 
     f = ReLU(E (h - c) + e),    h' = D f + c.
 
-The columns of the decoder D have unit length; they are the dictionary. Codes are sparse in one of two
-ways. A plain autoencoder pays a penalty for each unit of code (L1). A top-k autoencoder keeps the k
-largest codes of each row.
+The columns of the decoder D have unit length; they are the dictionary. Codes are sparse in one of
+two ways. A plain autoencoder pays a penalty for each unit of code (L1). A top-k autoencoder keeps
+the k largest codes of each row.
 """
 
 import math
@@ -63,7 +63,7 @@ class Measured:
 
 
 def from_dictionary(D: Float[Tensor, "instances hidden codes"]) -> Autoencoders:
-    """Return untrained autoencoders with these directions as decoder and its transpose as encoder."""
+    """Return untrained autoencoders with these decoders and their transposes as encoders."""
     D = normalize(D, dim=1)
     return Autoencoders(
         D=D,
@@ -142,9 +142,9 @@ def measured(
 class Rows:
     """Draws weighted rows of a toy model's hidden layer.
 
-    Rows are scaled to a mean squared length of 1. All rows that are drawn have an active feature, and
-    their weights sum to 1. The row without active features follows them once, with the weight that
-    corresponds to its probability.
+    Rows are scaled to a mean squared length of 1. All rows that are drawn have an active feature,
+    and their weights sum to 1. The row without active features follows them once, with the weight
+    that corresponds to its probability.
 
     Attributes:
         active: () Mean number of active features in a row that has one.
