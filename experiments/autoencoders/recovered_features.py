@@ -340,7 +340,7 @@ def figure(results, names, curves):
         results: Results, one for each row of the figure.
         names: Their names.
         curves: Names of up to three results whose cosines are drawn over the size of the
-        dictionary.
+            dictionary.
     """
     drawing, axes = plt.subplots(
         1, 3, figsize=(WIDTH, 5), layout="constrained", width_ratios=(1.25, 1.25, 1.1)

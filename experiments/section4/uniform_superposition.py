@@ -206,7 +206,9 @@ def shares(result) -> dict[str, Float[Tensor, " points"]]:
     """
     point_shares = []
     for models in result.W:
-        factors = [factor for W in models for factor in tegum_factors(W)]
+        factors = []
+        for W in models:
+            factors += tegum_factors(W)
         point_shares.append(polytope_shares(factors))
     present = [
         polytope

@@ -166,9 +166,9 @@ def _starts(best):
     exchanges = FEATURES - 1
     device = best.b.device
     every = torch.arange(points, device=device)
-    of_all_densities = every.expand(points, points)
+    best_of_all = every.expand(points, points)
     own = every[:, None].expand(points, exchanges)
-    source = torch.cat((of_all_densities, own), dim=1).flatten()
+    source = torch.cat((best_of_all, own), dim=1).flatten()
     order = torch.arange(FEATURES, device=device).repeat(points + exchanges, 1)
     for k in range(exchanges):
         order[points + k, k : k + 2] = order[points + k, k : k + 2].flip(0)
