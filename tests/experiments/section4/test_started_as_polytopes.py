@@ -1,4 +1,4 @@
-"""Models that start as polytopes: what a short run returns, and which of them still are what they were."""
+"""Models that start as polytopes: a short run, and which of them keep their polytope."""
 
 from dataclasses import replace
 
@@ -19,7 +19,7 @@ def product(polytope):
 
 
 def ideal():
-    """Where the ideal sweep has tetrahedra and pentagons these are best, and all models kept their polytope."""
+    """Each polytope is best where the ideal sweep has it, and all models kept theirs."""
     inverse_density = torch.logspace(0, 1.3, 12, dtype=torch.float64)[[3, 9]]
     benefit = torch.tensor(
         [[1.5, 1.2, 1.1, 1.1, 1.1], [1.0, 1.1, 1.2, 1.5, 1.3]], dtype=torch.float64

@@ -1,4 +1,4 @@
-"""Uniform superposition: what a short run returns, and sweeps made of known polytopes, ideal and broken."""
+"""Uniform superposition: a short run, and sweeps of known polytopes, ideal and broken."""
 
 from dataclasses import replace
 

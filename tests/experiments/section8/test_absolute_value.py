@@ -1,4 +1,4 @@
-"""Absolute values: rules for neurons on weights made by hand, claims on made-up results, short runs."""
+"""Absolute values: rules for neurons, claims on made-up results, short runs."""
 
 from dataclasses import replace
 
@@ -119,7 +119,7 @@ def test_importance_order():
 
 
 def model_of(alone, hidden=40, features=100, backwards=False):
-    """W1 of `hidden` neurons, of which the first `alone` have a feature of their own and the others two."""
+    """W1 of neurons, the first `alone` with a feature of their own and the others with two."""
     main = torch.arange(hidden) // 2
     if backwards:
         main = main.flip(0)
@@ -158,7 +158,7 @@ def test_claim_of_neurons():
 
 
 def test_over_monosemantic():
-    """Two features of equal importance, two neurons: the other one is ignored and costs s/3 - s^2/4."""
+    """With two equal features and two neurons one is ignored, which costs s/3 - s^2/4."""
     result = layer([[1.0, 0], [-1.0, 0]])._replace(density=torch.tensor([0.4]).double())
     result = result._replace(loss=torch.tensor([[0.4 / 3 - 0.04]]).double())
     assert over_monosemantic(result, 1.0).item() == pytest.approx(1)

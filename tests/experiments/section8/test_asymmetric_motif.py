@@ -1,4 +1,4 @@
-"""The asymmetric motif: the rule on weights made by hand, its claim on made-up results, a short run."""
+"""The asymmetric motif: its rule, its claim on made-up results, a short run."""
 
 from dataclasses import replace
 
@@ -50,8 +50,8 @@ def test_motif_is_found():
     assert torch.equal(without_inhibition(W1, W2), expected)
 
 
-# What is changed: (index of the weights, place, value just inside the rule, value just outside, stages
-# that are met then).
+# What is changed: (index of the weights, place, value just inside the rule, value just outside,
+# stages that are met then).
 CASES = {
     "reads a third feature": (0, (0, 2), 0.19, 0.21, 0),
     "feature a not computed": (1, (0, 0), 0.38, 0.37, 0),
@@ -112,7 +112,7 @@ def test_random_weights_have_no_motif():
 
 
 def motif_result(runs_with, runs=10, cost=3.0):
-    """One density, at which the runs of lowest loss have the motif and the others represent nothing."""
+    """One density: runs of lowest loss have the motif, the others represent nothing."""
     W1, W2 = (value.repeat(runs, 1, 1) for value in motif_model())
     W1[runs_with:] = 0
     loss = torch.linspace(1, 2, runs, dtype=torch.float64)
