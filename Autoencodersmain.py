@@ -4,10 +4,10 @@
     python Autoencodersmain.py --quick      # the same path, small, in seconds
     python Autoencodersmain.py --seeds 5 --out /tmp/autoencoders
 
-Trains plain and top-k autoencoders on hidden layers of the zoo's models and of digons, and matches their
-dictionaries to the features. A feature is found if its cosine with the matched direction is above 0.95.
-At each level of sparsity the run with the lowest objective counts. Saves a figure under figures/ and
-prints claims A.1 to A.6, which are ours.
+Trains plain and top-k autoencoders on hidden layers of the zoo's models and of digons, and matches
+their dictionaries to the features. A feature is found if its cosine with the matched direction is
+above 0.95. At each level of sparsity the run with the lowest objective counts. Saves a figure under
+figures/ and prints claims A.1 to A.6, which are ours.
 """
 
 import sys
@@ -33,7 +33,8 @@ NAMES = [settings.name for settings in MODELS]
 STRONG = {"keep": 1}
 MIDDLE = {"penalty": 0.3}
 WEAK = {"penalty": 0.03}
-# Models with independent features, which are sparse, and those of them with four features a dimension.
+# Models with independent features, which are sparse, and those of them with four features a
+# dimension.
 SPARSE = ("square-antiprism", "n20-m5", "n40-m10", "digons, densities 0.1 and 0.1")
 MANY = ("n20-m5", "n40-m10")
 CORRELATED = ("correlated-pairs", "octahedron")
@@ -76,8 +77,8 @@ def claims(results):
 def claim_sparse(results):
     """Judge A.1.
 
-    Refuted if for one of the models k=1 and 2n codes miss more than 5 % of the features, or if random
-    dictionaries of that size find more than half of them.
+    Refuted if for one of the models k=1 and 2n codes miss more than 5 % of the features, or if
+    random dictionaries of that size find more than half of them.
     """
     shares = {}
     chances = []
@@ -102,8 +103,8 @@ def claim_sparse(results):
 def claim_weak(results):
     """Judge A.2.
 
-    Refuted if, in one of the models with four features a dimension, a penalty of 0.03 and n codes find
-    more than a quarter of the features, or the objective is not higher at the true dictionary.
+    Refuted if, in one of the models with four features a dimension, a penalty of 0.03 and n codes
+    find more than a quarter of the features, or the objective is not higher at the true dictionary.
     """
     shares, surpluses = _shares_and_surpluses(results, WEAK)
     return Claim(
@@ -119,14 +120,14 @@ def claim_weak(results):
 def claim_middle(results):
     """Judge A.3.
 
-    Refuted if, in one of the models with four features a dimension, a penalty of 0.3 and n codes find
-    more than half of the features, or the objective is not lower at the true dictionary.
+    Refuted if, in one of the models with four features a dimension, a penalty of 0.3 and n codes
+    find more than half of the features, or the objective is not lower at the true dictionary.
     """
     shares, surpluses = _shares_and_surpluses(results, MIDDLE)
     return Claim(
         "A.3",
-        "there, with a penalty of 0.3, at most half are found, though the objective prefers the true "
-        "dictionary: training does not find it (ours)",
+        "there, with a penalty of 0.3, at most half are found, though the objective prefers the "
+        "true dictionary: training does not find it (ours)",
         "-",
         _numbers(shares, surpluses),
         max(shares.values()) <= HALF and max(surpluses.values()) < 0,
@@ -137,8 +138,8 @@ def claim_correlated(results):
     """Judge A.4.
 
     Refuted if at some penalty the objective does not prefer another dictionary to the true one for
-    correlated sets, or does so for anticorrelated sets. Also refuted if no level with n codes finds all
-    anticorrelated features.
+    correlated sets, or does so for anticorrelated sets. Also refuted if no level with n codes finds
+    all anticorrelated features.
     """
     lowest = {}
     best = {}
@@ -169,9 +170,9 @@ def claim_correlated(results):
 def claim_dense(results):
     """Judge A.5.
 
-    Refuted if some level, with n or 2n codes, finds more than half of the features of dense digons, or
-    if no level finds 95 % of those of sparse digons. Dense digons have density 0.5 in both features, or
-    density 1 in one.
+    Refuted if some level, with n or 2n codes, finds more than half of the features of dense digons,
+    or if no level finds 95 % of those of sparse digons. Dense digons have density 0.5 in both
+    features, or density 1 in one.
     """
     largest = {}
     for name in (EQUAL, *DENSE):
@@ -184,8 +185,8 @@ def claim_dense(results):
         numbers[f"highest surplus at the true dictionary, {name}"] = highest
     return Claim(
         "A.5",
-        "digons are found where features are sparse, and at most half of them at any level where half "
-        "of them are dense (ours)",
+        "digons are found where features are sparse, and at most half of them at any level where "
+        "half of them are dense (ours)",
         "-",
         numbers,
         largest[EQUAL] >= ALL and max(largest[name] for name in DENSE) <= HALF,
@@ -196,9 +197,9 @@ def claim_unequal(results):
     """Judge A.6.
 
     Refuted if, with n codes and over all levels, features that are a hundred times rarer than their
-    antipodes are found more than 0.6 times as often as these, or the frequent ones are found less than
-    half of the time. Also refuted if digons of equal density do not keep their true dictionary at every
-    level once it is released.
+    antipodes are found more than 0.6 times as often as these, or the frequent ones are found less
+    than half of the time. Also refuted if digons of equal density do not keep their true dictionary
+    at every level once it is released.
     """
     numbers = {}
     for name in (EQUAL, RARE, VERY_RARE):
@@ -212,8 +213,8 @@ def claim_unequal(results):
     numbers["features kept when released, equal densities"] = kept
     return Claim(
         "A.6",
-        "that two features are antipodal hides neither; that one is a hundred times rarer hides it: "
-        "with n codes it is found less often (ours)",
+        "that two features are antipodal hides neither; that one is a hundred times rarer hides "
+        "it: with n codes it is found less often (ours)",
         "-",
         numbers,
         kept == 1 and frequent >= HALF and rare <= RARER * frequent,

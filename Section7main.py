@@ -4,8 +4,8 @@
     python Section7main.py --quick      # the same path, small, in seconds
     python Section7main.py --seed 3 --out /tmp/section7
 
-Trains models of n=10 features in m=5 hidden dimensions with and without a ReLU there, a thousand with it
-at each density. Saves the figures under figures/ and prints claims 7.1 and 7.2.
+Trains models of n=10 features in m=5 hidden dimensions with and without a ReLU there, a thousand
+with it at each density. Saves the figures under figures/ and prints claims 7.1 and 7.2.
 """
 
 import sys
@@ -66,8 +66,8 @@ def claim_aligned(result):
     """Judge 7.1.
 
     Refuted by one density of at least MOSTLY_MONOSEMANTIC at which features are not aligned with a
-    hidden ReLU, or are aligned without it. Features are aligned if they are spread over fewer hidden
-    dimensions than after every one of the random rotations.
+    hidden ReLU, or are aligned without it. Features are aligned if they are spread over fewer
+    hidden dimensions than after every one of the random rotations.
     """
     dense = result.density >= MOSTLY_MONOSEMANTIC
     numbers = {"densities from 0.2 on": int(dense.sum())}
@@ -95,10 +95,10 @@ def claim_aligned(result):
 def claim_steps(result):
     """Judge 7.2.
 
-    Refuted by one of the paper's densities at which the best known solution has another pattern than
-    the paper's: another number of polysemantic neurons or of features in them, another number of
-    neurons that carry one feature each, or, at density 0.04, a feature that is not carried by exactly
-    two neurons.
+    Refuted by one of the paper's densities at which the best known solution has another pattern
+    than the paper's: another number of polysemantic neurons or of features in them, another number
+    of neurons that carry one feature each, or, at density 0.04, a feature that is not carried by
+    exactly two neurons.
     """
     alike = alike_at(result)
     numbers = {}

@@ -1,12 +1,12 @@
-"""Section 8, computation in superposition: neurons compute more absolute values than they suffice for.
+"""Section 8, computation in superposition: few neurons compute many absolute values.
 
     python Section8main.py              # the paper's settings, about a minute on 2 cores
     python Section8main.py --quick      # the same path, small, in seconds
     python Section8main.py --seed 3 --out /tmp/section8
 
-Trains y' = ReLU(W2 ReLU(W1 x) + b) towards |x| at n=3, m=6; at n=100, m=40 over densities; and at n=6,
-m=10, where it searches for the asymmetric superposition motif. Saves the figures under figures/ and
-prints claims 8.1 to 8.3.
+Trains y' = ReLU(W2 ReLU(W1 x) + b) towards |x| at n=3, m=6; at n=100, m=40 over densities; and at
+n=6, m=10, where it searches for the asymmetric superposition motif. Saves the figures under
+figures/ and prints claims 8.1 to 8.3.
 """
 
 import sys
@@ -21,15 +21,15 @@ from experiments.section8.absolute_value import (
 from sweeps import Claim, Experiment, section_main
 
 SINGLE = 0.5  # 8.1: least share of the runs that have one neuron a side; the best run must, too
-# 8.2: least share of the neurons in use that are monosemantic at the highest density, and polysemantic
-# at the lowest.
+# 8.2: least share of the neurons in use that are monosemantic at the highest density, and
+# polysemantic at the lowest.
 KIND = 0.9
 BOTH = 0.1  # 8.2: a model has both kinds if each has at least this share of all neurons
-# 8.2: from one density to the next lower one, the monosemantic neurons grow in number by at most this
-# share of all neurons.
+# 8.2: from one density to the next lower one, the monosemantic neurons grow in number by at most
+# this share of all neurons.
 RISE = 0.05
-# 8.2: least share of the pairs of a mono- and a polysemantic neuron that are in the order of importance.
-# By chance it is 1/2.
+# 8.2: least share of the pairs of a mono- and a polysemantic neuron that are in the order of
+# importance. By chance it is 1/2.
 ORDERED = 0.75
 COMMON = (
     0.25  # 8.3: least share of the runs with the motif, at one density; the best run must have it
@@ -84,7 +84,8 @@ def claim_sides(result):
         numbers["lowest loss of any other run"] = losses[~is_single].min().item()
     return Claim(
         "8.1",
-        "n=3, m=6, dense: each feature has one neuron for its positive and one for its negative side",
+        "n=3, m=6, dense: each feature has one neuron for its positive and one for its negative "
+        "side",
         "yes",
         numbers,
         best and share >= SINGLE,
@@ -94,9 +95,9 @@ def claim_sides(result):
 def claim_neurons(result):
     """Judge 8.2.
 
-    Refuted if the neurons are not of one kind at either end of the densities, if monosemantic neurons
-    come back as density falls, if no density has both kinds, or if at one that has both they are not in
-    the order of importance.
+    Refuted if the neurons are not of one kind at either end of the densities, if monosemantic
+    neurons come back as density falls, if no density has both kinds, or if at one that has both
+    they are not in the order of importance.
     """
     neurons = best_neurons(result)
     hidden = neurons.main.shape[1]
@@ -124,8 +125,8 @@ def claim_neurons(result):
     numbers["highest of these"] = relative.max().item()
     return Claim(
         "8.2",
-        "n=100, m=40: from monosemantic to polysemantic neurons as density falls, both kinds in one "
-        "model between, the most important features on monosemantic neurons",
+        "n=100, m=40: from monosemantic to polysemantic neurons as density falls, both kinds in "
+        "one model between, the most important features on monosemantic neurons",
         "yes",
         numbers,
         bool(starts_monosemantic and ends_polysemantic and falls and is_ordered),
@@ -135,8 +136,8 @@ def claim_neurons(result):
 def claim_motif(result, equal):
     """Judge 8.3.
 
-    Refuted if the motif is rare or the best run lacks it, if outputs that nothing disturbs are inhibited
-    nearly as often, or if the inhibition is worth little.
+    Refuted if the motif is rare or the best run lacks it, if outputs that nothing disturbs are
+    inhibited nearly as often, or if the inhibition is worth little.
 
     Args:
         result: The asymmetric_motif.Result of falling importances.
@@ -166,7 +167,8 @@ def claim_motif(result, equal):
     return Claim(
         "8.3",
         "n=6, m=10: the asymmetric superposition motif, a neuron with two features of reciprocal, "
-        "unequal in- and out-weights, and another that inhibits where interference would be positive",
+        "unequal in- and out-weights, and another that inhibits where interference would be "
+        "positive",
         "found",
         numbers,
         bool(is_common and best_has_it and is_no_chance and is_worth_it),

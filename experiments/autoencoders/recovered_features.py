@@ -1,13 +1,13 @@
-"""Can a sparse autoencoder find the features of a toy model? (ours)
+"""Sparse autoencoders look for the known features of toy models (ours).
 
-Sparse autoencoders look for features in large models, whose features nobody knows. The features of a
-toy model are known: they are the columns of W. Plain (L1) and top-k autoencoders are trained on the
-hidden layers of models of the zoo, and of digons that are built for the purpose. Their dictionaries are
-matched one to one to the directions of the features by the Hungarian method.
+Nobody knows the features of large models, in which sparse autoencoders look for them. The features
+of a toy model are known: they are the columns of W. Plain (L1) and top-k autoencoders are trained
+on the hidden layers of models of the zoo, and of digons that are built for the purpose. Their
+dictionaries are matched one to one to the directions of the features by the Hungarian method.
 
-Where features are missed, the objective at the true dictionary, with all other weights trained, tells
-what is at fault. If it is lower than what was found, training is at fault. If it is higher, or if
-training leaves the true dictionary for a lower objective, the objective itself is at fault.
+Where features are missed, the objective at the true dictionary, with all other weights trained,
+tells what is at fault. If it is lower than what was found, training is at fault. If it is higher,
+or if training leaves the true dictionary for a lower objective, the objective itself is at fault.
 
 `figure` draws how many features are found at each level of sparsity, and how well they are matched.
 """
@@ -45,8 +45,8 @@ DIGON_COUNT = 5  # in as many dimensions
 FOUND = 0.95  # a feature is found if its cosine with the matched direction is larger (18 degrees)
 DEAD = 1e-3  # a code that is zero in all but this share of the rows is dead and does not count
 MOST = 0.9  # if at least this share of the features is found, nothing is at fault
-# Two objectives are equal if they differ by at most EVEN times the larger one, or by at most EMPTY times
-# the mean squared ||h||.
+# Two objectives are equal if they differ by at most EVEN times the larger one, or by at most EMPTY
+# times the mean squared ||h||.
 EVEN = 0.01
 EMPTY = 1e-3
 RANDOM_DICTIONARIES = 50  # by which chance is estimated
@@ -56,6 +56,8 @@ FAULT_FOUND, FAULT_EVEN, FAULT_TRAINING, FAULT_OBJECTIVE = range(4)  # indices o
 
 @dataclass(frozen=True)
 class Settings:
+    """A toy model, and the autoencoders that are trained on it."""
+
     model: str = "n20-m5"  # a folder of zoo/, or DIGONS
     # For DIGONS: the densities of the first and of the second feature of each digon.
     densities: tuple[float, ...] = (0.1, 0.1)
@@ -77,6 +79,7 @@ class Settings:
         return f"digons, densities {first:g} and {second:g}"
 
     def __post_init__(self):
+        """Refuse values out of range."""
         _check_model(self.model)
         check_settings(self)
         if len(self.densities) != 2:
@@ -115,7 +118,7 @@ NOTEBOOK = tuple(
 
 
 class Result(NamedTuple):
-    """What was trained. The levels of sparsity are first each penalty, then each number of kept codes."""
+    """What was trained. Levels of sparsity are first the penalties, then the kept codes."""
 
     penalty: Float[Tensor, " levels"]  # 0 for top-k autoencoders
     keep: Int[Tensor, " levels"]  # 0 for plain autoencoders
@@ -126,8 +129,8 @@ class Result(NamedTuple):
     # Share of the test rows in which a code is not zero, padded with zeros.
     used: Float[Tensor, "sizes levels runs codes"]
     objective: Float[Tensor, "sizes levels runs"]  # on test rows
-    # The objective with the dictionary held at the features' directions and all else trained; then the
-    # same, and the dictionary, after training has gone on with the dictionary released.
+    # The objective with the dictionary held at the features' directions and all else trained; then
+    # the same, and the dictionary, after training has gone on with the dictionary released.
     true_objective: Float[Tensor, " levels"]
     released_objective: Float[Tensor, " levels"]
     released: Float[Tensor, "levels hidden features"]
@@ -147,7 +150,7 @@ def run(settings, *, seed=0, device="cpu", progress=True):
     W = model.encoder.detach()
     directions = unit_directions(W.float())[0][:, represented(W)[0]]
     hidden, features = directions.shape
-    rows = Rows(model, inputs.to(device), settings.batch_size)
+    rows = Rows(model, inputs.to(device), settings.batch_size, seed)
     sparsity = _levels(settings).to(device)
     repeated = sparsity.repeated(settings.runs)
     training = {"steps": settings.steps, "lr": settings.lr, "seed": seed}
@@ -336,7 +339,8 @@ def figure(results, names, curves):
     Args:
         results: Results, one for each row of the figure.
         names: Their names.
-        curves: Names of up to three results whose cosines are drawn over the size of the dictionary.
+        curves: Names of up to three results whose cosines are drawn over the size of the
+            dictionary.
     """
     drawing, axes = plt.subplots(
         1, 3, figsize=(WIDTH, 5), layout="constrained", width_ratios=(1.25, 1.25, 1.1)
@@ -360,7 +364,7 @@ def figure(results, names, curves):
 
 
 def _draw_found(results, codes_per_feature, ax):
-    """Draw the number of features found by each result at each level, on the colour of the fault."""
+    """Draw the number of features that are found, on the colour of what is at fault."""
     for row, result in enumerate(results):
         features = result.directions.shape[1]
         shares = found(result)[size_index(result, codes_per_feature)].tolist()

@@ -1,12 +1,12 @@
-"""Sparse autoencoders: dictionaries of directions for a hidden layer, many independent instances at once.
+"""Sparse autoencoders: dictionaries of directions for a hidden layer, many instances at once.
 
 An instance encodes a row h of a hidden layer into codes f and decodes them again:
 
     f = ReLU(E (h - c) + e),    h' = D f + c.
 
-The columns of the decoder D have unit length; they are the dictionary. Codes are sparse in one of two
-ways. A plain autoencoder pays a penalty for each unit of code (L1). A top-k autoencoder keeps the k
-largest codes of each row.
+The columns of the decoder D have unit length; they are the dictionary. Codes are sparse in one of
+two ways. A plain autoencoder pays a penalty for each unit of code (L1). A top-k autoencoder keeps
+the k largest codes of each row.
 """
 
 import math
@@ -20,8 +20,9 @@ from torch.nn.functional import normalize
 from checks import check_count, check_positive, check_size, check_torch
 
 TEST_ROWS = 2**13
-SCALE_SEED = 1  # of the rows that set the scale
-TEST_SEED = 2  # of the test rows
+# The same seed gives rows of their own for training, for the scale and for the test.
+SCALE_STREAM = 0x2F2F2F2F
+TEST_STREAM = 0x3C3C3C3C
 WARM_UP = 0.05  # share of the steps in which the learning rate rises to its full value
 
 
@@ -62,7 +63,7 @@ class Measured:
 
 
 def from_dictionary(D: Float[Tensor, "instances hidden codes"]) -> Autoencoders:
-    """Return untrained autoencoders with these directions as decoder and its transpose as encoder."""
+    """Return untrained autoencoders with these decoders and their transposes as encoders."""
     D = normalize(D, dim=1)
     return Autoencoders(
         D=D,
@@ -141,30 +142,37 @@ def measured(
 class Rows:
     """Draws weighted rows of a toy model's hidden layer.
 
-    Rows are scaled to a mean squared length of 1. All rows that are drawn have an active feature, and
-    their weights sum to 1. The row without active features follows them once, with the weight that
-    corresponds to its probability.
+    Rows are scaled to a mean squared length of 1. All rows that are drawn have an active feature,
+    and their weights sum to 1. The row without active features follows them once, with the weight
+    that corresponds to its probability.
 
     Attributes:
         active: () Mean number of active features in a row that has one.
-        test: Fresh rows and their weights, always the same ones.
+        test: Fresh rows and their weights, the same ones for all autoencoders.
     """
 
-    def __init__(self, model, inputs, batch_size):
-        """Prepare to draw from a model of one instance and its FeatureDistribution."""
+    def __init__(self, model, inputs, batch_size, seed=0):
+        """Prepare to draw from a model of one instance and its FeatureDistribution.
+
+        Args:
+            model: A ToyModel of one instance.
+            inputs: Its FeatureDistribution.
+            batch_size: Rows of a batch.
+            seed: Seed of the test rows, and of the rows that set the scale.
+        """
         device = inputs.density.device
         self.model = model.to(device)
         self.inputs = inputs
         self.batch_size = batch_size
         self.scale = 1.0
-        h, _ = self._drawn(2 * TEST_ROWS, torch.Generator(device).manual_seed(SCALE_SEED))
+        h, _ = self._drawn(2 * TEST_ROWS, torch.Generator(device).manual_seed(seed ^ SCALE_STREAM))
         rows_with_actives = h.shape[1] - 1
         self.scale = h.square().sum(dim=2).sum().div(rows_with_actives).sqrt()
         self.active = (inputs.density.sum() / inputs.active_probability[0]).float()
         if inputs.correlation == "anticorrelated":
             # The density is that of a set, only one of whose features is active.
             self.active = self.active / inputs.set_size
-        self.test = self._drawn(TEST_ROWS, torch.Generator(device).manual_seed(TEST_SEED))
+        self.test = self._drawn(TEST_ROWS, torch.Generator(device).manual_seed(seed ^ TEST_STREAM))
 
     def __call__(self, generator):
         """Draw a batch: rows (1, batch_size + 1, hidden) and the weight of each."""

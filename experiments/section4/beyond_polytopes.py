@@ -1,17 +1,17 @@
 """How features lie to each other where they form none of the known polytopes (ours).
 
 At high sparsity trained models are no product of the catalogue's polytopes. What is left to look at
-are the cosines between their features. The k features of a trained model in m dimensions have nearly
-equal norms and share the dimensions evenly. Hence the squared cosines of a feature with the others sum
-to k/m - 1, which fixes how much interference there is. Its skewness is free: a ReLU forgives negative
-interference, so that the sum of the cubes should be low. The mean of these sums over the features is
-at least -1, since the cubes of all cosines, those of features with themselves included, sum to
-|T|^2 >= 0, where T is the sum of the tensors v v v over all unit directions v. Digons, pentagons and
-square antiprisms reach -1. So do larger arrangements (ARRANGEMENTS) that save more than the periodic
-table's.
+are the cosines between their features. The k features of a trained model in m dimensions have
+nearly equal norms and share the dimensions evenly. Hence the squared cosines of a feature with the
+others sum to k/m - 1, which fixes how much interference there is. Its skewness is free: a ReLU
+forgives negative interference, so that the sum of the cubes should be low. The mean of these sums
+over the features is at least -1, since the cubes of all cosines, those of features with themselves
+included, sum to |T|^2 >= 0, where T is the sum of the tensors v v v over all unit directions v.
+Digons, pentagons and square antiprisms reach -1. So do larger arrangements (ARRANGEMENTS) that save
+more than the periodic table's.
 
-`figure` compares their benefit with the table's and with trained models, and draws the distribution of
-the cosines.
+`figure` compares their benefit with the table's and with trained models, and draws the distribution
+of the cosines.
 """
 
 import math
@@ -44,7 +44,7 @@ LATTICE = 1024
 
 
 class Alike(NamedTuple):
-    """An arrangement of any number of features, each of which has the same cosines with the others."""
+    """An arrangement in which every feature has the same cosines with the others."""
 
     cosines: dict[float, int]  # cosine -> with how many others; orthogonal features are omitted
     features_per_dimension: float
@@ -73,10 +73,10 @@ SKEWNESS_TICKS = (1, 1.5, 2, 3, 5, 10, 20)
 def alike_benefit(arrangement, density: Float[Tensor, " densities"]) -> Float[Tensor, " densities"]:
     """Compute the benefit per dimension of an arrangement at its best scale and bias.
 
-    The interference of a feature is a sum of independent terms, so that its distribution is a product
-    in Fourier space; it is computed on a lattice and correct to a few parts in 10,000. Groups at random
-    add Gaussian interference, as in `mean_field_benefit`, at the best number of features per dimension
-    that a search from the arrangement's own number finds.
+    The interference of a feature is a sum of independent terms, so that its distribution is a
+    product in Fourier space; it is computed on a lattice and correct to a few parts in 10,000.
+    Groups at random add Gaussian interference, as in `mean_field_benefit`, at the best number of
+    features per dimension that a search from the arrangement's own number finds.
 
     Args:
         arrangement: An Alike.
@@ -124,8 +124,9 @@ def _lattice(margin=0):
 def _uniform_transform(coupling):
     """Fourier transform of the distribution of `coupling * x`, with x uniform on [0, 1].
 
-    Every value is shared between its two nearest points of the lattice. This smears the distribution
-    by a hat that is two spacings wide, which the division by the hat's transform undoes.
+    Every value is shared between its two nearest points of the lattice. This smears the
+    distribution by a hat that is two spacings wide, which the division by the hat's transform
+    undoes.
     """
     size = coupling.abs()
     along = coupling.sign() * _lattice(margin=1)
@@ -181,7 +182,7 @@ def summed_powers(result, power) -> Float[Tensor, " points"]:
 
 
 def antipodal(result) -> Float[Tensor, " points"]:
-    """Return the share of the represented features that have an antipode; 0 where none is represented."""
+    """Return the share of the represented features that have an antipode; 0 if there are none."""
     return torch.stack([_mean((cosines(W) < SAME_COSINE - 1).any(dim=1)) for W in result.W[:, 0]])
 
 

@@ -1,14 +1,14 @@
-"""Three correlated pairs in m=2 collapse into their principal components as density grows (paper, Section 4).
+"""Correlated pairs collapse into principal components as density grows (paper, Section 4).
 
 The paper asks whether correlated features are stored in superposition or as their principal
 components. It reports that three pairs of correlated features in two dimensions are all represented
-when they are sparse; as density grows one pair after the other collapses, until the model represents
-principal components alone. Of a collapsed pair only the sum of its features is represented and not
-their difference.
+when they are sparse; as density grows one pair after the other collapses, until the model
+represents principal components alone. Of a collapsed pair only the sum of its features is
+represented and not their difference.
 
-Six features have an exact loss. The best solution with each number of collapsed pairs is followed along
-the density, and the optimum is compared with the best linear model. `figure` draws the optima, the
-number of collapsed pairs and the loss.
+Six features have an exact loss. The best solution with each number of collapsed pairs is followed
+along the density, and the optimum is compared with the best linear model. `figure` draws the
+optima, the number of collapsed pairs and the loss.
 """
 
 from dataclasses import dataclass, field
@@ -53,6 +53,8 @@ MAY_BE_INFINITE = ("loss",)  # where a kind of solution is not a local minimum
 
 @dataclass(frozen=True)
 class Settings:
+    """The paper's three pairs over a range of densities."""
+
     lowest: float = 0.02  # density, of the first of `points` that are spaced logarithmically
     highest: float = 0.9  # density of the last point
     points: int = 25
@@ -62,6 +64,7 @@ class Settings:
     sampling: Sampling = field(default_factory=Sampling)
 
     def __post_init__(self):
+        """Refuse values out of range."""
         check_settings(self)
         if not self.lowest < self.highest <= 1:
             raise ValueError(
@@ -139,7 +142,7 @@ def collapsed(result) -> Int[Tensor, " points"]:
 
 
 def stages(result) -> list[int]:
-    """Return the numbers of collapsed pairs in their order as density grows, without repetitions."""
+    """Return the numbers of collapsed pairs in the order of density, without repetitions."""
     return torch.unique_consecutive(collapsed(result)).tolist()
 
 
@@ -147,8 +150,8 @@ def principal_components_loss(distribution, hidden) -> Float[Tensor, " instances
     """Return the least loss of a linear model with bias.
 
     This is the variance outside of the first `hidden` principal components. A set of k features of
-    variance v and covariance c has the eigenvalue v - c + k c once and v - c otherwise, and different
-    sets are independent.
+    variance v and covariance c has the eigenvalue v - c + k c once and v - c otherwise, and
+    different sets are independent.
 
     Args:
         distribution: A FeatureDistribution of correlated sets.

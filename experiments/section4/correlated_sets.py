@@ -1,9 +1,9 @@
 """Two sets of ten correlated features in m=10: almost orthogonal bases (paper, Section 4).
 
-The paper asks how correlated features arrange themselves, and reports local almost-orthogonal bases:
-twenty features are in superposition in ten dimensions, but features that are active together hardly
-interfere. Models are trained on samples at several densities. `figure` draws W^T W, as the paper does,
-and the cosines within and across sets over density.
+The paper asks how correlated features arrange themselves, and reports local almost-orthogonal
+bases: twenty features are in superposition in ten dimensions, but features that are active together
+hardly interfere. Models are trained on samples at several densities. `figure` draws W^T W, as the
+paper does, and the cosines within and across sets over density.
 """
 
 import math
@@ -31,12 +31,15 @@ LEARNING_RATE = 1e-2
 
 @dataclass(frozen=True)
 class Settings:
+    """The paper's two sets of ten features at several densities."""
+
     densities: tuple[float, ...] = (0.02, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0)
     runs: int = 8  # models at each density
     steps: int = 2000
     batch_size: int = 256
 
     def __post_init__(self):
+        """Refuse values out of range."""
         check_settings(self)
 
 
@@ -103,9 +106,9 @@ def overlaps(result) -> Overlaps:
 def locally_orthogonal(result) -> Bool[Tensor, "densities runs"]:
     """Return which runs have two almost orthogonal bases that differ.
 
-    All features are represented. They are orthogonal within their set, and overlap at least twice as
-    much across the sets. Less than half of the features lie along one of the other set: otherwise the
-    model would have one basis twice, as digons.
+    All features are represented. They are orthogonal within their set, and overlap at least twice
+    as much across the sets. Less than half of the features lie along one of the other set:
+    otherwise the model would have one basis twice, as digons.
     """
     within, across, along, count = overlaps(result)
     return (within < SAME_COSINE) & (across > 2 * within) & (along < 0.5) & (count == 2 * SIZE)

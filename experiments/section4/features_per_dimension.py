@@ -2,8 +2,8 @@
 
 The paper's sweep has far more features than its polytopes can use. Here the sweep of
 uniform_superposition.py is run at several n/m. `figure` draws two maps of the polytope that holds
-most of the features: as the periodic table predicts it, by the best mixture of its arrangements, and
-as trained models show it.
+most of the features: as the periodic table predicts it, by the best mixture of its arrangements,
+and as trained models show it.
 """
 
 from collections import Counter
@@ -141,7 +141,7 @@ def _limit_to_common(axes, densities, ratios):
 
 
 def _draw_map(ax, inverse_density, ratio, rows, title):
-    """Draw one map, with the colour of the polytope that has the largest share in each of its cells.
+    """Draw one map: the colour of a cell is that of the polytope with the largest share.
 
     Args:
         ax: Where to draw.
@@ -151,8 +151,8 @@ def _draw_map(ax, inverse_density, ratio, rows, title):
         title: Title of the map.
 
     Returns:
-        For each polytope of the palette a tensor (rows, columns) that is 1 where its colour is shown
-        and 0 elsewhere.
+        For each polytope of the palette a tensor (rows, columns) that is 1 where its colour is
+        shown and 0 elsewhere.
     """
     palette_rows = [in_palette(shares) for shares in rows]
     names = list(palette_rows[0])

@@ -2,8 +2,8 @@
 
 The paper asks how correlation decides which features interfere. It reports that the members of two
 correlated pairs are orthogonal, those of two anticorrelated pairs are antipodal, and those of three
-correlated pairs lie side by side. The optimum is found by exact descent from many random weights, and
-models trained on samples check it. `figure` draws the solutions as the paper does.
+correlated pairs lie side by side. The optimum is found by exact descent from many random weights,
+and models trained on samples check it. `figure` draws the solutions as the paper does.
 """
 
 from collections.abc import Callable
@@ -32,6 +32,8 @@ HIDDEN = 2
 
 @dataclass(frozen=True)
 class Settings:
+    """Pairs of features in two dimensions at some densities."""
+
     features: int = 4  # in pairs
     correlation: str = "correlated"
     densities: tuple[float, ...] = (0.02, 0.2)
@@ -40,6 +42,7 @@ class Settings:
     sampling: Sampling = field(default_factory=lambda: Sampling(restarts=32))
 
     def __post_init__(self):
+        """Refuse values out of range."""
         check_settings(self)
         _inputs(self)  # refuses features, densities and correlations that do not exist
 
@@ -154,7 +157,7 @@ def best_shows(runs, case) -> Bool[Tensor, " densities"]:
 
 
 class BestLosses(NamedTuple):
-    """The lowest losses with and without an arrangement, infinite where no run shows it, or all do."""
+    """The lowest losses with and without an arrangement, infinite where there is no such run."""
 
     shown: Float[Tensor, " densities"]
     other: Float[Tensor, " densities"]

@@ -1,10 +1,10 @@
 """The periodic table of superposition: the best arrangement of k features in d dimensions (ours).
 
-For features of equal importance and density, few enough for the exact loss, the table holds the best
-known weights at each density, whatever arrangement they form. From the benefit per dimension of each
-arrangement, and from the best mixture of them, follows what uniform superposition should look like at
-each density for any number of features. Polytopes (theory/polytopes.py) only lend their names.
-`figure` draws the table at three densities.
+For features of equal importance and density, few enough for the exact loss, the table holds the
+best known weights at each density, whatever arrangement they form. From the benefit per dimension
+of each arrangement, and from the best mixture of them, follows what uniform superposition should
+look like at each density for any number of features. Polytopes (theory/polytopes.py) only lend
+their names. `figure` draws the table at three densities.
 
 The table takes long to compute and depends on no seed, so that it is committed:
 `python Section4main.py --table` computes it and writes FILE, and `table` reads it.
@@ -54,6 +54,8 @@ BENEFIT_COLOURS = LinearSegmentedColormap.from_list("benefit", [BLANK, SHARED])
 
 @dataclass(frozen=True)
 class Settings:
+    """The sizes and densities of the table."""
+
     cells: tuple[tuple[int, int], ...] = CELLS  # (features, dimensions)
     # 1/(1-S), closest together where one arrangement gives way to another.
     inverse_density: tuple[float, ...] = (
@@ -62,6 +64,7 @@ class Settings:
     )  # fmt: skip
 
     def __post_init__(self):
+        """Refuse values out of range."""
         check_inverse_density(self.inverse_density)
         if not self.cells or any(not 1 <= d < k for k, d in self.cells):
             raise ValueError(
@@ -199,7 +202,7 @@ def _saved(result, cells, size):
 
 
 def _better_of_cell_and_product(result, cells, best_product, size):
-    """Replace a cell by the product where that saves more, in place, and return the better of both."""
+    """Replace a cell by the product where that saves more; return the better of both."""
     cell = cells[size]
     result.smaller[cell] = best_product.saved / size[1]
     for point in (result.smaller[cell] > result.benefit[cell]).nonzero()[:, 0].tolist():

@@ -1,13 +1,13 @@
-"""n=5, m=2, one feature gets sparser: a pentagon deforms, then snaps to two digons (paper, Section 4).
+"""One of five features gets sparser: a pentagon snaps to two digons (paper, Section 4).
 
-The paper asks what happens to the pentagon of five equal features when the density of one of them
-changes. It reports that the pentagon deforms smoothly as the feature gets sparser, until a solution
-with two digons that ignores the feature becomes better. The density of feature 0 runs from 1/100 to 10
-times that of the four others.
+The paper asks what happens to the pentagon of n=5 equal features in m=2 dimensions when the density
+of one of them changes. It reports that the pentagon deforms smoothly as the feature gets sparser,
+until a solution with two digons that ignores the feature becomes better. The density of feature 0
+runs from 1/100 to 10 times that of the four others.
 
-Five features have an exact loss. The best solution of each geometry is followed along the density, and
-it is known where their losses cross. Random descents, and models trained on samples, check it. `figure`
-draws the solutions in the plane, as the paper does, and the losses.
+Five features have an exact loss. The best solution of each geometry is followed along the density,
+and it is known where their losses cross. Random descents, and models trained on samples, check it.
+`figure` draws the solutions in the plane, as the paper does, and the losses.
 """
 
 import math
@@ -62,6 +62,8 @@ MAY_BE_INFINITE = ("loss",)  # where a geometry is not a local minimum
 
 @dataclass(frozen=True)
 class Settings:
+    """The paper's five features at several densities of four of them."""
+
     densities: tuple[float, ...] = (0.05, 0.02, 0.1, 0.2)  # of the four others, the paper's first
     points: int = 61  # ratios at each density, as long as feature 0's density is at most 1
     steps: int = 300  # of every descent
@@ -70,6 +72,7 @@ class Settings:
     sampling: Sampling = field(default_factory=Sampling)
 
     def __post_init__(self):
+        """Refuse values out of range."""
         check_settings(self)
         check_count("points - 1", self.points - 1)
 
@@ -231,7 +234,7 @@ def around(W: Float[Tensor, "instances 2 features"]) -> Float[Tensor, "instances
 
 
 def missed_optimum(result) -> float:
-    """Return the share of random descents, at the first density, that miss the optimum's geometry."""
+    """Return the share of random descents at the first density that miss the optimum."""
     W = result.random.W[0]
     geometry = geometry_of(W.flatten(0, 1)).view(W.shape[:2])
     optimum = result.loss[0, result.checked].argmin(dim=1, keepdim=True)
@@ -265,7 +268,7 @@ def numbers(result) -> dict[str, float]:
 
 
 def figure(result):
-    """Draw digons and pentagons at all ratios (the paper's figure), and where their losses cross."""
+    """Draw digons and pentagons at all ratios, as the paper does, and their losses."""
     drawing = plt.figure(figsize=(WIDTH, 8.6), layout="constrained")
     above, below = drawing.subfigures(2, 1, height_ratios=(1.3, 1))
     _draw_geometries(result, above)

@@ -2,9 +2,9 @@
 
 The paper finds by training which polytope appears at which density. Here nothing is trained: the
 prediction comes from the periodic table of superposition (periodic_table.py), which presupposes no
-polytope. Beside it stands the benefit of each of the paper's polytopes (theory/packing.py). `figure`
-draws the benefit and the dimensions per feature D*; uniform_superposition.py draws the predicted
-windows over the paper's own figures.
+polytope. Beside it stands the benefit of each of the paper's polytopes (theory/packing.py).
+`figure` draws the benefit and the dimensions per feature D*; uniform_superposition.py draws the
+predicted windows over the paper's own figures.
 """
 
 from dataclasses import dataclass
@@ -47,7 +47,7 @@ class Result(NamedTuple):
 
 
 class Window(NamedTuple):
-    """The range of densities in which an arrangement is the best of all, for any number of features."""
+    """The densities at which an arrangement is the best, for any number of features."""
 
     name: str
     low: float  # 1/(1-S)
@@ -135,7 +135,7 @@ def _extrapolated(table, cell, before, point, beyond):
 
 
 def best_at(windows, inverse_density):
-    """Return the name of the best arrangement at 1/(1-S), or None outside of the predicted range."""
+    """Return the name of the best arrangement at 1/(1-S), None outside of all windows."""
     for window in windows:
         if window.low <= inverse_density <= window.high:
             return window.name
@@ -167,8 +167,8 @@ def staircase(result) -> tuple[Float[Tensor, " densities"], Float[Tensor, " dens
 def figure(result, sweeps, started):
     """Draw benefit and D* over 1/(1-S), dense features on the left and the others on the right.
 
-    Lines show the prediction and the mean field, dots what trained models reach. Lines and dots have
-    the colours of their polytopes.
+    Lines show the prediction and the mean field, dots what trained models reach. Lines and dots
+    have the colours of their polytopes.
 
     Args:
         result: The Result.

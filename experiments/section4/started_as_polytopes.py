@@ -1,10 +1,10 @@
 """Which polytope is best at which density, from models that start as one (ours).
 
-A model starts with as many copies of one of the paper's polytopes as fit into its hidden dimensions,
-at the predicted scale and bias; noise is added, and it is trained. Whether a model kept its polytope
-is decided by its geometry and not by its benefit, since the benefits of dense polytopes are nearly
-equal. The best model that kept its polytope is compared with the prediction at each density
-(predicted_polytopes.py, whose figure shows these models).
+A model starts with as many copies of one of the paper's polytopes as fit into its hidden
+dimensions, at the predicted scale and bias; noise is added, and it is trained. Whether a model kept
+its polytope is decided by its geometry and not by its benefit, since the benefits of dense
+polytopes are nearly equal. The best model that kept its polytope is compared with the prediction at
+each density (predicted_polytopes.py, whose figure shows these models).
 """
 
 import math
@@ -34,6 +34,8 @@ ROWS = 2**17  # on which the benefit is measured
 
 @dataclass(frozen=True)
 class Settings:
+    """Models that start as polytopes, at some densities."""
+
     features: int = 100
     hidden: int = 12
     inverse_density: tuple[float, ...] = (1.18, 1.4, 1.8, 3.0, 4.65, 6.0)  # 1/(1-S) of each point
@@ -43,6 +45,7 @@ class Settings:
     lr: float = 2e-3
 
     def __post_init__(self):
+        """Refuse values out of range."""
         # Without these checks errors would come late, since `run` starts with the prediction.
         check_settings(self, may_be_zero=("noise",))
         check_inverse_density(self.inverse_density)
@@ -81,7 +84,7 @@ def run(settings, *, seed=0, device="cpu", progress=True):
         seed=seed,
         progress=progress,
     )
-    benefit = sampled_benefit(model, distribution, rows=ROWS)
+    benefit = sampled_benefit(model, distribution, rows=ROWS, seed=seed)
     return Result(
         inverse_density=inverse_density,
         W=model.W.detach().cpu().unflatten(0, (-1, len(PAPER_POLYTOPES))),
@@ -90,7 +93,7 @@ def run(settings, *, seed=0, device="cpu", progress=True):
 
 
 def _starts(settings, density, progress):
-    """Return W and b of copies of each polytope at each density, the polytopes of a density in a row."""
+    """Return W and b of copies of each polytope, the polytopes of a density in a row."""
     optima = polytope_optima(density, PAPER_POLYTOPES, progress=progress)
     starts = [
         product_of_copies(name, optimum, settings.features, settings.hidden, density)

@@ -1,13 +1,13 @@
-"""Equally important features arrange themselves as polytopes (paper, Section 4, uniform superposition).
+"""Equally important features arrange themselves as polytopes (paper, Section 4).
 
 The paper asks how n=400 equally important features share m=30 hidden dimensions as they become
 sparser. It reports that the dimensions per feature, D* = m / ||W||_F^2, stay at 1 and at 1/2 over a
-range of densities, and that the dimensionalities of single features cluster at fractions that belong
-to polytopes. `figure` draws both of the paper's figures over 1/(1-S).
+range of densities, and that the dimensionalities of single features cluster at fractions that
+belong to polytopes. `figure` draws both of the paper's figures over 1/(1-S).
 
-Besides the paper's size (`Settings()`) the file has three kinds of sweeps. TEN_TIMES_LONGER trains the
-paper's size until it has settled. LONG trains fewer features for longer and shows all five polytopes
-in one sweep. SEARCHES holds, for each polytope, settings at which most models show it.
+Besides the paper's size (`Settings()`) the file has three kinds of sweeps. TEN_TIMES_LONGER trains
+the paper's size until it has settled. LONG trains fewer features for longer and shows all five
+polytopes in one sweep. SEARCHES holds, for each polytope, settings at which most models show it.
 """
 
 from collections import Counter
@@ -41,15 +41,19 @@ from visualization import (
 # A cell draws about this many numbers x (points * restarts * steps * rows * features), which takes
 # about half a minute on one core.
 NUMBERS_PER_CELL = 4e9
-# Points share the random draws, which are two fifths of the time of a point that is alone in its cell.
+# Points share the random draws, which are two fifths of the time of a point that is alone in its
+# cell.
 LEAST_POINTS_PER_CELL = 2
-# A polytope is present at a density where it holds more than this share of the represented features.
+# A polytope is present at a density where it holds more than this share of the represented
+# features.
 FOUND = 0.05
 SHOWN = (1.5, 1.62, 2.9, 4.7, 5.5)  # 1/(1-S) of the models that are drawn as graphs
 
 
 @dataclass(frozen=True)
 class Settings:
+    """A sweep over density; the defaults are the paper's."""
+
     features: int = 400
     hidden: int = 30
     inverse_density: tuple[float, ...] = logarithmic(1, 20, 50)  # 1/(1-S), one for each point
@@ -63,6 +67,7 @@ class Settings:
     first: int = 0
 
     def __post_init__(self):
+        """Refuse values out of range."""
         check_settings(self, may_be_zero=("first",))
         check_inverse_density(self.inverse_density)
 
@@ -83,7 +88,8 @@ LONG = Settings(
     lr=6e-3,
     init_scale=0.1,
 )
-# For sizes with about as many features as the polytopes that fill the hidden dimensions have vertices.
+# For sizes with about as many features as the polytopes that fill the hidden dimensions have
+# vertices.
 CROWDED = Settings(restarts=10, steps=5000, batch_size=512, lr=1e-2, init_scale=0.1)
 SEARCHES = (  # one for each of PAPER_POLYTOPES, in that order
     replace(CROWDED, features=24, hidden=18, inverse_density=(2.0,)),
@@ -156,7 +162,7 @@ def run(settings, *, seed=0, device="cpu", progress=True):
         progress=progress,
     )
     W = model.W.detach().cpu()
-    benefit = sampled_benefit(model, distribution).cpu()
+    benefit = sampled_benefit(model, distribution, seed=seed).cpu()
     return Result(
         inverse_density=inverse_density,
         steps=torch.tensor(settings.steps),
@@ -200,7 +206,9 @@ def shares(result) -> dict[str, Float[Tensor, " points"]]:
     """
     point_shares = []
     for models in result.W:
-        factors = [factor for W in models for factor in tegum_factors(W)]
+        factors = []
+        for W in models:
+            factors += tegum_factors(W)
         point_shares.append(polytope_shares(factors))
     present = [
         polytope
@@ -376,7 +384,7 @@ def _draw_windows(windows, inverse_density, ax):
 
 
 def _draw_graphs(inverse_density, W, subfigure):
-    """Draw the models nearest to SHOWN as graphs, each with the four polytopes it shows most often."""
+    """Draw models as graphs, each with the four polytopes that it shows most often."""
     axes = subfigure.subplots(1, len(SHOWN))
     for ax, k in zip(axes, nearest(inverse_density, SHOWN).tolist()):
         geometry_graph(W[k], ax=ax)

@@ -1,10 +1,10 @@
-"""Features align with neurons if the hidden layer has a ReLU, and do not without it (paper, Section 7).
+"""Features align with neurons if the hidden layer has a ReLU (paper, Section 7).
 
-The paper asks whether the basis of the hidden layer matters. Without a ReLU there, a rotation of the
-hidden layer changes nothing, and only W^T W can be read. With it the basis is privileged: its directions
-are neurons, and W itself can be read. Features count as aligned if they are spread over fewer hidden
-dimensions than after any of many random rotations of the same W. `figure` draws W of both models, as
-the paper does, and how far features are spread at all densities.
+The paper asks whether the basis of the hidden layer matters. Without a ReLU there, a rotation of
+the hidden layer changes nothing, and only W^T W can be read. With it the basis is privileged: its
+directions are neurons, and W itself can be read. Features count as aligned if they are spread over
+fewer hidden dimensions than after any of many random rotations of the same W. `figure` draws W of
+both models, as the paper does, and how far features are spread at all densities.
 """
 
 from dataclasses import dataclass
@@ -29,6 +29,8 @@ COLOURS = {"W_hidden": DEDICATED, "W_output": SHARED}
 
 @dataclass(frozen=True)
 class Settings:
+    """The paper's models of both kinds at some densities."""
+
     features: int = 10
     hidden: int = 5
     decay: float = 0.75  # importance I_i = decay^i
@@ -39,6 +41,7 @@ class Settings:
     lr: float = 5e-2
 
     def __post_init__(self):
+        """Refuse values out of range."""
         check_settings(self)
 
 
@@ -84,10 +87,10 @@ def run(settings, *, seed=0, device="cpu", progress=True):
 
 
 def spread(W: Float[Tensor, "instances hidden features"]) -> Float[Tensor, " instances"]:
-    """Return over how many hidden dimensions a feature is spread, as a mean over represented features.
+    """Return over how many hidden dimensions a represented feature is spread on average.
 
-    For a feature i it is (sum_k |W_ki|)^2 / ||W_i||^2: 1 if the feature lies along one hidden dimension
-    and k if it lies evenly on k of them. NaN for an instance that represents no feature.
+    For a feature i it is (sum_k |W_ki|)^2 / ||W_i||^2: 1 if the feature lies along one hidden
+    dimension and k if it lies evenly on k of them. NaN for an instance that represents no feature.
     """
     is_represented = represented(W)
     ratio = W.abs().sum(dim=1) / feature_norms(W)

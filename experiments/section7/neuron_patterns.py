@@ -1,14 +1,15 @@
 """Neurons turn from monosemantic to polysemantic in steps as density falls (paper, Section 7).
 
-The paper asks how features arrange themselves on neurons. It trains n=10 features of importance 0.75^i
-in m=5 neurons with a hidden ReLU, shows the best of 1,000 models at each density, and reports that
-neurons turn polysemantic one after the other as features get sparser. `figure` draws W and the stacks of
-its weights, as the paper does; `steps_figure` compares the numbers of polysemantic neurons.
+The paper asks how features arrange themselves on neurons. It trains n=10 features of importance
+0.75^i in m=5 neurons with a hidden ReLU, shows the best of 1,000 models at each density, and
+reports that neurons turn polysemantic one after the other as features get sparser. `figure` draws W
+and the stacks of its weights, as the paper does; `steps_figure` compares the numbers of
+polysemantic neurons.
 
-A thousand models do not always contain the optimum. Hence the best model at each density is trained on
-at all densities, and with neighbours in importance exchanged, in rounds that start from the best so far.
-The runs are split into parts that do this independently; how many parts find the same lowest loss tells
-how certain the best model is.
+A thousand models do not always contain the optimum. Hence the best model at each density is trained
+on at all densities, and with neighbours in importance exchanged, in rounds that start from the best
+so far. The runs are split into parts that do this independently; how many parts find the same
+lowest loss tells how certain the best model is.
 """
 
 import math
@@ -52,6 +53,8 @@ COLUMNS = 7  # densities in a row of the figure
 
 @dataclass(frozen=True)
 class Settings:
+    """The paper's thousand models at each density, and how the best are trained on."""
+
     densities: tuple[float, ...] = DENSITIES  # falling
     parts: int = 4
     runs: int = 250  # fresh runs of a part, at each density
@@ -65,10 +68,12 @@ class Settings:
     more_batch_size: int = 256
     more_lr: float = 5e-3
     more_rows: int = 2**15
-    # Number of parts that come before these. Each part starts from the initial weights of its place.
+    # Number of parts that come before these. Each part starts from the initial weights of its
+    # place.
     first: int = 0
 
     def __post_init__(self):
+        """Refuse values out of range."""
         check_settings(self, may_be_zero=("first",))
         if any(high <= low for high, low in pairwise(self.densities)):
             raise ValueError(f"densities: expected falling ones, got {self.densities}")
@@ -90,8 +95,8 @@ NOTEBOOK = Settings(parts=1, runs=60, rounds=3, more_steps=300, more_rows=2**13)
 class Result(NamedTuple):
     """The losses of the fresh runs, and the models that were trained on.
 
-    The axis `starts` has the models of a density and part in the order of `_starts`; its length is the
-    number of densities plus 9.
+    The axis `starts` has the models of a density and part in the order of `_starts`; its length is
+    the number of densities plus 9.
     """
 
     density: Float[Tensor, " points"]
@@ -131,7 +136,7 @@ def run(settings, *, seed=0, device="cpu", progress=True):
 
 
 def _train_fresh(inputs, settings, seed, progress):
-    """Train runs from small random weights; return the best at each density and the losses of all."""
+    """Train fresh runs; return the best at each density and the losses of all."""
     runs_of_a_part = inputs.instances * settings.runs
     before = runs_of_a_part * settings.first
     model = ReLUHiddenModel(
@@ -154,16 +159,16 @@ def _train_fresh(inputs, settings, seed, progress):
 def _starts(best):
     """Return the models to train on from, those of a density in a row.
 
-    At each density these are the best models of all densities in their order, then its own best with
-    features k and k + 1 exchanged, for each k.
+    At each density these are the best models of all densities in their order, then its own best
+    with features k and k + 1 exchanged, for each k.
     """
     points = best.instances
     exchanges = FEATURES - 1
     device = best.b.device
     every = torch.arange(points, device=device)
-    of_all_densities = every.expand(points, points)
+    best_of_all = every.expand(points, points)
     own = every[:, None].expand(points, exchanges)
-    source = torch.cat((of_all_densities, own), dim=1).flatten()
+    source = torch.cat((best_of_all, own), dim=1).flatten()
     order = torch.arange(FEATURES, device=device).repeat(points + exchanges, 1)
     for k in range(exchanges):
         order[points + k, k : k + 2] = order[points + k, k : k + 2].flip(0)
@@ -220,7 +225,7 @@ def best(result) -> Float[Tensor, "points 5 10"]:
 
 
 def reached(result) -> Float[Tensor, " points"]:
-    """Return the share of the fresh runs that reach the loss of the best known solution (REACHED)."""
+    """Return the share of the fresh runs that reach the best known loss (REACHED)."""
     lowest = result.loss.flatten(1).argmin(dim=1, keepdim=True)
     loss = result.same_rows_loss.flatten(1).gather(1, lowest)
     return (result.fresh_loss <= (1 + REACHED) * loss).double().mean(dim=1)
@@ -250,8 +255,8 @@ class Change(NamedTuple):
 def changes(result) -> list[Change]:
     """Return where the pattern of the best known solution changes.
 
-    The change is where the losses of both patterns cross, interpolated in the logarithms of loss and
-    density. This needs a solution of each pattern at both points.
+    The change is where the losses of both patterns cross, interpolated in the logarithms of loss
+    and density. This needs a solution of each pattern at both points.
     """
     best_patterns = _patterns(best(result))  # (points, 3)
     patterns = _patterns(result.W.flatten(0, 2)).unflatten(0, (len(best_patterns), -1))

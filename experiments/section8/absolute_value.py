@@ -1,10 +1,10 @@
 """Neurons that compute absolute values of one feature each, or of many (paper, Section 8).
 
-The paper asks whether a model can compute in superposition. y' = ReLU(W2 ReLU(W1 x) + b) learns |x|, for
-which a feature needs two neurons: one for its positive and one for its negative side. With two neurons
-for every feature (n=3, m=6, dense: SIDES) each feature gets them. With fewer (n=100, m=40) neurons are
-monosemantic while features are dense, and polysemantic once they are sparse. `sides_figure` and `figure`
-draw the paper's figures of both.
+The paper asks whether a model can compute in superposition. y' = ReLU(W2 ReLU(W1 x) + b) learns
+|x|, for which a feature needs two neurons: one for its positive and one for its negative side. With
+two neurons for every feature (n=3, m=6, dense: SIDES) each feature gets them. With fewer (n=100,
+m=40) neurons are monosemantic while features are dense, and polysemantic once they are sparse.
+`sides_figure` and `figure` draw the paper's figures of both.
 """
 
 import math
@@ -32,8 +32,8 @@ from visualization import (
     weight_text,
 )
 
-# In-weights of at most this share of a neuron's largest one count as zero, and so do effects on outputs
-# that differ by no more than this from what they should be.
+# In-weights of at most this share of a neuron's largest one count as zero, and so do effects on
+# outputs that differ by no more than this from what they should be.
 PURE = 0.1
 # A neuron is monosemantic if one feature has at least this share of its squared in-weights.
 MONOSEMANTIC = 0.9
@@ -45,6 +45,8 @@ PANELS = 4  # in a row of the figure
 
 @dataclass(frozen=True)
 class Settings:
+    """The paper's model of absolute values at several densities."""
+
     features: int = 100
     hidden: int = 40
     decay: float = 0.8  # importance I_i = decay^i
@@ -56,6 +58,7 @@ class Settings:
     init_scale: float = 0.03
 
     def __post_init__(self):
+        """Refuse values out of range."""
         check_settings(self)
 
 
@@ -107,7 +110,7 @@ def run(settings, *, seed=0, device="cpu", progress=True):
         seed=seed,
         progress=progress,
     )
-    loss = sampled_loss(model, distribution)
+    loss = sampled_loss(model, distribution, seed=seed)
     return Result(
         density=density,
         W1=model.W1.detach().cpu().unflatten(0, (-1, settings.restarts)),
@@ -204,7 +207,8 @@ def importance_order(neurons) -> Float[Tensor, " densities"]:
     """Return how often monosemantic neurons have the more important main features.
 
     It is a share of all pairs of a monosemantic and a polysemantic neuron; pairs with the same main
-    feature count half. 1/2 means that importance does not decide, or that all neurons are of one kind.
+    feature count half. 1/2 means that importance does not decide, or that all neurons are of one
+    kind.
     """
     is_ahead = (neurons.main[:, None, :] - neurons.main[:, :, None]).sign().double() / 2 + 1 / 2
     pairs = neurons.monosemantic[:, :, None] & neurons.polysemantic[:, None, :]
@@ -216,8 +220,9 @@ def importance_order(neurons) -> Float[Tensor, " densities"]:
 def over_monosemantic(result, decay) -> Float[Tensor, " densities"]:
     """Return the best run's loss relative to that of neurons for one feature each.
 
-    There m/2 features, the most important ones, have two neurons each, and the others are ignored. An
-    ignored feature of density s costs I_i (s/3 - s^2/4), with the bias at the output's expected value.
+    There m/2 features, the most important ones, have two neurons each, and the others are ignored.
+    An ignored feature of density s costs I_i (s/3 - s^2/4), with the bias at the output's expected
+    value.
 
     Args:
         result: The Result.
@@ -286,7 +291,7 @@ def _draw_losses(losses, is_ordered, ax):
 
 
 def figure(result):
-    """Draw stacks of the best run's in-weights at each density, and how many neurons are of which kind."""
+    """Draw stacks of the best run's in-weights at each density, and the kinds of its neurons."""
     best = best_neurons(result)
     densities = len(result.density)
     rows = math.ceil((densities + 1) / PANELS)
@@ -309,7 +314,7 @@ def figure(result):
 
 
 def _draw_stacks(density, neurons, k, ax):
-    """Draw the neurons at the k-th density as stacks of their in-weights, coloured by superposition."""
+    """Draw the neurons at the k-th density as stacks, coloured by superposition."""
     superposition = neurons.superposition[k]
     order = (neurons.main[k] + superposition).argsort()
     # Superposition of 1/2 or more has the colour of 1.

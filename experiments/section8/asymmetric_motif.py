@@ -1,11 +1,12 @@
-"""The asymmetric superposition motif: one neuron computes the absolute values of two features (paper, Section 8).
+"""The asymmetric superposition motif: one neuron serves two features (paper, Section 8).
 
-The paper asks how neurons compute in superposition, and finds this motif. A neuron reads feature a with
-a large weight and feature b with a small one, and writes to their outputs the other way round, so that
-each output gets its feature's value. Feature b hardly disturbs the output of a, but a disturbs the output
-of b badly. Another neuron that a drives, too, inhibits the output of b at that time, and the ReLU of the
-output removes what is left. Here models of n=6 features with m=10 neurons are searched for it. `figure`
-draws how common the motif is, and one example with and without its inhibition.
+The paper asks how neurons compute in superposition, and finds this motif. A neuron reads feature a
+with a large weight and feature b with a small one, and writes to their outputs the other way round,
+so that each output gets its feature's value. Feature b hardly disturbs the output of a, but a
+disturbs the output of b badly. Another neuron that a drives, too, inhibits the output of b at that
+time, and the ReLU of the output removes what is left. Here models of n=6 features with m=10 neurons
+are searched for it. `figure` draws how common the motif is, and one example with and without its
+inhibition.
 """
 
 from dataclasses import dataclass, replace
@@ -33,9 +34,9 @@ from visualization import (
     weight_text,
 )
 
-# The rule. On one side of a feature (its positive or its negative values), while no other feature is
-# active, every output is linear in it, so that slopes say everything.
-HELD = 0.5  # a neuron holds a feature if it gives the output at least this share of the feature's value
+# The rule. On one side of a feature (its positive or its negative values), while no other feature
+# is active, every output is linear in it, so that slopes say everything.
+HELD = 0.5  # a neuron holds a feature if it gives the output at least this share of its value
 SMALL = 0.1  # and its in-weight for any third feature is at most this share of its largest
 COMPUTED = 0.25  # the outputs of both features have a slope within this of 1 on the neuron's sides
 UNEQUAL = (
@@ -54,6 +55,8 @@ STAGE_WIDTHS = (1.5, 1.5, 4, 1.5)  # of lines; the third is wide, since the last
 
 @dataclass(frozen=True)
 class Settings:
+    """The paper's small model of absolute values at several densities."""
+
     features: int = 6
     hidden: int = 10
     decay: float = 0.8  # importance I_i = decay^i
@@ -65,6 +68,7 @@ class Settings:
     rows: int = 2**14  # on which losses are measured
 
     def __post_init__(self):
+        """Refuse values out of range."""
         check_settings(self)
         check_count("features - 1", self.features - 1)
 
@@ -84,7 +88,8 @@ class Result(NamedTuple):
     W2: Float[Tensor, "densities runs features hidden"]
     b: Float[Tensor, "densities runs features"]
     loss: Float[Tensor, "densities runs"]
-    # Loss without the inhibiting weight of the strongest motif, equal to `loss` in runs that have none.
+    # Loss without the inhibiting weight of the strongest motif, equal to `loss` in runs that have
+    # none.
     uninhibited: Float[Tensor, "densities runs"]
 
 
@@ -109,10 +114,10 @@ def run(settings, *, seed=0, device="cpu", progress=True):
     W1 = model.W1.detach().cpu().clone()
     W2 = model.W2.detach().cpu().clone()
     b = model.b.detach().cpu().clone()
-    loss = sampled_loss(model, distribution, rows=settings.rows)
+    loss = sampled_loss(model, distribution, rows=settings.rows, seed=seed)
     with torch.no_grad():
         model.W2.copy_(without_inhibition(W1, W2))
-    uninhibited = sampled_loss(model, distribution, rows=settings.rows)
+    uninhibited = sampled_loss(model, distribution, rows=settings.rows, seed=seed)
     return Result(
         density=density,
         W1=W1.unflatten(0, (-1, settings.runs)),
@@ -294,8 +299,8 @@ def inhibition_worth(result) -> Float[Tensor, " runs_with_motif"]:
 def figure(results):
     """Draw the shares of runs with the motif over density, and the motif of one run.
 
-    The run is the best one that has the motif, at the density of the first result where most runs have
-    it. Its weights are rescaled so that the largest in-weight of each neuron is 1.
+    The run is the best one that has the motif, at the density of the first result where most runs
+    have it. Its weights are rescaled so that the largest in-weight of each neuron is 1.
 
     Args:
         results: Up to three Results: of falling importances, then of equal ones.

@@ -1,4 +1,4 @@
-"""Sparse autoencoders: the code and its gradients, matching by hand, an easy dictionary found, claims refused."""
+"""Sparse autoencoders: codes and gradients, matching by hand, claims on made-up results."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +25,7 @@ from experiments.autoencoders.recovered_features import (
 )
 from experiments.autoencoders.sparse_autoencoder import (
     Autoencoders,
+    Rows,
     Sparsity,
     encode,
     fit,
@@ -163,7 +164,7 @@ def test_a_permuted_dictionary_is_found_and_a_negated_one_is_not():
 
 
 def test_matching_is_one_to_one():
-    """Two features close to one code: one of them has it; one is left over where there are fewer codes."""
+    """Of two features close to one code one has it; without enough codes one is left over."""
     directions = torch.tensor([[1.0, 0.8], [0.0, 0.6]])
     assert matched(directions, torch.tensor([[1.0, 0.0], [0.0, 1.0]])).tolist() == pytest.approx(
         [1, 0.6]
@@ -175,7 +176,7 @@ def test_matching_is_one_to_one():
 
 
 def made(settings, share=1.0, true=0.2, learned=0.2):
-    """A result whose dictionaries hold this share of the features, the first ones, and codes that hit nothing."""
+    """A result whose dictionaries hold the first features up to a share, and useless codes."""
     levels = [(penalty, 0) for penalty in settings.penalties] + [(0.0, k) for k in settings.keep]
     features, hidden = 20, 41  # axes: the last dimensions are left for codes that hit nothing
     sizes = [round(multiple * features) for multiple in settings.multiples]
@@ -189,7 +190,8 @@ def made(settings, share=1.0, true=0.2, learned=0.2):
     objective = torch.full(shape, learned)
     return Result(
         penalty, keep, axes[:, :features].clone(), torch.tensor(2.0), torch.tensor(sizes),
-        stacked[:, None, None].expand(*shape, -1, -1).clone(), torch.full((*shape, codes), 0.5), objective,
+        stacked[:, None, None].expand(*shape, -1, -1).clone(),
+        torch.full((*shape, codes), 0.5), objective,
         torch.full((len(levels),), true), torch.full((len(levels),), true),
         axes[:, :features].expand(len(levels), -1, -1).clone(),
     )  # fmt: skip
@@ -253,8 +255,8 @@ def ideal():
 CLAIMS = {
     claim.__name__.removeprefix("claim_"): claim
     for claim in (
-        script.claim_sparse, script.claim_weak, script.claim_middle, script.claim_correlated, script.claim_dense,
-        script.claim_unequal,
+        script.claim_sparse, script.claim_weak, script.claim_middle,
+        script.claim_correlated, script.claim_dense, script.claim_unequal,
     )
 }  # fmt: skip
 
@@ -338,3 +340,13 @@ WRONG = {
 def test_bad_settings(name, unchecked):
     with pytest.raises(ValueError, match=f"^{name.strip()}.*: expected "):
         Settings(**WRONG[name])
+
+
+def test_test_rows_depend_on_the_seed():
+    model, inputs = recovered_features._toy_model(Settings(DIGONS))
+    first, again, other = (Rows(model, inputs, 8, seed) for seed in (0, 0, 1))
+    assert torch.equal(first.test[0], again.test[0])
+    assert not torch.equal(first.test[0], other.test[0])
+    assert first.scale != other.scale
+    batch, _ = first(generator(0))
+    assert not torch.equal(first.test[0][:, :8], batch[:, :8])  # training has rows of its own

@@ -1,4 +1,4 @@
-"""Crowding: what is predicted for few and many features per dimension, and the colours of both maps."""
+"""Features per dimension: what is predicted for few and many, and the colours of the maps."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The periodic table: made-up ones whose leads and mixtures are known, a small one computed, and the committed one."""
+"""The periodic table: made-up tables, a small one that is computed, and the committed one."""
 
 import shutil
 
@@ -18,7 +18,7 @@ from theory.polytopes import PAPER_POLYTOPES, POLYTOPES, arrangement_name
 
 
 def made_up(inverse_density, arrangements):
-    """A table from {name: (W (dimensions, features), benefit (densities,))}, its cells in their order."""
+    """A table from {name: (W (dimensions, features), benefit (densities,))}, in that order."""
     parts = []
     for W, benefit in arrangements.values():
         benefit = torch.as_tensor(benefit, dtype=torch.float64)[None]

@@ -1,4 +1,4 @@
-"""Uniform superposition: what a short run returns, and sweeps made of known polytopes, ideal and broken."""
+"""Uniform superposition: a short run, and sweeps of known polytopes, ideal and broken."""
 
 from dataclasses import replace
 
@@ -306,3 +306,16 @@ def test_figure_of_a_run(quick):
         WINDOWS,
         (quick.inverse_density, 1 / quick.inverse_density),
     )
+
+
+def test_benefits_are_measured_on_rows_of_the_seed(monkeypatch):
+    seeds = []
+
+    def measured(model, distribution, *, seed, **rows):
+        seeds.append(seed)
+        return torch.zeros(model.instances, dtype=torch.float64)
+
+    monkeypatch.setattr(uniform_superposition, "sampled_benefit", measured)
+    settings = replace(uniform_superposition.QUICK, inverse_density=(3.0,), steps=1)
+    uniform_superposition.run(settings, seed=7, progress=False)
+    assert seeds == [7]
