@@ -1,63 +1,72 @@
+# What the README names, for Linux and macOS. Tools are run as modules of Python, since their scripts
+# do not work in every folder.
 PYTHON ?= python3
-BIN = .venv/bin
+VENV_PYTHON = .venv/bin/python
 NOTEBOOK = demo-superposition.ipynb
-EXECUTE = $(BIN)/jupyter nbconvert --to notebook --execute $(NOTEBOOK) --ExecutePreprocessor.timeout=1800
+EXECUTE = $(VENV_PYTHON) -m nbconvert --to notebook --execute $(NOTEBOOK) --ExecutePreprocessor.timeout=1800
 
-# Tables of claims are the outputs of the notebook that are HTML and text.
+# Prints the tables of claims: the outputs of the notebook that are HTML and text.
 define PRINT_CLAIMS
 import json
-cells = json.load(open("results/$(NOTEBOOK)"))["cells"]
+from pathlib import Path
+
+cells = json.loads(Path("results/$(NOTEBOOK)").read_text(encoding="utf-8"))["cells"]
 data = [output.get("data", {}) for cell in cells for output in cell.get("outputs", [])]
 print(*["".join(shown["text/plain"]) for shown in data if "text/html" in shown], sep="\n\n")
 endef
 export PRINT_CLAIMS
 
-# What is committed has no bars, and its images in 256 colours, a third of their size.
+# Removes progress bars from the notebook, and reduces its images to 256 colours, a third of their size.
 define TIDY
 import base64, io, json
+from pathlib import Path
 from PIL import Image
-notebook = json.load(open("$(NOTEBOOK)"))
+
+file = Path("$(NOTEBOOK)")
+notebook = json.loads(file.read_text(encoding="utf-8"))
 for cell in notebook["cells"]:
     if cell["cell_type"] == "code":
         cell["outputs"] = [output for output in cell["outputs"] if output.get("name") != "stderr"]
 for output in [output for cell in notebook["cells"] for output in cell.get("outputs", [])]:
     if "image/png" in output.get("data", {}):
-        image, small = Image.open(io.BytesIO(base64.b64decode(output["data"]["image/png"]))), io.BytesIO()
+        image = Image.open(io.BytesIO(base64.b64decode(output["data"]["image/png"])))
+        small = io.BytesIO()
         image.convert("RGB").quantize(256).save(small, "PNG", optimize=True)
         output["data"]["image/png"] = base64.b64encode(small.getvalue()).decode()
-open("$(NOTEBOOK)", "w").write(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n")
+file.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 endef
 export TIDY
 
 .PHONY: demo scorecard test notebook interop
 
-# The notebook, executed from top to bottom, and its claims.
+# Executes the notebook from top to bottom into results/ and prints its claims.
 demo: .venv/installed
 	mkdir -p results
 	$(EXECUTE) --output-dir results
-	$(BIN)/python -c "$$PRINT_CLAIMS"
+	$(VENV_PYTHON) -c "$$PRINT_CLAIMS"
 
-# All sections at full settings, and every claim; what is finished is not computed again.
+# Computes all sections at full settings and prints every claim. Finished cells are not computed again.
 scorecard: .venv/installed
-	$(BIN)/python scorecard.py
+	$(VENV_PYTHON) scorecard.py
 
+# Checks the style and runs the tests, in which text that is read without an encoding is an error.
 test: .venv/installed
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(VENV_PYTHON) -m ruff check .
+	$(VENV_PYTHON) -m ruff format --check .
+	PYTHONWARNDEFAULTENCODING=1 $(VENV_PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-# Executes the notebook in place: what is committed.
+# Executes the notebook in place, as it is committed.
 notebook: .venv/installed
 	$(EXECUTE) --inplace
-	$(BIN)/python -c "$$TIDY"
+	$(VENV_PYTHON) -c "$$TIDY"
 
-# Exported models in the real SAELens, in an environment of its own.
+# Loads exported models in the real SAELens, in an environment of its own.
 interop: .venv-interop/installed
 	.venv-interop/bin/python -m interop.check
 
 .venv/installed: requirements.txt requirements-dask.txt requirements-dev.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(VENV_PYTHON) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@
 
 .venv-interop/installed: requirements.txt requirements-interop.txt

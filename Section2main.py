@@ -1,11 +1,11 @@
-"""Section 2, demonstrating superposition: with sparse features a ReLU model represents more features than dimensions.
+"""Section 2: a ReLU output model represents more sparse features than it has hidden dimensions.
 
     python Section2main.py              # the paper's settings, about a minute on 2 cores
     python Section2main.py --quick      # the same path, small, in seconds
     python Section2main.py --seed 3 --out /tmp/section2
 
-Trains linear and ReLU output models at n=20, m=5 and n=80, m=20, and the introduction's n=5, m=2;
-saves the figures under figures/ and prints claims 2.1 to 2.5.
+Trains linear and ReLU output models with n=20, m=5 and with n=80, m=20, and the introduction's
+models with n=5, m=2. Saves the figures under figures/ and prints claims 2.1 to 2.5.
 """
 
 import sys
@@ -17,8 +17,7 @@ from experiments.section2.demonstration import (
     top_projection_error,
 )
 from geometry import in_superposition, represented
-from sweeps.claims import Claim
-from sweeps.running import Experiment, section_main
+from sweeps import Claim, Experiment, section_main
 from theory.polytopes import tegum_factors
 
 EXPERIMENTS = {
@@ -34,7 +33,7 @@ EXPERIMENTS = {
 
 
 def figures(results):
-    """All figures of the section by name."""
+    """Draw all figures of the section and return them by name."""
     small, large = results.demonstration
     return {
         "section2-introduction": introduction.figure(results.introduction),
@@ -45,90 +44,118 @@ def figures(results):
 
 
 def claims(results):
-    """Claims 2.1 to 2.5: the first four at n=20, m=5, the last all of them at n=80, m=20."""
-    small, large = (
-        [
-            _claim_linear(result),
-            _claim_dense_relu(result),
-            _claim_growth(result),
-            _claim_pairs(result),
-        ]
-        for result in results.demonstration
-    )
-    return [*small, _claim_again(large)]
+    """Judge claims 2.1 to 2.4 with n=20, m=5, and all four of them again with n=80, m=20."""
+    small, large = results.demonstration
+    return [*_claims_of_one_size(small), _claim_again(_claims_of_one_size(large))]
+
+
+def _claims_of_one_size(result):
+    """Judge claims 2.1 to 2.4."""
+    return [
+        _claim_linear(result),
+        _claim_dense_relu(result),
+        _claim_growth(result),
+        _claim_pairs(result),
+    ]
 
 
 def _claim_linear(result):
+    """Judge claim 2.1, which is refuted if W^T W or the biases are off by a tenth or more."""
     weights = top_projection_error(result.linear.W).max().item()
-    learned, dropped = (
-        errors.max().item() for errors in bias_errors(result.linear, result.density)
-    )
+    errors = bias_errors(result.linear, result.density)
+    most_important = errors.most_important.max().item()
+    rest = errors.rest.max().item()
     return Claim(
-        "2.1", "linear model: the m most important features, orthogonal, at every density; bias 0 for these, the "
-        "expected value for the rest", "exactly",
+        "2.1",
+        "linear model: the m most important features, orthogonal, at every density; bias 0 for "
+        "these, the expected value for the rest",
+        "exactly",
         {
             "W^T W off by at most": weights,
-            "bias of these off by, in expected values (rms)": learned,
-            "bias of the rest off by": dropped,
+            "bias of these off by, in expected values (rms)": most_important,
+            "bias of the rest off by": rest,
         },
-        weights < 0.1 and learned < 0.1 and dropped < 0.1,
-    )  # fmt: skip
+        weights < 0.1 and most_important < 0.1 and rest < 0.1,
+    )
 
 
 def _claim_dense_relu(result):
+    """Judge claim 2.2, which is refuted if W^T W is off by a tenth or more."""
     error = top_projection_error(result.relu.W[result.density == 1]).max().item()
     return Claim(
-        "2.2", "ReLU output model at density 1: the same m features, orthogonal", "yes",
-        {"W^T W off by at most": error}, error < 0.1,
-    )  # fmt: skip
+        "2.2",
+        "ReLU output model at density 1: the same m features, orthogonal",
+        "yes",
+        {"W^T W off by at most": error},
+        error < 0.1,
+    )
 
 
 def _claim_growth(result):
+    """Judge claim 2.3.
+
+    It is refuted by a single step to fewer represented features, by a growth of at most a half in
+    all, and by one density at which the more important features share a direction first. It is also
+    refuted if there is no density with both dedicated features and features in superposition.
+    """
     counts = represented(result.relu.W).sum(dim=1)
-    later = least_important_first(result.relu.W)
+    ordered = least_important_first(result.relu.W)
+    numbers = {
+        f"represented at density {density:g}": count
+        for density, count in zip(result.density, counts.tolist())
+    }
+    numbers["densities with some in superposition and some not"] = len(ordered)
+    numbers["of these least important first"] = int(ordered.sum())
+    grows = bool((counts.diff() >= 0).all()) and bool(counts[-1] > 1.5 * counts[0])
     return Claim(
-        "2.3", "the number of represented features grows as density falls; superposition takes the least important "
-        "features first", "yes",
-        {
-            **{f"represented at density {s:g}": count for s, count in zip(result.density, counts.tolist())},
-            "densities with some in superposition and some not": len(later),
-            "of these least important first": int(later.sum()),
-        },
-        # refuted by a single step down, or where somewhere the more important features share first
-        bool((counts.diff() >= 0).all() and counts[-1] > 1.5 * counts[0] and len(later) and later.all()),
-    )  # fmt: skip
+        "2.3",
+        "the number of represented features grows as density falls; superposition takes the least "
+        "important features first",
+        "yes",
+        numbers,
+        grows and len(ordered) > 0 and bool(ordered.all()),
+    )
 
 
 def _claim_pairs(result):
-    sharing = in_superposition(result.relu.W).any(dim=1)
-    first = int(sharing.int().argmax())  # the highest density with superposition
-    factors = [
-        f for f in tegum_factors(result.relu.W[first]) if f.polytope != "dedicated dimension"
+    """Judge claim 2.4 at the highest density with superposition.
+
+    It is refuted if a group of features there is no antipodal pair, or if there is no superposition
+    at any density.
+    """
+    shared = in_superposition(result.relu.W).any(dim=1)
+    first = int(shared.int().argmax())
+    groups = [
+        factor
+        for factor in tegum_factors(result.relu.W[first])
+        if factor.polytope != "dedicated dimension"
     ]
-    pairs = sum(factor.polytope == "digon" for factor in factors)
-    at = (
-        {"highest density with superposition": result.density[first].item()}
-        if sharing.any()
-        else {}
-    )
+    pairs = sum(factor.polytope == "digon" for factor in groups)
+    numbers = {}
+    if shared.any():
+        numbers["highest density with superposition"] = result.density[first].item()
+    numbers["groups of features there"] = len(groups)
+    numbers["of these antipodal pairs"] = pairs
     return Claim(
-        "2.4", "the first superposition to appear is antipodal pairs", "yes",
-        {**at, "groups of features there": len(factors), "of these antipodal pairs": pairs},
-        bool(sharing.any()) and pairs == len(factors) > 0,
-    )  # fmt: skip
+        "2.4",
+        "the first superposition to appear is antipodal pairs",
+        "yes",
+        numbers,
+        bool(shared.any()) and pairs == len(groups) > 0,
+    )
 
 
-def _claim_again(large):
-    held = sum(claim.holds for claim in large)
-    numbers = {
-        f"{claim.id}: {name}": value for claim in large for name, value in claim.numbers.items()
-    }
-    return Claim(
-        "2.5", "2.1 to 2.4 again at n=80, m=20", "yes", {"of 4, hold": held, **numbers}, held == 4
-    )
+def _claim_again(claims_of_large):
+    """Judge claim 2.5, which is refuted if one of claims 2.1 to 2.4 is refuted with n=80, m=20."""
+    held = sum(claim.holds for claim in claims_of_large)
+    numbers = {"of 4, hold": held}
+    for claim in claims_of_large:
+        numbers |= {f"{claim.id}: {name}": value for name, value in claim.numbers.items()}
+    return Claim("2.5", "2.1 to 2.4 again at n=80, m=20", "yes", numbers, held == 4)
 
 
 def main(argv=None):
+    """Run the section from the command line and return its exit status."""
     return section_main(sys.modules[__name__], argv)
 
 

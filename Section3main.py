@@ -1,12 +1,13 @@
-"""Section 3, superposition as a phase change: what becomes of the last feature as density and importance change.
+"""Section 3: superposition of the last feature is a phase change in density and importance.
 
     python Section3main.py              # the paper's settings, about a minute on 2 cores
     python Section3main.py --quick      # the same path, small, in seconds
     python Section3main.py --seed 3 --out /tmp/section3
 
-Phase diagrams of n=2, m=1 and n=3, m=2: the named solutions, the optimum of the exact loss (for n=3 the best solution
-known), trained models averaged as the paper does, the best of the restarts, and the share of restarts that end in the
-optimum. Saves the figures under figures/ and prints claims 3.1 to 3.5.
+Draws phase diagrams of n=2, m=1 and of n=3, m=2: of the named solutions, of the optimum of the
+exact loss (for n=3 the best solution known), of trained models averaged as in the paper, of the
+best restart, and of the share of restarts that end in the optimum. Saves the figures under
+figures/ and prints claims 3.1 to 3.5.
 """
 
 import sys
@@ -15,31 +16,33 @@ from dataclasses import replace
 import torch
 
 from experiments.section3 import exact_optimum, noisy_averages, phase_boundary, phase_diagram
+from experiments.section3.noisy_averages import CLEAN_MEAN
 from experiments.section3.phase_diagram import (
     agreement,
-    averaged,
-    below,
-    best,
+    averaged_diagram,
+    below_optimum,
+    best_diagram,
     best_known,
-    named,
+    named_diagram,
     phase_shares,
 )
-from sweeps.claims import Claim
-from sweeps.running import Experiment, section_main
+from sweeps import Claim, Experiment, section_main
 from theory.boundary import tricritical_densities
 from theory.phases import NAMED_SOLUTIONS, PHASES, last_feature
 
-TWO, THREE = phase_diagram.Settings(), phase_diagram.THREE  # n=2, m=1 and n=3, m=2
-QUICK, QUICK_THREE = phase_diagram.QUICK, phase_diagram.QUICK_THREE
+TWO = phase_diagram.Settings()  # n=2, m=1
+THREE = phase_diagram.THREE  # n=3, m=2
+QUICK = phase_diagram.QUICK
+QUICK_THREE = phase_diagram.QUICK_THREE
 
 
 def _optima(points):
-    return tuple(
-        exact_optimum.Settings(features, points) for features in (TWO.features, THREE.features)
-    )
+    """Settings of the optimum for both diagrams."""
+    return tuple(exact_optimum.Settings(features, points) for features in (2, 3))
 
 
 def _study(settings, points):
+    """Settings of the study of noisy averages, on a coarser grid than the diagrams."""
     return noisy_averages.study(replace(settings, points=points))
 
 
@@ -53,28 +56,30 @@ EXPERIMENTS = {
 }
 
 
-# Bars of the claims, shares of points
-ALIKE = 0.9  # two diagrams are the same; a trained diagram gives a region back
-LEAST = 0.03  # every phase has more of the named diagram
-THERE = 0.5  # a region of the named diagram is one of the optimum, too
-TRUE = 0.99  # the best restart is the optimum
-CLEAN = 0.95  # the average is; or local minima explain where it is not, and at least twice as much as chance
+# Least shares of points that the claims ask for
+SAME_DIAGRAM = 0.9  # at which two diagrams agree, or at which a region is reproduced
+SMALLEST_PHASE = 0.03  # that each phase takes of the named diagram
+REGION_KEPT = 0.5  # of a region of the named diagram, at which the optimum is like its solution
+BEST_AGREES = 0.99  # at which the best restart shows the optimum's phase
 
 
 def figures(results):
-    """All figures of the section by name."""
+    """Draw all figures of the section and return them by name."""
     two, three = _diagrams(results)
-    studies = zip((results.study_two, results.study_three), results.study_optima)
+    study = [
+        (results.study_two, results.study_optima[0]),
+        (results.study_three, results.study_optima[1]),
+    ]
     return {
         "section3-n2": phase_diagram.figure(*two),
         "section3-n3": phase_diagram.figure(*three),
         "section3-boundary": phase_boundary.figure(results.boundary),
-        "section3-study": noisy_averages.figure(list(studies)),
+        "section3-study": noisy_averages.figure(study),
     }
 
 
 def _diagrams(results):
-    """(trained, optimum) of n=2 and of n=3, nothing that was trained below the optimum."""
+    """Pair the trained models of n=2 and of n=3 with the best optimum known."""
     return [
         (trained, best_known(trained, optimum))
         for trained, optimum in zip(results.diagrams, results.optima)
@@ -82,7 +87,7 @@ def _diagrams(results):
 
 
 def claims(results):
-    """Claims 3.1 to 3.5."""
+    """Judge claims 3.1 to 3.5."""
     two, three = _diagrams(results)
     phases_of_two = (
         "n=2, m=1: three phases, in the mean of all restarts but the worst and in the best restart"
@@ -97,97 +102,134 @@ def claims(results):
 
 
 def _claim_regions(claim, statement, result, optimum):
-    """The same bars for both diagrams: refuted where best restart or mean differ from the optimum at one point in ten,
-    or either gives back less than nine tenths of a region of the named diagram, as far as the optimum stays in it."""
-    exact, shares = last_feature(optimum.W), phase_diagram.regions(result, optimum)
-    agree = {f"{name}: share like the optimum": agreement(diagram(result), exact)
-             for name, diagram in (("best", best), ("mean", averaged))}  # fmt: skip
+    """Judge claim 3.1 or 3.4, with the same criteria for both diagrams.
+
+    It is refuted if the best restart or the mean shows another phase than the optimum at more than
+    one point in ten. It is also refuted if one of them reproduces less than nine tenths of a region
+    of the named diagram, as far as the optimum itself keeps to that region.
+    """
+    exact = last_feature(optimum.W)
+    agreements = {
+        "best: share like the optimum": agreement(best_diagram(result), exact),
+        "mean: share like the optimum": agreement(averaged_diagram(result), exact),
+    }
     names = [solution.name for solution in NAMED_SOLUTIONS[result.W.shape[-1]]]
-    given_back = _by_name("best: gives back", names, shares.best) | _by_name(
-        "mean: gives back", names, shares.mean
-    )
-    return Claim(
-        claim, statement, "yes", {**agree, **given_back},
-        min(*agree.values(), *given_back.values()) >= ALIKE,
-    )  # fmt: skip
+    shares = phase_diagram.regions(result, optimum)
+    reproduced = {
+        **_numbers("best: gives back", names, shares.best),
+        **_numbers("mean: gives back", names, shares.mean),
+    }
+    numbers = agreements | reproduced
+    return Claim(claim, statement, "yes", numbers, min(numbers.values()) >= SAME_DIAGRAM)
 
 
-def _by_name(what, names, shares):
-    return {f"{what} {name}": share for name, share in zip(names, shares.tolist())}
+def _numbers(words, names, values):
+    """Name the number of each solution or phase."""
+    return {f"{words} {name}": value for name, value in zip(names, values.tolist())}
 
 
 def _claim_named(result, optimum):
-    """Refuted where the named diagram is another than the optimum's or the best restart's at one point in ten, or the
-    optimum has left a region of it by more than half (the named solution is what is wrong), or it lacks a phase."""
-    of_named, shares = named(result), phase_diagram.regions(result, optimum).optimum
-    of_phases = phase_shares(of_named)
-    agree = [agreement(of_named, other) for other in (last_feature(optimum.W), best(result))]
+    """Judge claim 3.2 on the diagram of the named solutions.
+
+    It is refuted if that diagram differs from the optimum's or from the best restart's at more than
+    one point in ten. It is also refuted if the optimum is unlike the named solution in more than
+    half of a region, so that the named solution itself is wrong, or if a phase is missing.
+    """
+    diagram = named_diagram(result)
+    solutions = [solution.name for solution in NAMED_SOLUTIONS[2]]
+    kept = phase_diagram.regions(result, optimum).optimum
+    phase_sizes = phase_shares(diagram)
+    like_optimum = agreement(diagram, last_feature(optimum.W))
+    like_best = agreement(diagram, best_diagram(result))
     return Claim(
-        "3.2", "the diagram of the named solutions has the same three regions", "yes",
+        "3.2",
+        "the diagram of the named solutions has the same three regions",
+        "yes",
         {
-            **_by_name("share", PHASES, of_phases),
-            **_by_name("share in which the optimum stays of", [s.name for s in NAMED_SOLUTIONS[2]], shares),
-            "share like the optimum": agree[0],
-            "share like best restart": agree[1],
+            **_numbers("share", PHASES, phase_sizes),
+            **_numbers("share in which the optimum stays of", solutions, kept),
+            "share like the optimum": like_optimum,
+            "share like best restart": like_best,
         },
-        min(agree) >= ALIKE and shares.min().item() >= THERE and of_phases.min().item() > LEAST,
-    )  # fmt: skip
+        min(like_optimum, like_best) >= SAME_DIAGRAM
+        and kept.min().item() >= REGION_KEPT
+        and phase_sizes.min().item() > SMALLEST_PHASE,
+    )
 
 
 def _claim_first_order(result):
-    """Refuted by a density at which no two followed solutions cross below r = 1: what jumps at r = 1 alone, where the
-    features change places, follows from the symmetry."""
-    crossing, sharp = phase_boundary.jumps(result), phase_boundary.out_of_zero(result)
-    smooth = result.density[~sharp]
+    """Judge claim 3.3.
+
+    It is refuted by one density at which no two of the followed solutions cross below r = 1. A jump
+    only at r = 1, where the features change places, follows from the symmetry and does not count.
+    """
+    crossing = phase_boundary.jumps(result)
+    from_zero = phase_boundary.jumps_from_zero(result)
+    continuous = result.density[~from_zero]
+    jump = (result.after - result.before)[crossing]
     lower, upper = tricritical_densities().tolist()
     return Claim(
-        "3.3", "the change is first order: the losses of two solutions cross, the optimal loss has a kink", "yes",
+        "3.3",
+        "the change is first order: the losses of two solutions cross, the optimal loss has a kink",
+        "yes",
         {
             "densities": len(crossing),
             "of these where two solutions cross below r = 1": int(crossing.sum()),
-            **_one("smallest jump of |w_2| there", torch.min, (result.after - result.before)[crossing]),
-            **_one("smallest kink there", torch.min, result.kink[crossing]),
-            "densities where the change from not represented is first order": int(sharp.sum()),
-            **_one("lowest density where it is continuous", torch.min, smooth),
-            **_one("highest density where it is continuous", torch.max, smooth),
+            **_number_if_any("smallest jump of |w_2| there", torch.min, jump),
+            **_number_if_any("smallest kink there", torch.min, result.kink[crossing]),
+            "densities where the change from not represented is first order": int(from_zero.sum()),
+            **_number_if_any("lowest density where it is continuous", torch.min, continuous),
+            **_number_if_any("highest density where it is continuous", torch.max, continuous),
             "continuous by expansion from density": lower,
             "to": upper,
         },
         bool(crossing.all()),
-    )  # fmt: skip
+    )
 
 
-def _one(name, choose, values):
-    """The number that is chosen from values, or none where there are none."""
+def _number_if_any(name, choose, values):
+    """Name the number that is chosen from the values, or return nothing if there are no values."""
     return {name: choose(values).item()} if len(values) else {}
 
 
 def _claim_exact(diagrams):
-    """Refuted where a trained model settles below the optimum, where the best restart is another than the optimum at
-    one point in a hundred, or where averages are noisy and leaving out local minima does not mend them."""
-    numbers, holds = {}, True
+    """Judge claim 3.5 on both diagrams and their optima.
+
+    It is refuted if a trained model settles below the optimum, if the best restart shows another
+    phase than the optimum at more than one point in a hundred, or if the averages are noisy and
+    leaving out the restarts in local minima does not mend them.
+    """
+    numbers = {}
+    verdicts = []
     for result, optimum in diagrams:
-        lower, optimum = int(below(result, optimum).sum()), best_known(result, optimum)
-        reached, of_mean, of_best = noisy_averages.success(result, optimum)
-        differing = noisy_averages.explained(result, optimum)
+        below = int(below_optimum(result, optimum).sum())
+        known = best_known(result, optimum)
+        shares = noisy_averages.success(result, known)
+        noise = noisy_averages.explained(result, known)
         n = f"n={result.W.shape[-1]}"
         numbers |= {
-            f"{n}: points where a trained model settles below the optimum": lower,
-            f"{n}: best: share like the optimum": of_best,
-            f"{n}: mean: share like the optimum": of_mean,
-            f"{n}: share of restarts in its basin": reached,
-            f"{n}: share of the differing means that are right without local minima": differing.share,
-            f"{n}: the same by chance": differing.chance,
+            f"{n}: points where a trained model settles below the optimum": below,
+            f"{n}: best: share like the optimum": shares.best,
+            f"{n}: mean: share like the optimum": shares.mean,
+            f"{n}: share of restarts in its basin": shares.reached,
+            f"{n}: share of the differing means that are right without local minima": noise.share,
+            f"{n}: the same by chance": noise.chance,
         }
-        mended = differing.share >= max(CLEAN, 2 * differing.chance)
-        holds &= lower == 0 and of_best >= TRUE and (of_mean >= CLEAN or mended)
+        mended = noise.share >= max(CLEAN_MEAN, 2 * noise.chance)
+        clean = shares.mean >= CLEAN_MEAN or mended
+        verdicts.append(below == 0 and shares.best >= BEST_AGREES and clean)
     return Claim(
-        "3.5", "(ours) trained models agree with the optimum of the exact loss and none is below it; local minima "
-        "explain the noise of averages", "-", numbers, holds,
-    )  # fmt: skip
+        "3.5",
+        "(ours) trained models agree with the optimum of the exact loss and none is below it; "
+        "local minima explain the noise of averages",
+        "-",
+        numbers,
+        all(verdicts),
+    )
 
 
 def main(argv=None):
+    """Run the section from the command line and return its exit status."""
     return section_main(sys.modules[__name__], argv)
 
 

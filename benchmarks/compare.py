@@ -324,7 +324,8 @@ def main():
             print(lines[-1], flush=True)
     if arguments.write:
         TABLE.write_text(
-            "\n".join(("# What `python benchmarks/compare.py` measured", "", *lines, ""))
+            "\n".join(("# What `python benchmarks/compare.py` measured", "", *lines, "")),
+            encoding="utf-8",
         )
 
 

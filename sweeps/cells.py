@@ -1,41 +1,36 @@
-"""Cells: what a sweep computes at one go, and the files that keep it.
+"""Cells: what a sweep computes in one piece, and the file that keeps the result.
 
-A cell is (experiment, settings, seed, device). The key in its file's name is made of these, of torch's version, and of
-the code that the experiment's `run` reaches. Whoever writes a file holds its lock, which the system takes from a
-process that is killed: no two processes compute one cell, and a file is written at once or not at all.
-
-What an experiment's module may say of itself: SEEDED = False, no chance is involved and the seed does not
-count; MAY_BE_INFINITE, the fields of Result in which a number that is not finite says that there is none.
+A cell is (experiment, settings, seed, device). The key in the name of its file is made of these, of
+the code and the data files that decide its numbers, and of the versions of torch, numpy and scipy.
+Whoever writes a file holds its lock, which the system releases when a process is killed. So no two
+processes compute the same cell, and a file is written completely or not at all.
 """
 
-import contextlib
 import dataclasses
 import hashlib
 import json
+import operator
 import os
 import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple, get_type_hints
 
+import numpy
 import safetensors.torch
+import scipy
 import torch
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from sweeps.code_digest import code_digest
-from sweeps.files import one_line, read_tensors, write
+from sweeps.experiment import check_experiment, offered
+from sweeps.files import claimed, one_line, read_tensors, write
 
-CODE = (
-    "run",
-    "shards",
-    "joined",
-    "Settings",
-    "Result",
-)  # of an experiment: what decides its results
+PACKAGES = (torch, numpy, scipy)  # whose versions are part of the key
 
 
 class Cell(NamedTuple):
-    """What is computed at one go, and kept in one file."""
+    """What is computed in one piece and kept in one file."""
 
     experiment: ModuleType
     settings: Any
@@ -44,50 +39,85 @@ class Cell(NamedTuple):
 
     @property
     def name(self):
+        """The last part of the experiment's module name."""
         return self.experiment.__name__.rpartition(".")[2]
 
 
+def cells_of(experiment, settings, seed, device):
+    """Return the cells of one run of an experiment: its shards, or the run as a whole.
+
+    Args:
+        experiment: A module, as `ExperimentModule` describes it.
+        settings: Its Settings.
+        seed: Any integer. It does not count for an experiment without chance.
+        device: "cpu" or "cuda".
+
+    Raises:
+        ValueError: The settings cannot be a part of a key, or the Result cannot be kept.
+    """
+    check_experiment(experiment, settings)
+    seed = operator.index(seed) if offered(experiment, "SEEDED") else 0
+    shards = offered(experiment, "shards")(settings)
+    return [Cell(experiment, shard, seed, device) for shard in shards]
+
+
 def configuration(cell):
-    """All that decides a cell's result, as JSON."""
+    """Return all that decides a cell's result, as JSON."""
     module = cell.experiment
-    of_seed = {"seed": cell.seed} if getattr(module, "SEEDED", True) else {}
-    return json.dumps(
-        {
-            "experiment": cell.name, "settings": dataclasses.asdict(cell.settings), **of_seed, "device": cell.device,
-            "torch": torch.__version__, "code": code_digest(module.__name__, module.__file__, CODE),
-        },
-        sort_keys=True, allow_nan=False,
-    )  # fmt: skip
+    seed = {"seed": cell.seed} if offered(module, "SEEDED") else {}
+    inputs = [hashlib.sha256(file.read_bytes()) for file in offered(module, "INPUTS")]
+    described = {
+        "experiment": cell.name,
+        "settings": dataclasses.asdict(cell.settings),
+        **seed,
+        "device": cell.device,
+        "versions": {package.__name__: package.__version__ for package in PACKAGES},
+        "inputs": [checksum.hexdigest() for checksum in inputs],
+        "code": code_digest(module.__name__, module.__file__),
+    }
+    return json.dumps(described, sort_keys=True, allow_nan=False)
 
 
 def cell_path(cell, folder):
-    """The file of a cell: its experiment's name and 16 digits of its key."""
+    """Return the file of a cell: the name of its experiment and 16 digits of its key."""
     key = hashlib.sha256(configuration(cell).encode()).hexdigest()
     return Path(folder) / f"{cell.name}-{key[:16]}.safetensors"
 
 
 def serialized(cell, result):
-    """The bytes of a cell's file. FloatingPointError where a number is not finite, unless MAY_BE_INFINITE names it."""
+    """Return the bytes of a cell's file.
+
+    Raises:
+        FloatingPointError: A number is not finite in a field that `MAY_BE_INFINITE` does not name.
+        TypeError: The result is not what the experiment's `Result` declares.
+    """
     tensors = _flattened(cell.experiment.Result, result, f"{cell.name}: Result")
     _check_finite(cell.experiment, tensors)
-    return safetensors.torch.save(
-        tensors, metadata={"configuration": configuration(cell), "checksum": _checksum(tensors)}
-    )
+    metadata = {"configuration": configuration(cell), "checksum": _checksum(tensors)}
+    return safetensors.torch.save(tensors, metadata=metadata)
 
 
 def load(cell, path):
-    """The Result in a cell's file. FileNotFoundError where there is none, ValueError where it is not what it claims."""
-    return read(cell.experiment, path, configuration(cell))[0]
+    """Return the Result in a cell's file.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is damaged, or it is not the file of this cell.
+    """
+    result, found = read(cell.experiment, path)
+    if found != configuration(cell):
+        raise ValueError("the result of another configuration")
+    return result
 
 
-def read(experiment, path, expected=None):
-    """The Result in a file of an experiment's cell, and its configuration: any, or the expected one.
+def read(experiment, path):
+    """Return the Result in the file of any cell of an experiment, and the cell's configuration.
 
-    Raises the errors of `load`.
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is damaged, or it does not hold a Result of this experiment.
     """
     tensors, metadata = read_tensors(path)
-    if expected is not None and metadata.get("configuration") != expected:
-        raise ValueError("the result of another configuration")
     if metadata.get("checksum") != _checksum(tensors):
         raise ValueError("its tensors do not have its checksum")
     try:
@@ -101,7 +131,7 @@ def read(experiment, path, expected=None):
 
 
 def _flattened(kind, result, name):
-    """{"field" or "field.subfield": tensor} of a NamedTuple of tensors and further NamedTuples."""
+    """Return the tensors of nested NamedTuples as {"field" or "field.subfield": tensor}."""
     if not isinstance(result, kind):
         raise TypeError(f"{name}: expected a {kind.__name__}, got {type(result).__name__}")
     tensors = {}
@@ -118,16 +148,13 @@ def _flattened(kind, result, name):
 
 
 def _rebuilt(kind, tensors, prefix=""):
-    """A NamedTuple from what `_flattened` made of it. KeyError where a field is missing."""
-    hints = get_type_hints(kind).items()
-    return kind(
-        **{
-            field: _rebuilt(hint, tensors, f"{prefix}{field}.")
-            if hasattr(hint, "_fields")
-            else tensors[prefix + field]
-            for field, hint in hints
-        }
-    )
+    """Return the NamedTuple that `_flattened` took apart. KeyError where a field is missing."""
+    fields = {}
+    for field, hint in get_type_hints(kind).items():
+        name = prefix + field
+        nested = hasattr(hint, "_fields")
+        fields[field] = _rebuilt(hint, tensors, f"{name}.") if nested else tensors[name]
+    return kind(**fields)
 
 
 def _checksum(tensors):
@@ -137,22 +164,33 @@ def _checksum(tensors):
 def _check_finite(module, tensors):
     for field, values in tensors.items():
         wrong = (~values.isfinite()).sum().item()
-        if wrong and field not in getattr(module, "MAY_BE_INFINITE", ()):
+        if wrong and field not in offered(module, "MAY_BE_INFINITE"):
             raise FloatingPointError(
                 f"Result.{field}: expected finite numbers, got {wrong} that are not"
             )
 
 
-# Computing it once
+# Computing a cell once
 
 
 def run_cell(cell, path, expected):
-    """Compute a cell and keep it, unless another process has done so. Takes one thread."""
+    """Compute a cell on one thread and keep it, unless another process has done so.
+
+    Args:
+        cell: What to compute.
+        path: The file that keeps the result.
+        expected: The configuration of the cell in the process that asks for it.
+
+    Raises:
+        OSError: This process has other code, data files or packages, or the file cannot be written.
+        FloatingPointError: The result has numbers that are not finite.
+    """
     if configuration(cell) != expected:
         raise OSError(
-            f"{cell.name}: the code or torch of the process that runs it is not that of the one that asks"
+            f"{cell.name}: the process that runs it has other code, data files or packages than "
+            "the process that asks for it"
         )
-    torch.set_num_threads(1)  # more would change the order of sums, and with it the last digits
+    torch.set_num_threads(1)  # with more, sums have another order and other last digits
     with claimed(path):
         if _sound(cell, path):
             return
@@ -167,7 +205,7 @@ def run_cell(cell, path, expected):
 
 
 def finished(cell, path, fresh=False):
-    """Whether a cell's file is there and sound; fresh: it is taken away."""
+    """Return whether a cell's file exists and is sound. If fresh, delete the file first."""
     try:
         with claimed(path, timeout=0):
             if fresh:
@@ -178,7 +216,7 @@ def finished(cell, path, fresh=False):
 
 
 def _sound(cell, path):
-    """Whether a cell's file, which is claimed, can be loaded; what cannot is set aside."""
+    """Return whether a claimed file can be loaded. Set it aside if it is damaged."""
     try:
         load(cell, path)
         return True
@@ -186,26 +224,8 @@ def _sound(cell, path):
         return False
     except ValueError as error:
         os.replace(path, f"{path}.damaged")
-        print(f"{path}: {error}; set aside as {path.name}.damaged, computed again", file=sys.stderr)
+        print(
+            f"{path}: {error}; it is kept as {path.name}.damaged and computed again",
+            file=sys.stderr,
+        )
         return False
-
-
-# Who writes a file
-
-
-@contextlib.contextmanager
-def claimed(path, timeout=-1):
-    """The right to write a file, once no other process has it. Raises Timeout after that many seconds."""
-    lock = Path(f"{path}.lock")
-    with FileLock(lock, timeout=timeout):
-        try:
-            yield
-        finally:
-            lock.unlink(missing_ok=True)
-
-
-def clean(folder):
-    """Take away what killed processes have left half-written in a folder; what is claimed is still being written."""
-    for leftover in [*folder.glob("*.tmp"), *folder.glob("*.lock")]:
-        with contextlib.suppress(Timeout), claimed(leftover.with_suffix(""), timeout=0):
-            leftover.with_suffix(".tmp").unlink(missing_ok=True)

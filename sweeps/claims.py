@@ -1,4 +1,4 @@
-"""Claims: what the paper says, beside our numbers, and tables of them."""
+"""Claims: what the paper says beside our numbers, and tables of them."""
 
 import math
 import re
@@ -9,14 +9,18 @@ from tabulate import tabulate
 
 HEADERS = ("claim", "statement", "paper", "ours", "holds")
 WIDTHS = (None, 34, 14, 46, None)  # of the columns in the shell, in characters
-FORMATS = {"plain": "simple", "html": "html"}  # form -> tabulate's name for it
+FORMATS = {"plain": "simple", "html": "html"}  # form of a table -> tabulate's name for it
 
 
 class Claim(NamedTuple):
-    """One claim of the paper (or, where its statement says so, our own).
+    """One claim of the paper, or one of our own where its statement says so.
 
-    id: the number by which code, notebook and scorecard call it; paper: what the paper has, as text;
-    numbers: name -> what we measured, in the order in which to read them; finite, or no table is made of them
+    Attributes:
+        id: The number by which code, notebook and scorecard refer to it.
+        statement: What is claimed.
+        paper: What the paper has, as text.
+        numbers: What we measured, by name, in the order in which to read it. All are finite.
+        holds: Whether the numbers meet the criterion of the claim.
     """
 
     id: str
@@ -27,75 +31,71 @@ class Claim(NamedTuple):
 
 
 class Shown:
-    """Claims of one seed as a notebook shows them: a table in HTML, and as text where there is no HTML."""
+    """Claims of one seed as a notebook shows them: an HTML table, or text where there is no HTML."""
 
     def __init__(self, claims):
         self.claims = claims
 
     def _repr_html_(self):
-        return table(self.claims, "html")
+        return claims_table([self.claims], "html")
 
     def __repr__(self):
-        return table(self.claims)
+        return claims_table([self.claims])
 
 
-def table(claims, form="plain"):
-    """The claims of one seed as text: "plain" for the shell, 120 columns wide, or "html".
+def claims_table(claims, form="plain", conclusion=None):
+    """Return a table of claims as text, with a sentence below it.
 
-    Raises FloatingPointError where a number is not finite, ValueError where it is none or the form is unknown.
+    With several seeds, each number is shown as median [lowest, highest].
+
+    Args:
+        claims: A list of claims for each seed.
+        form: "plain" for the shell, 120 columns wide, or "html".
+        conclusion: The sentence; by default it says how many claims hold.
+
+    Raises:
+        FloatingPointError: A number of a claim is not finite.
+        ValueError: It is no number, the form is unknown, or two seeds have different claims.
     """
+    if form not in FORMATS:
+        raise ValueError(f"form: expected one of {', '.join(FORMATS)}, got {form!r}")
+    separator = "\n" if form == "plain" else "; "
     rows = []
-    for claim in map(checked, claims):
-        numbers = [f"{name}: {written(value)}" for name, value in claim.numbers.items()]
-        rows.append((claim.id, claim.statement, claim.paper, numbers, held([claim])))
-    return _tabulated(
-        rows, form, f"{sum(bool(c.holds) for c in claims)} of {len(claims)} claims hold"
-    )
+    for verdicts in same_claims(claims):
+        first = verdicts[0]
+        texts = [one_paragraph(text) for text in (first.id, first.statement, first.paper)]
+        rows.append([*texts, separator.join(_number_lines(verdicts)), held(verdicts)])
+    widths = {"maxcolwidths": list(WIDTHS)} if form == "plain" and rows else {}
+    text = tabulate(rows, HEADERS, tablefmt=FORMATS[form], disable_numparse=True, **widths)
+    conclusion = conclusion or count_held(claims)
+    return f"{text}\n<p>{conclusion}</p>" if form == "html" else f"{text}\n\n{conclusion}"
 
 
-def table_over_seeds(by_seed, form="plain"):
-    """The claims of several seeds, a list for each: every number as median [lowest, highest].
+def count_held(claims):
+    """Return the sentence that says how many claims hold, from a list of claims for each seed."""
+    every_claim = same_claims(claims)
+    always = sum(all(claim.holds for claim in verdicts) for verdicts in every_claim)
+    seeds = f" with each of {len(claims)} seeds" if len(claims) > 1 else ""
+    return f"{always} of {len(every_claim)} claims hold{seeds}"
 
-    Raises the errors of `table`, and ValueError where two seeds do not have the same claims.
+
+def same_claims(claims):
+    """Return the claim with each seed, for every claim, from a list of claims for each seed.
+
+    Raises:
+        FloatingPointError: A number of a claim is not finite.
+        ValueError: It is no number, or two seeds have different claims.
     """
-    every_claim = same_claims(by_seed)
-    rows = [
-        (
-            *claims[0][:3],
-            [f"{name}: {_spread(values)}" for name, values in numbers_over_seeds(claims).items()],
-            held(claims),
-        )
-        for claims in every_claim
-    ]
-    always = sum(all(claim.holds for claim in claims) for claims in every_claim)
-    return _tabulated(
-        rows, form, f"{always} of {len(rows)} claims hold with each of {len(by_seed)} seeds"
-    )
-
-
-def table_of(by_seed, form="plain"):
-    """`table` of one seed, `table_over_seeds` of several; a list of claims for each seed."""
-    return table(by_seed[0], form) if len(by_seed) == 1 else table_over_seeds(by_seed, form)
-
-
-def same_claims(by_seed):
-    """[the claim with each seed, for every claim], from a list of claims for each seed."""
-    ids = [[claim.id for claim in claims] for claims in by_seed]
+    ids = [[claim.id for claim in of_seed] for of_seed in claims]
     if not ids or any(others != ids[0] for others in ids):
         raise ValueError(
-            f"by_seed: expected the same claims with each of at least one seed, got {ids}"
+            f"claims: expected the same claims with each of at least one seed, got {ids}"
         )
-    return [[checked(claim) for claim in claims] for claims in zip(*by_seed)]
-
-
-def numbers_over_seeds(claims):
-    """{name: [a number a seed]} from one claim with each seed; None where a seed has no number of that name."""
-    names = dict.fromkeys(name for claim in claims for name in claim.numbers)
-    return {name: [claim.numbers.get(name) for claim in claims] for name in names}
+    return [[checked(claim) for claim in verdicts] for verdicts in zip(*claims)]
 
 
 def checked(claim):
-    """The claim, once its numbers are known to be finite numbers."""
+    """Return the claim, once its numbers are known to be finite numbers."""
     for name, value in claim.numbers.items():
         if not isinstance(value, int | float):
             raise ValueError(
@@ -108,51 +108,72 @@ def checked(claim):
     return claim
 
 
-def held(of_seeds):
-    """Whether a claim holds, from one claim with each seed: yes or NO with one, in how many with several."""
-    if len(of_seeds) == 1:
-        return "yes" if of_seeds[0].holds else "NO"
-    return f"in {sum(bool(claim.holds) for claim in of_seeds)} of {len(of_seeds)}"
+def held(verdicts):
+    """Say whether a claim holds: "yes" or "NO" with one seed, with how many where there are several.
+
+    Args:
+        verdicts: The claim with each seed.
+    """
+    if len(verdicts) == 1:
+        return "yes" if verdicts[0].holds else "NO"
+    return f"in {sum(bool(claim.holds) for claim in verdicts)} of {len(verdicts)}"
 
 
-def over_seeds(values):
-    """A number's median, lowest and highest as text, and of how many seeds where some have no such number."""
+def numbers_over_seeds(verdicts):
+    """Return {name: [a number a seed]}, with None where a seed has no number of that name.
+
+    Args:
+        verdicts: One claim with each seed.
+    """
+    names = dict.fromkeys(name for claim in verdicts for name in claim.numbers)
+    return {name: [claim.numbers.get(name) for claim in verdicts] for name in names}
+
+
+class Spread(NamedTuple):
+    """A number over seeds, as text."""
+
+    median: str
+    lowest: str
+    highest: str
+    seeds: str  # empty, or " (3 of 10 seeds)" where the others have no such number
+
+
+def spread(values):
+    """Return the spread of a number over seeds, in which None stands for a seed without it."""
     found = [value for value in values if value is not None]
-    of = "" if len(found) == len(values) else f" ({len(found)} of {len(values)} seeds)"
-    return *map(written, (statistics.median(found), min(found), max(found))), of
+    seeds = "" if len(found) == len(values) else f" ({len(found)} of {len(values)} seeds)"
+    median = written(statistics.median(found))
+    return Spread(median, written(min(found)), written(max(found)), seeds)
 
 
-def _spread(values):
-    return "{} [{}, {}]{}".format(*over_seeds(values))
+def _number_lines(verdicts):
+    """Return a line for each number of a claim."""
+    lines = []
+    for name, values in numbers_over_seeds(verdicts).items():
+        median, lowest, highest, seeds = spread(values)
+        number = median if len(values) == 1 else f"{median} [{lowest}, {highest}]{seeds}"
+        lines.append(one_paragraph(f"{name}: {number}"))
+    return lines
 
 
 def github_table(rows, headers):
-    """Rows of text as a table in Markdown."""
+    """Return rows of text as a table in Markdown."""
     cells = [[escaped(cell) for cell in row] for row in rows]
     return tabulate(cells, headers, tablefmt="github", disable_numparse=True)
 
 
 def escaped(text):
-    """Text in one line that Markdown shows as it is, but for links."""
-    return re.sub(r"([\\`*_|<])", r"\\\1", " ".join(text.split()))
+    """Return a text in one line that Markdown shows as it is, except for links."""
+    return re.sub(r"([\\`*_|<])", r"\\\1", one_paragraph(text))
+
+
+def one_paragraph(text):
+    """Return a text with single spaces in place of line breaks and longer gaps."""
+    return " ".join(text.split())
 
 
 def written(value):
-    """A number to four digits; in full where it is whole."""
+    """Return a number to four digits; in full if it is whole."""
     if 1e4 <= abs(value) < 1e9 or isinstance(value, int):
         return f"{value:,.0f}"
     return f"{value:.4g}"
-
-
-def _tabulated(rows, form, sentence):
-    """The rows, whose fourth column is a list, under HEADERS, and a sentence below."""
-    if form not in FORMATS:
-        raise ValueError(f"form: expected one of {', '.join(FORMATS)}, got {form!r}")
-    separator = "\n" if form == "plain" else "; "
-    cells = []
-    for *words, numbers, holds in rows:
-        lines = [" ".join(text.split()) for text in (*words, *numbers)]
-        cells.append([*lines[:3], separator.join(lines[3:]), holds])
-    widths = {"maxcolwidths": list(WIDTHS)} if form == "plain" and rows else {}
-    text = tabulate(cells, HEADERS, tablefmt=FORMATS[form], disable_numparse=True, **widths)
-    return f"{text}\n<p>{sentence}</p>" if form == "html" else f"{text}\n\n{sentence}"

@@ -1,192 +1,119 @@
-"""A digest of the code that a function reaches: it changes when, and only when, the numbers might.
+"""A digest of the code that decides the numbers of an experiment.
 
-From the function's text the names it uses are followed, definition by definition, through its module
-and the project's other modules. Docstrings, comments, layout, annotations of arguments and whatever is
-not reached do not count. What is found by a name made at run time (getattr, globals) is not followed.
+The experiment's own file counts by definition: what `run`, `shards`, `joined`, `Settings` and
+`Result` reach by name inside it. The project's modules that these definitions import, directly or
+through other modules, count whole, except for those that change no number. Docstrings, comments and
+layout never count.
 """
 
 import ast
 import functools
 import hashlib
-import symtable
 from pathlib import Path
-from typing import NamedTuple
 
-FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+ROOTS = (
+    "run",
+    "shards",
+    "joined",
+    "Settings",
+    "Result",
+)  # names that decide an experiment's results
+UNCOUNTED = ("visualization", "sweeps")  # modules and packages that change no number
+DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 IMPORTS = (ast.Import, ast.ImportFrom)
-WHOLE, ALWAYS = (
-    "*",
-    "",
-)  # in place of a name: all of a module, and what is carried out whenever it is imported
-
-
-class Definition(NamedTuple):
-    """A top-level statement, or one name of an import."""
-
-    text: str
-    names: frozenset[str] = frozenset()  # what it takes from its module
-    attributes: frozenset[tuple[str, str]] = frozenset()  # (name, attribute) of each name.attribute
-    bare: frozenset[str] = frozenset()  # names that also stand alone
-    imports: tuple[str, str | None] | None = (
-        None  # (module, a name of it, or None for the module itself)
-    )
-
-
-class Place(NamedTuple):
-    """A name in a module, used from outside (then what is used of a module behind it is not seen) or not."""
-
-    module: str
-    name: str
-    outside: bool = True
 
 
 @functools.cache
-def code_digest(module, file, names):
-    """sha256 of the code that some names of a module reach, as it was when this process first read it.
+def code_digest(module, file):
+    """Return the sha256 of an experiment's code, as it was when this process first read it.
 
-    module, file: its __name__ and __file__; names: a tuple; those that the module lacks count for nothing
+    Args:
+        module: The experiment's `__name__`. The root of the project follows from it.
+        file: Its `__file__`.
     """
     root = Path(file).resolve().parents[module.count(".")]
-    waiting, reached, texts = [Place(module, name) for name in names], set(), set()
+    statements = _reached(_without_prose(Path(file)).body)
+    texts = {"": "\n".join(ast.unparse(statement) for statement in statements)}
+    waiting = _imported(statements, module)
     while waiting:
-        place = waiting.pop()
-        path = file_of(root, place.module)
-        if place in reached or path is None:
+        name = waiting.pop()
+        path = _file_of(root, name)
+        if path is None or name in texts or name.partition(".")[0] in UNCOUNTED:
             continue
-        reached.add(place)
-        definitions = definitions_of(path, place.module)
-        if place.name == WHOLE:
-            waiting += [Place(place.module, name) for name in definitions]
-        elif place.name not in (ALWAYS, *definitions):  # a module of a package
-            waiting.append(Place(f"{place.module}.{place.name}", WHOLE))
-        for definition in definitions.get(place.name, ()):
-            texts.add(f"{place.module}: {definition.text}")
-            waiting += [Place(place.module, ALWAYS), *_uses(root, place, definition, definitions)]
-    return hashlib.sha256("\n".join(sorted(texts)).encode()).hexdigest()
-
-
-def file_of(root, module):
-    """The file of a module of the project, or None."""
-    path = root.joinpath(*module.split("."))
-    return next(
-        (file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None
-    )
-
-
-def _uses(root, place, definition, definitions):
-    """The places of all that a definition uses."""
-    if definition.imports and not _is_module(root, definition.imports):
-        yield Place(*definition.imports)
-    elif definition.imports and place.outside:
-        yield Place(_dotted(definition.imports), WHOLE)
-    for name in definition.names:
-        yield Place(place.module, name, outside=False)
-        for imports in (other.imports for other in definitions.get(name, ()) if other.imports):
-            if _is_module(root, imports):
-                yield from (
-                    Place(_dotted(imports), other)
-                    for base, other in definition.attributes
-                    if base == name
-                )
-                if name in definition.bare:
-                    yield Place(_dotted(imports), WHOLE)
-
-
-def _is_module(root, imports):
-    return imports[1] is None or file_of(root, _dotted(imports)) is not None
-
-
-def _dotted(imports):
-    return ".".join(filter(None, imports))
+        texts[name], imported = _whole(path, name)
+        waiting |= imported
+    return hashlib.sha256(repr(sorted(texts.items())).encode()).hexdigest()
 
 
 @functools.cache
-def definitions_of(path, module):
-    """{name: [Definition, ...]} of a file of the project."""
-    package = module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]
-    definitions = {}
-    for statement in _Bare().visit(ast.parse(path.read_text())).body:
-        for node in ast.walk(statement):
-            for alias in node.names if isinstance(node, IMPORTS) else ():
-                name, definition = _imported(node, alias, package)
-                definitions.setdefault(name, []).append(definition)
-        if not isinstance(statement, IMPORTS):
-            for name in _bound(statement) or {ALWAYS}:
-                definitions.setdefault(name, []).append(_definition(statement))
-    return definitions
+def _whole(path, module):
+    """Return the text of a file of the project, and the names that it imports."""
+    body = _without_prose(path).body
+    inside = f"{module}.__init__" if path.name == "__init__.py" else module
+    return ast.unparse(ast.Module(body, [])), _imported(body, inside)
 
 
-def _imported(node, alias, package):
-    """The name that an import binds, and its Definition."""
-    if isinstance(node, ast.Import):
-        module, name = alias.name if alias.asname else alias.name.partition(".")[0], None
-    else:
-        above = package[: len(package) + 1 - node.level] if node.level else []
-        module, name = ".".join([*above, *filter(None, [node.module])]), alias.name
-    bound = ALWAYS if name == WHOLE else alias.asname or name or module
-    return bound, Definition(f"import {module} {name}", imports=(module, name))
+def _without_prose(path):
+    """Return the syntax tree of a file without its docstrings; comments are not in it anyway."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, *DEFINITIONS)) and ast.get_docstring(node) is not None:
+            del node.body[0]
+    return tree
 
 
-def _definition(statement):
-    text, nodes = ast.unparse(statement), list(ast.walk(statement))
-    of_names = [
-        node
-        for node in nodes
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
-    ]
-    alone = {node for node in nodes if isinstance(node, ast.Name)} - {
-        node.value for node in of_names
-    }
-    aliases = [alias for node in nodes if isinstance(node, IMPORTS) for alias in node.names]
-    local_imports = {(alias.asname or alias.name).partition(".")[0] for alias in aliases}
-    return Definition(
-        text,
-        names=frozenset(_globals(symtable.symtable(text, "", "exec")) | local_imports),
-        attributes=frozenset((node.value.id, node.attr) for node in of_names),
-        bare=frozenset(node.id for node in alone),
-    )
+def _reached(body):
+    """Return the statements of a file that ROOTS reach by name, in the order of the file."""
+    body = [part for statement in body for part in _one_name_each(statement)]
+    names = set(ROOTS)
+    while True:
+        reached = [each for each in body if _bound(each) is None or _bound(each) & names]
+        used = {
+            node.id for each in reached for node in ast.walk(each) if isinstance(node, ast.Name)
+        }
+        if used <= names:
+            return reached
+        names |= used
 
 
-def _globals(table):
-    """Names that a piece of code takes from its module and not from a scope of its own."""
-    outermost = table.get_type() == "module"
-    symbols = [
-        symbol
-        for symbol in table.get_symbols()
-        if symbol.is_global() or (outermost and symbol.is_referenced())
-    ]
-    return {symbol.get_name() for symbol in symbols}.union(*map(_globals, table.get_children()))
+def _one_name_each(statement):
+    """Split an import of several names, so that each of them counts by itself."""
+    if isinstance(statement, ast.ImportFrom):
+        return [
+            ast.ImportFrom(statement.module, [alias], statement.level) for alias in statement.names
+        ]
+    if isinstance(statement, ast.Import):
+        return [ast.Import([alias]) for alias in statement.names]
+    return [statement]
 
 
 def _bound(statement):
-    """Names that a statement at the top level defines or changes."""
-    if isinstance(statement, (*FUNCTIONS, ast.ClassDef)):
+    """Return the names that a statement defines, or None for one that counts in any case."""
+    if isinstance(statement, DEFINITIONS):
         return {statement.name}
+    if isinstance(statement, IMPORTS):
+        return {(alias.asname or alias.name).partition(".")[0] for alias in statement.names}
+    if isinstance(statement, ast.Assign | ast.AnnAssign | ast.AugAssign):
+        stored = [node for node in ast.walk(statement) if isinstance(node, ast.Name)]
+        return {node.id for node in stored if isinstance(node.ctx, ast.Store)} or None
+    return None
+
+
+def _imported(statements, module):
+    """Return the dotted names of what some statements of a module import, modules and others."""
     names = set()
-    for node in ast.walk(statement):
-        if isinstance(node, (*FUNCTIONS, ast.ClassDef)):
-            names.add(node.name)
-        elif isinstance(getattr(node, "ctx", None), ast.Store):
-            while isinstance(node, ast.Attribute | ast.Subscript):
-                node = node.value
-            names |= {node.id} if isinstance(node, ast.Name) else set()
+    for node in (node for statement in statements for node in ast.walk(statement)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            package = module.split(".")[: -node.level] if node.level else []
+            source = ".".join([*package, *filter(None, [node.module])])
+            names |= {source, *(f"{source}.{alias.name}" for alias in node.names)}
     return names
 
 
-class _Bare(ast.NodeTransformer):
-    """Takes out what changes no number: docstrings, and the annotations of arguments."""
-
-    def generic_visit(self, node):
-        super().generic_visit(node)
-        if getattr(node, "body", None) == [] and not isinstance(node, ast.Module):
-            node.body = [ast.Pass()]
-        if isinstance(node, FUNCTIONS):
-            node.returns = None
-        return node
-
-    def visit_Expr(self, node):
-        return None if isinstance(node.value, ast.Constant) else self.generic_visit(node)
-
-    def visit_arg(self, node):
-        node.annotation = None
-        return node
+def _file_of(root, module):
+    """Return the file of a module of the project, or None."""
+    path = root.joinpath(*module.split("."))
+    files = [path.with_suffix(".py"), path / "__init__.py"]
+    return next((file for file in files if file.is_file()), None)

@@ -1,20 +1,37 @@
-"""Files that may come from elsewhere: read without pickle, written at once or not at all."""
+"""Files that may come from elsewhere, and that several processes write.
 
+They are read without pickle. They are written completely or not at all, under a lock.
+"""
+
+import contextlib
 import json
 import os
+import tempfile
 from pathlib import Path
 
 import safetensors.torch
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
 
 def write(path, content):
-    """Bytes to a file. An OSError names the file and leaves nothing half-written."""
+    """Write bytes to a file, completely or not at all.
+
+    Raises:
+        OSError: The file cannot be written. The message names it, and nothing is left half-written.
+    """
     write_together({path: content})
 
 
 def write_together(contents):
-    """{path: bytes} to files that belong together: a new one never stands beside an old one. Errors as of `write`."""
+    """Write files that belong together, so that a new one never stands beside an old one.
+
+    Args:
+        contents: The bytes of each file, as {path: bytes}.
+
+    Raises:
+        OSError: A file cannot be written. The message names it, and nothing is left half-written.
+    """
     paths = list(contents)
     temporaries = {path: Path(f"{path}.tmp") for path in paths}
     try:
@@ -35,11 +52,15 @@ def write_together(contents):
 
 
 def read_tensors(path):
-    """Tensors and metadata of a safetensors file. FileNotFoundError where there is none, ValueError if it is cut."""
+    """Return the tensors and the metadata of a safetensors file, each as a dictionary.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is not a whole safetensors file.
+    """
     try:
-        content = (
-            path.read_bytes()
-        )  # not mapped into memory: a file that is cut off later would end the process
+        # If the file were mapped into memory, cutting it off later would end the process.
+        content = path.read_bytes()
         tensors = safetensors.torch.load(content)
     except FileNotFoundError:
         raise
@@ -50,9 +71,14 @@ def read_tensors(path):
 
 
 def read_object(path):
-    """The object in a JSON file. FileNotFoundError where there is none, ValueError if it holds something else."""
+    """Return the object in a JSON file as a dictionary.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is not a whole JSON file, or it holds something other than an object.
+    """
     try:
-        found = json.loads(path.read_bytes(), parse_constant=_no_number)
+        found = json.loads(path.read_bytes(), parse_constant=_refuse_constant)
     except FileNotFoundError:
         raise
     except (ValueError, RecursionError, OSError) as error:
@@ -62,10 +88,49 @@ def read_object(path):
     return found
 
 
-def _no_number(name):
-    raise ValueError(f"{name} is no number of JSON")
+def _refuse_constant(name):
+    """Refuse NaN and Infinity, which Python reads although JSON does not have them."""
+    raise ValueError(f"{name} is not a number of JSON")
 
 
 def one_line(text):
-    """A text without line breaks and control characters."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in " ".join(str(text).split()))
+    """Return a text without line breaks and control characters."""
+    words = " ".join(str(text).split())
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in words)
+
+
+@contextlib.contextmanager
+def claimed(path, timeout=-1):
+    """Hold the exclusive lock of a file while the block runs.
+
+    Args:
+        path: The file; its lock is a file beside it.
+        timeout: Seconds to wait for another process that holds the lock; negative: without end.
+
+    Raises:
+        filelock.Timeout: Another process still holds the lock.
+    """
+    lock = Path(f"{path}.lock")
+    with FileLock(lock, timeout=timeout):
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
+
+
+def clean(folder):
+    """Delete what killed processes have left half-written in a folder; leave claimed files alone."""
+    for leftover in [*folder.glob("*.tmp"), *folder.glob("*.lock")]:
+        with contextlib.suppress(Timeout), claimed(leftover.with_suffix(""), timeout=0):
+            leftover.with_suffix(".tmp").unlink(missing_ok=True)
+
+
+def check_folder(folder):
+    """Create a folder where there is none, and check that files can be written into it.
+
+    Raises:
+        OSError or ValueError: It cannot be created or written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+        pass

@@ -16,8 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sweeps import running as sweeps
-from sweeps.claims import Claim
+from sweeps import Claim, Experiment, section_main
 
 MAY_BE_INFINITE = ("part.position",)
 SEED = 0x1234
@@ -58,7 +57,7 @@ def joined(results):
 
 def run(settings, *, seed=0, device="cpu", progress=True):
     if settings.log:
-        with open(settings.log, "a") as log:
+        with open(settings.log, "a", encoding="utf-8") as log:
             log.write(f"{settings.cell} {seed} {os.getpid()} {torch.get_num_threads()}\n")
     time.sleep(settings.seconds)
     generator = torch.Generator().manual_seed(seed ^ SEED ^ settings.cell)
@@ -91,8 +90,8 @@ def section(settings):
         __doc__="Section 9: made up.",
         __file__=__file__,
         EXPERIMENTS={
-            "one": sweeps.Experiment(made_up, settings, QUICK),
-            "two": sweeps.Experiment(
+            "one": Experiment(made_up, settings, QUICK),
+            "two": Experiment(
                 made_up, (settings, replace(settings, numbers=5)), (QUICK, replace(QUICK, cells=2))
             ),
         },
@@ -125,7 +124,7 @@ if __name__ == "__main__":
     import made_up  # by the name by which other processes know it
 
     sys.exit(
-        sweeps.section_main(
+        section_main(
             made_up.section(made_up.Settings(**json.loads(os.environ.get("MADE_UP", "{}"))))
         )
     )

@@ -36,7 +36,9 @@ from losses.exact import expected_loss
 from models import AbsoluteValueModel, LinearModel, ReLUHiddenModel, ReLUOutputModel
 from theory import boundary, descents, packing, phases
 from theory.descents import Sampling
-from theory.polytopes import square_antiprism, tegum_factors
+from theory.kinds import best_of_kinds
+from theory.polytopes import tegum_factors
+from theory.vertices import square_antiprism
 from training import best_restart, sampled_loss, train, train_best
 
 NAN, INF = math.nan, math.inf
@@ -606,9 +608,7 @@ def test_descents(W, b, lines, kinds, steps, lr, hidden, runs):
         "restarts",
     )
     how = {"steps": steps, "lr": lr, "progress": False}
-    found = outcome(
-        lambda: descents.best_of_kinds(W, b, inputs, lines, no_kind, kinds, **how), *names
-    )
+    found = outcome(lambda: best_of_kinds(W, b, inputs, lines, no_kind, kinds, **how), *names)
     assert found is None or found.W.isfinite().all()
 
 

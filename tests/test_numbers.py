@@ -11,8 +11,11 @@ import pytest
 import scorecard
 
 HOME = Path(scorecard.__file__).parent
-CLAIMS = {entry["id"]: entry for entry in json.loads((HOME / "scorecard.json").read_text())}
-README = " ".join((HOME / "README.md").read_text().split())
+CLAIMS = {
+    entry["id"]: entry
+    for entry in json.loads((HOME / "scorecard.json").read_text(encoding="utf-8"))
+}
+README = " ".join((HOME / "README.md").read_text(encoding="utf-8").split())
 CELLS = nbformat.read(HOME / "demo-superposition.ipynb", as_version=4).cells
 NOTEBOOK = " ".join(" ".join(cell.source for cell in CELLS if cell.cell_type == "markdown").split())
 WORDS = dict(
@@ -205,7 +208,7 @@ def test_what_was_seen_instead_is_told_of_every_miss():
 
 
 def test_scorecard_is_of_these_numbers():
-    text = (HOME / "SCORECARD.md").read_text()
+    text = (HOME / "SCORECARD.md").read_text(encoding="utf-8")
     rows = re.findall(
         r"^\| \[(\w\.\d+)\]\(#claim-\w+\).*\| in (\d+) of 10 +\|$", text, flags=re.MULTILINE
     )

@@ -84,4 +84,6 @@ def test_figures_are_white_and_their_text_legible_at_900_pixels():
     "path", sorted(Path(v.__file__).parent.glob("experiments/*/*.py")), ids=lambda path: path.stem
 )
 def test_experiments_name_colours_and_sizes_of_text(path):
-    assert not re.findall(r"#[0-9a-f]{6}\b|\bsize=\d|font_?size\W+\d", path.read_text())
+    assert not re.findall(
+        r"#[0-9a-f]{6}\b|\bsize=\d|font_?size\W+\d", path.read_text(encoding="utf-8")
+    )

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from sweeps import running as sweeps
+from sweeps import command_line
 
-HOME = Path(sweeps.__file__).parents[1]
-TEXT = (HOME / "README.md").read_text()
+HOME = Path(command_line.__file__).parents[1]
+TEXT = (HOME / "README.md").read_text(encoding="utf-8")
 SMALL = {  # script -> what makes a command of the README small; of the others the long options alone are tried here
     "scorecard.py": ["--quick", "--seeds", "2", "--sections", "2", "--jobs", "1", "--out", "{tmp}"],
     "interop.export": [],
@@ -48,7 +48,7 @@ def test_links_lead_somewhere():
         file, _, anchor = target.partition("#")
         assert (HOME / file).is_file(), target
         headings = (
-            re.findall(r"^#+ (.*)$", (HOME / file).read_text(), flags=re.MULTILINE)
+            re.findall(r"^#+ (.*)$", (HOME / file).read_text(encoding="utf-8"), flags=re.MULTILINE)
             if anchor
             else []
         )
@@ -109,5 +109,5 @@ def test_long_commands_start(script, monkeypatch, capsys):
 
 
 def test_options_of_the_scripts():
-    options = set(sweeps.argument_parser(sweeps.__file__, "").format_help().split())
+    options = set(command_line.argument_parser(command_line.__file__, "").format_help().split())
     assert set(re.findall(r"`(--\w+)", TEXT)) <= options | {"--to"}

@@ -7,14 +7,13 @@ import made_up
 import pytest
 
 import scorecard
-from sweeps import running as sweeps
+from sweeps import command_line, section_main
 
 SECTION = '''"""Section {number}: made up."""
 import made_up
-from sweeps import running as sweeps
-from sweeps.claims import Claim
+from sweeps import Claim, Experiment
 
-EXPERIMENTS = {{"only": sweeps.Experiment(made_up, made_up.Settings(numbers={number}), made_up.QUICK)}}
+EXPERIMENTS = {{"only": Experiment(made_up, made_up.Settings(numbers={number}), made_up.QUICK)}}
 
 
 def figures(results):
@@ -32,10 +31,12 @@ def claims(results):
 def home(tmp_path, monkeypatch):
     """A repository of two sections."""
     for number in (9, 1):
-        (tmp_path / f"Section{number}main.py").write_text(SECTION.format(number=number))
+        (tmp_path / f"Section{number}main.py").write_text(
+            SECTION.format(number=number), encoding="utf-8"
+        )
         monkeypatch.delitem(sys.modules, f"Section{number}main", raising=False)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(sweeps, "HOME", tmp_path)
+    monkeypatch.setattr(command_line, "HOME", tmp_path)
     return tmp_path
 
 
@@ -58,13 +59,13 @@ def test_cells_of_sections_and_scorecard_are_the_same(home, capsys):
     assert scorecard.main(["--jobs", "1"]) == 0
     before = {path: path.stat().st_mtime_ns for path in (home / "results").iterdir()}
     Section1main.figures = lambda results: {}
-    assert sweeps.section_main(Section1main, ["--jobs", "1"]) == 0
+    assert section_main(Section1main, ["--jobs", "1"]) == 0
     assert {path: path.stat().st_mtime_ns for path in (home / "results").iterdir()} == before
 
 
 def test_quick_has_a_folder_of_its_own(home, capsys):
     assert scorecard.main(["--quick", "--jobs", "1"]) == 0
-    assert capsys.readouterr().out.endswith("0 of 2 claims hold\n")
+    assert capsys.readouterr().out.endswith("and say nothing about the claims.\n")
     assert (
         len(list((home / "results" / "quick" / "results").iterdir())) == 1
     )  # both sections have the same quick cell
@@ -74,7 +75,7 @@ def test_json_has_every_number_of_every_seed(home, capsys):
     file = home / "claims.json"
     assert scorecard.main(["--seed", "3", "--seeds", "2", "--jobs", "1", "--json", str(file)]) == 0
     assert capsys.readouterr().out.endswith("2 of 2 claims hold with each of 2 seeds\n")
-    assert json.loads(file.read_text()) == [
+    assert json.loads(file.read_text(encoding="utf-8")) == [
         {
             "id": f"{number}.1",
             "statement": "Values are drawn.",
@@ -91,10 +92,10 @@ def test_json_has_every_number_of_every_seed(home, capsys):
 
 def test_markdown_has_a_summary_and_every_number(home, capsys, monkeypatch):
     file = home / "SCORECARD.md"
-    monkeypatch.setattr(scorecard, "MINUTES", {"1": 2, "9": 0.5})
+    monkeypatch.setattr(scorecard, "MINUTES", {"1": 1, "9": 0.5})
     monkeypatch.setattr(scorecard, "SEEN", {"1.1": "never shown, as it holds"})
     assert scorecard.main(["--seeds", "2", "--jobs", "1", "--markdown", str(file)]) == 0
-    summary, *by_section = file.read_text().split("## Section ")
+    summary, *by_section = file.read_text(encoding="utf-8").split("## Section ")
     assert (
         summary.startswith("# Scorecard\n")
         and "2 of 2 claims hold with each of 2 seeds." in summary
@@ -109,7 +110,7 @@ def test_markdown_has_a_summary_and_every_number(home, capsys, monkeypatch):
         for id, anchor in (("1.1", "11"), ("9.1", "91"))
     ]
     assert (
-        "`python Section1main.py`, 2 minutes a seed" in by_section[0]
+        "`python Section1main.py`, 1 minute a seed" in by_section[0]
         and "### Claim 1.1\n" in by_section[0]
     )
     first = sorted(values(9, seed)[0, 0].item() for seed in (0, 1))

@@ -88,7 +88,7 @@ def test_scorecard_has_all_claims(quick, capsys, tmp_path):
     )
     every_claim = [claim for ids in CLAIMS.values() for claim in ids]
     assert claim_ids(capsys.readouterr().out) == every_claim
-    entries = json.loads(file.read_text())
+    entries = json.loads(file.read_text(encoding="utf-8"))
     assert [entry["id"] for entry in entries] == every_claim
     for entry in entries:
         assert entry["statement"] and entry["paper"] and len(entry["holds"]) == 1
@@ -98,6 +98,6 @@ def test_scorecard_has_all_claims(quick, capsys, tmp_path):
 @pytest.mark.parametrize("script", [*(section.__name__ for section in CLAIMS), "scorecard"])
 def test_script_refuses_bad_arguments(script):
     command = [sys.executable, HOME / f"{script}.py", "--quick", "--seed", "one"]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    run = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=60)
     assert run.returncode == 2
     assert "--seed: expected a whole number" in run.stderr and run.stdout == ""

@@ -28,7 +28,7 @@ def norms(W: Float[Tensor, "instances hidden features"]) -> Float[Tensor, "insta
 
 @pytest.fixture
 def wrong(tmp_path, monkeypatch):
-    (tmp_path / "wrong.py").write_text(WRONG)
+    (tmp_path / "wrong.py").write_text(WRONG, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     import_checked("wrong")
     yield sys.modules["wrong"]

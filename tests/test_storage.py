@@ -71,7 +71,9 @@ def test_the_files_of_a_model(tmp_path):
         "certificate",
     )
     sizes = {"class": "AbsoluteValueModel", "instances": 2, "features": 4, "hidden": 3}
-    assert json.loads((tmp_path / "config.json").read_text()) == sizes | dict.fromkeys(unknown)
+    assert json.loads(
+        (tmp_path / "config.json").read_text(encoding="utf-8")
+    ) == sizes | dict.fromkeys(unknown)
 
 
 @pytest.fixture
@@ -91,7 +93,9 @@ WRONG_FIELDS = {
 )
 def test_a_wrong_field_is_named(folder, field, value):
     path = folder / "config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {field: value}))
+    path.write_text(
+        json.dumps(json.loads(path.read_text(encoding="utf-8")) | {field: value}), encoding="utf-8"
+    )
     what = {
         "instances": r"safetensors: b: expected shape \(2, 3\)",
         "features": r"b: expected shape|features: expected",
@@ -102,7 +106,10 @@ def test_a_wrong_field_is_named(folder, field, value):
 
 def test_inputs_without_density_are_refused(folder):
     path = folder / "config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"density": None}))
+    path.write_text(
+        json.dumps(json.loads(path.read_text(encoding="utf-8")) | {"density": None}),
+        encoding="utf-8",
+    )
     with pytest.raises(ValueError, match=r"config.json: density: expected numbers"):
         read(folder)
 

@@ -22,7 +22,9 @@ EXACT = [name for name in SMALL if "exact" in zoo.ENTRIES[name].training]
 
 
 WITHOUT = "Without this repository:\n\n```python\n(.*?)```"
-LINES = re.search(WITHOUT, (zoo.FOLDER.parent / "README.md").read_text(), re.DOTALL)[1]
+LINES = re.search(
+    WITHOUT, (zoo.FOLDER.parent / "README.md").read_text(encoding="utf-8"), re.DOTALL
+)[1]
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -119,9 +121,9 @@ FALSE = {
 def test_a_false_certificate_is_found_out(field, tmp_path):
     shutil.copytree(zoo.FOLDER / "pentagon", tmp_path / "pentagon")
     path = tmp_path / "pentagon" / "config.json"
-    config = json.loads(path.read_text())
+    config = json.loads(path.read_text(encoding="utf-8"))
     config["certificate"][field] = FALSE[field]
-    path.write_text(json.dumps(config))
+    path.write_text(json.dumps(config), encoding="utf-8")
     (wrong,) = zoo.disagreements(read(tmp_path / "pentagon"))
     assert wrong.startswith(f"{field}: claimed")
     assert zoo.check(["pentagon"], tmp_path) == 1 and zoo.check(["pentagon"]) == 0

@@ -1,4 +1,4 @@
-"""What is best, with nothing trained: the theory behind the figures of Sections 3 to 5."""
+"""Theory: what is best, with nothing trained, behind the figures of Sections 3 to 5."""
 
 from theory.arrangements import Arrangement, best_arrangement
 from theory.boundary import Boundary, optimum_boundary

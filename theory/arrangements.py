@@ -1,146 +1,168 @@
-"""The best arrangement of k equally important features in d dimensions, with no polytope presupposed (Section 4)."""
+"""Arrangements: the best of k equally important features in d dimensions, no polytope presupposed.
 
+This is the search behind the periodic table of superposition (Section 4). Many of the best
+arrangements are polytopes that are known from spreading points over a sphere, such as the square
+antiprism, which solves the Thomson problem of eight electrons.
+"""
+
+from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Real
 from torch import Tensor
 from tqdm import tqdm
 
 from checks import as_line, check_count
 from features import FeatureDistribution
 from losses.exact import MAX_FEATURES, expected_loss
-from theory.descents import GENTLE, descend, ignored_loss
-from theory.packing import placed, polytope_optimum, product_of_copies
+from theory.descents import Minima, descend, hand_on, ignored_loss
+from theory.packing import assembled, polytope_optimum, polytope_weights, product_of_copies
 from theory.polytopes import POLYTOPES
+
+# Benefit by which a descent from random weights may miss the best and still count as having
+# reached it.
+SAME_BENEFIT = 1e-4
+# Relative fall of the loss up to which a solution has settled and is not handed on again.
+NEGLIGIBLE_FALL = 1e-9
+# Number of random starts at each density by the number of features: fewer where descents are slow.
+RANDOM_STARTS = {7: 24, 8: 18, 9: 9, 10: 6, 11: 2, 12: 6}
+# Number of random starts for all other numbers of features.
+MANY_STARTS = 36
+# Standard deviations of the random weights, which the starts take in turn.
+RANDOM_SCALES = (0.1, 0.3, 0.5)
+# Standard deviation of the noise that is added to the weights of structured starts.
+STRUCTURED_NOISE = 0.05
+# Number of features from which descents take half the steps, as the exact loss gets slow.
+SLOW_FEATURES = 11
+# Number of rounds, at most, in which densities exchange their solutions.
+ROUNDS = 60
 
 
 class Arrangement(NamedTuple):
-    """The best known of k equally important features in d hidden dimensions, at each density."""
+    """The best known arrangement of k equally important features in d dimensions, by density."""
 
     W: Float[Tensor, "densities dimensions features"]
     b: Float[Tensor, "densities features"]
     loss: Float[Tensor, " densities"]
-    benefit: Float[Tensor, " densities"]
-    share: Float[Tensor, " densities"]  # of the random starts that reach it, up to SAME_BENEFIT
-
-
-SAME_BENEFIT = (
-    1e-4  # a descent from random weights has reached the best if it saves no less, up to this
-)
-SETTLED = 1e-9  # relative: what a further descent gains where a solution has settled
-SCALES = (0.1, 0.3, 0.5)  # of random weights, in turn
-SHAKEN = 0.05  # standard deviation of what is added to a copy of a structured start
-RANDOM_STARTS = {7: 24, 8: 18, 9: 9, 10: 6, 11: 2, 12: 6}  # by features, and for fewer:
-MANY_STARTS = 36
-DEAR = 11  # features from which a descent takes half the steps
-ROUNDS = 60  # of handing solutions on, at most
+    benefit: Float[Tensor, " densities"]  # loss saved per dimension; a dedicated dimension has 1
+    share: Float[Tensor, " densities"]  # share of random starts that reach it, up to SAME_BENEFIT
 
 
 def best_arrangement(
-    features, dimensions, density: Float[Tensor, " densities"], *, progress=True
+    features: int,
+    dimensions: int,
+    density: Real[Tensor, " densities"] | np.ndarray | Sequence,
+    *,
+    progress: bool = True,
 ) -> Arrangement:
-    """The best known arrangement of equally important features at each density, by descents on the exact loss.
+    """Find the best known arrangement of equally important features at each density.
 
-    Descents start from random weights of several scales, and from the catalogue: its polytopes with as many features
-    and dimensions, and the best product of its smaller ones, exact and shaken. The best of each density is then handed
-    on to its neighbours in density, to and fro, until nothing improves. It is no worse than the best of the catalogue.
-    Densities that are close to each other help each other: the more of them, the better each. The same every time.
+    Descents on the exact loss start from random weights of several scales and from the catalogue:
+    from its polytopes of as many features and dimensions, and from the best product of its
+    smaller ones, as they are and with noise. The best solution of each density is then handed on
+    to its neighbours in density until nothing improves. The result is no worse than the best of
+    the catalogue, and the same every time. Densities that are close to each other help each
+    other, so more of them give a better result at each.
 
-    Raises ValueError for densities outside of (0, 1], no dimension or fewer than one feature a dimension, and more
-    than MAX_FEATURES = 12 features.
+    Args:
+        features: Number of features k, from `dimensions` to MAX_FEATURES = 12.
+        dimensions: Number of hidden dimensions d, at least 1.
+        density: Density of all features, in (0, 1].
+        progress: Whether to show a count of the searches done on stderr.
+
+    Returns:
+        The best known weights, biases, loss and benefit at each density, in the given order.
+
+    Raises:
+        ValueError: If an argument is not what its description says.
     """
     density = as_line("density", density, highest=1)
-    check_count("dimensions", dimensions)
-    check_count("features", features)
+    dimensions = check_count("dimensions", dimensions)
+    features = check_count("features", features)
     if not dimensions <= features <= MAX_FEATURES:
         raise ValueError(f"features: expected {dimensions} to {MAX_FEATURES}, got {features}")
-    bar = tqdm(
-        desc=f"{features} in {dimensions}", unit="descent", disable=not progress, leave=False
-    )
-    with bar:
-        found = [
-            _random_solutions(features, dimensions, density),
-            *_structured(features, dimensions, density),
-        ]
-        bar.update(len(found))
-        W, b, loss = (
-            torch.cat(values, dim=1) for values in zip(*found)
-        )  # (densities, starts, ...)
-        every, lowest = torch.arange(len(density)), loss.argmin(dim=1)
-        best = [values[every, lowest] for values in (W, b, loss)]
-        order = density.argsort()
-        fresh = torch.ones(len(density), dtype=torch.bool)
-        for _ in range(ROUNDS):
-            fresh = _handed_on(best, fresh, order, density)
-            bar.update()
-            if not fresh.any():
-                break
-    benefit, of_random = (
-        _benefit(values, features, dimensions, density) for values in (best[2], found[0][2].T)
-    )
-    return Arrangement(*best, benefit, (of_random > benefit - SAME_BENEFIT).double().mean(dim=0))
+    label = f"{features} in {dimensions}"
+    with tqdm(desc=label, unit="search", disable=not progress, leave=False) as bar:
+        from_random = _random_solutions(features, dimensions, density)
+        bar.update()
+        structured = _structured_starts(features, dimensions, density)
+        from_structured = _from_noisy(structured, density)
+        bar.update()
+        best = _lowest_start([from_random, structured, from_structured])
+        _exchange(best, density, bar)
+    benefit = _benefit(best.loss, features, dimensions, density)
+    random_benefit = _benefit(from_random.loss.T, features, dimensions, density)
+    reached = random_benefit > benefit - SAME_BENEFIT  # (starts, densities)
+    return Arrangement(*best, benefit, reached.double().mean(dim=0))
 
 
 def _benefit(loss, features, dimensions, density):
+    """Return the loss that is saved per dimension, in units of what a dedicated one saves."""
     ignored = ignored_loss(1, density)
     return (features * ignored - loss) / (dimensions * ignored)
 
 
 def _random_solutions(features, dimensions, density):
-    """Where descents from random weights end at each density: W, b, loss (densities, starts, ...)."""
+    """Return the minima that descents from random weights reach: (densities, starts, ...)."""
     starts = RANDOM_STARTS.get(features, MANY_STARTS)
     generator = torch.Generator().manual_seed(0)
-    W = torch.randn(
-        len(density), starts, dimensions, features, generator=generator, dtype=torch.float64
-    )
-    W *= torch.tensor(SCALES, dtype=torch.float64).repeat(starts)[:starts, None, None]
-    return _descended(W, torch.zeros_like(W[:, :, 0]), density, steps=300, lr=0.1)
+    shape = (len(density), starts, dimensions, features)
+    W = torch.randn(shape, generator=generator, dtype=torch.float64)
+    scales = torch.tensor(RANDOM_SCALES, dtype=torch.float64).repeat(starts)[:starts]
+    W *= scales[:, None, None]
+    return _descend(W, torch.zeros_like(W[:, :, 0]), density, steps=300, lr=0.1)
 
 
-def _structured(features, dimensions, density):
-    """Starts from the catalogue as they are, and where descents from them end."""
-    fitting = {
-        name: polytope_optimum(name, density)
-        for name, (of_polytope, vertices) in (
-            (name, each.vertices.shape) for name, each in POLYTOPES.items()
-        )
-        if of_polytope <= dimensions and vertices <= features
-    }
-    starts = [_best_products(fitting, features, dimensions, density)]
-    for name in fitting:
+def _structured_starts(features, dimensions, density):
+    """Return starts from the catalogue and their losses: (densities, starts, ...)."""
+    optima = {}
+    for name, polytope in POLYTOPES.items():
+        needed, vertices = polytope.vertices.shape
+        if needed <= dimensions and vertices <= features:
+            optima[name] = polytope_optimum(name, density)
+    starts = [_best_products(optima, features, dimensions, density)]
+    for name, optimum in optima.items():
         if POLYTOPES[name].vertices.shape == (dimensions, features):
-            starts.append(product_of_copies(name, fitting[name], features, dimensions, density))
-    W, b = (torch.stack(values, dim=1) for values in zip(*starts))  # (densities, starts, ...)
-    distribution = FeatureDistribution(density[:, None], features=features).with_restarts(
-        W.shape[1]
-    )
-    yield W, b, expected_loss(W.flatten(0, 1), b.flatten(0, 1), distribution).view(len(density), -1)
-    noise = torch.randn(W.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    yield _descended(W + SHAKEN * noise, b, density, steps=200, lr=3e-2)
+            starts.append(product_of_copies(name, optimum, features, dimensions, density))
+    W, b = (torch.stack(values, dim=1) for values in zip(*starts))
+    distribution = _distribution(W, density)
+    loss = expected_loss(W.flatten(0, 1), b.flatten(0, 1), distribution)
+    return Minima(W, b, loss.view(len(density), -1))
+
+
+def _from_noisy(starts, density):
+    """Return the minima that descents reach from the starts with noise, in the same axes."""
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(starts.W.shape, generator=generator, dtype=torch.float64)
+    W = starts.W + STRUCTURED_NOISE * noise
+    return _descend(W, starts.b, density, steps=200, lr=3e-2)
 
 
 def _best_products(optima, features, dimensions, density):
-    """The product of polytopes that saves most at each density -> W, b."""
+    """Return W and b of the product of polytopes that saves most at each density."""
     products = list(_products(features, dimensions, list(optima)))
     saved = {
         name: optimum.benefit * len(POLYTOPES[name].vertices) for name, optimum in optima.items()
     }
     nothing = torch.zeros_like(density)
-    best = torch.stack(
-        [sum((saved[name] for name in names), nothing) for names in products]
-    ).argmax(dim=0)
-    chosen = []
-    for k, names in enumerate(products[at] for at in best.tolist()):
-        factors = [(placed(name, optima[name])[k], optima[name].bias[k]) for name in names]
-        factors = [(W, bias.expand(W.shape[1])) for W, bias in factors]
-        chosen.append(assembled(factors, features, dimensions, density[k]))
-    W, b = (torch.stack(values) for values in zip(*chosen))
+    totals = [sum((saved[name] for name in names), nothing) for names in products]
+    best = torch.stack(totals).argmax(dim=0).tolist()
+    weights = {name: polytope_weights(name, optimum) for name, optimum in optima.items()}
+    placed = []
+    for k, product in enumerate(best):
+        factors = []
+        for name in products[product]:
+            W = weights[name][k]
+            factors.append((W, optima[name].bias[k].expand(W.shape[1])))
+        placed.append(assembled(factors, features, dimensions, density[k]))
+    W, b = (torch.stack(values) for values in zip(*placed))
     return W, b
 
 
 def _products(features, dimensions, names):
-    """Tuples of names of polytopes that have together no more features and dimensions than there are."""
+    """Yield all tuples of polytopes that together fit into the features and dimensions."""
     yield ()
     for k, name in enumerate(names):
         needed, vertices = POLYTOPES[name].vertices.shape
@@ -149,59 +171,47 @@ def _products(features, dimensions, names):
                 yield (name, *others)
 
 
-def assembled(
-    factors, features, dimensions, density
-) -> tuple[Float[Tensor, "dimensions features"], Float[Tensor, " features"]]:
-    """Factors in orthogonal subspaces at one density, other features without weights and with their mean as bias.
-
-    factors: W (dimensions, features) and b (features,) of each
-    """
-    W = torch.zeros(dimensions, features, dtype=torch.float64)
-    b = torch.full((features,), float(density) / 2, dtype=torch.float64)
-    row = column = 0
-    for of_W, of_b in factors:
-        height, width = of_W.shape
-        W[row : row + height, column : column + width] = of_W
-        b[column : column + width] = of_b
-        row, column = row + height, column + width
-    return W, b
+def _distribution(W, density):
+    """Return the inputs of starts W (densities, starts, dimensions, features), flattened."""
+    distribution = FeatureDistribution(density[:, None], features=W.shape[3])
+    return distribution.with_restarts(W.shape[1])
 
 
-def _descended(W, b, density, *, steps, lr):
-    """Where descents from W, b (densities, starts, ...) end: the same, and their losses."""
-    shape, steps = W.shape[:2], steps // 2 if W.shape[3] >= DEAR else steps
-    distribution = FeatureDistribution(density[:, None], features=W.shape[3]).with_restarts(
-        shape[1]
-    )
-    model, losses = descend(W.flatten(0, 1), b.flatten(0, 1), distribution, steps=steps, lr=lr)
-    return *(values.detach().unflatten(0, shape) for values in (model.W, model.b)), losses.view(
-        shape
-    )
+def _descend(W, b, density, *, steps, lr):
+    """Return the minima that descents from W and b reach: (densities, starts, ...)."""
+    steps = _affordable(steps, W.shape[3])
+    distribution = _distribution(W, density)
+    reached = descend(W.flatten(0, 1), b.flatten(0, 1), distribution, steps=steps, lr=lr)
+    return Minima(*(values.unflatten(0, W.shape[:2]) for values in reached))
 
 
-def _handed_on(best, fresh, order, density):
-    """Descend from solutions that are fresh, at their densities and their neighbours', in place; what got better.
+def _affordable(steps, features):
+    """Return half the steps where the exact loss is slow."""
+    return steps // 2 if features >= SLOW_FEATURES else steps
 
-    best: W, b and loss at each density; order: densities as they follow each other
-    """
-    along = torch.cat(
-        [
-            torch.stack(pair)
-            for pair in ((order, order), (order[:-1], order[1:]), (order[1:], order[:-1]))
-        ],
-        1,
-    )
-    source, to = along[:, fresh[along[0]]]
-    W, b, losses = (
-        values[:, 0]
-        for values in _descended(
-            best[0][source, None], best[1][source, None], density[to], steps=150, lr=GENTLE
-        )
-    )
-    better = torch.zeros_like(fresh)
-    for k, at in enumerate(to.tolist()):
-        if losses[k] < best[2][at]:
-            better[at] |= losses[k] < best[2][at] * (1 - SETTLED)
-            for values, found in zip(best, (W, b, losses)):
-                values[at] = found[k]
-    return better
+
+def _lowest_start(found):
+    """Return the best of several Minima of (densities, starts, ...) at each density."""
+    W, b, loss = (torch.cat(values, dim=1) for values in zip(*found))
+    lowest = loss.argmin(dim=1)
+    every = torch.arange(len(loss))
+    return Minima(W[every, lowest], b[every, lowest], loss[every, lowest])
+
+
+def _exchange(best, density, bar):
+    """Descend further from each solution and hand it on to its neighbours in density, in place."""
+    order = density.argsort()
+    low, high = order[:-1], order[1:]
+    source = torch.cat((order, low, high))
+    target = torch.cat((order, high, low))
+    features = best.W.shape[2]
+    distribution = FeatureDistribution(density[:, None], features=features)
+    steps = _affordable(150, features)
+    fresh = torch.ones(len(density), dtype=torch.bool)
+    for _ in range(ROUNDS):
+        pairs = fresh[source]
+        fall = hand_on(best, source[pairs], target[pairs], distribution, steps=steps, gain=0.0)
+        fresh = fall > NEGLIGIBLE_FALL
+        bar.update()
+        if not fresh.any():
+            break

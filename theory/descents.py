@@ -1,50 +1,197 @@
-"""Descents: the best solutions of a small model by following its exact loss downhill.
+"""Descents: the best solutions of a small model, found by following its exact loss downhill.
 
-From many small random weights, from a start of each kind, and handed on along a line of inputs that change little from
-one point to the next, so that two kinds of solutions can be followed to where their losses cross. Models trained on
-samples check what descent found.
+Descents start from given weights, from small random weights, and from the solutions at
+neighbouring inputs. Models trained on samples check what the descents have found.
 """
 
-import math
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from checks import check_count, check_settings, check_weights
-from features import check_distribution
+from checks import check_count, check_settings
+from features import FeatureDistribution, check_distribution
 from losses.exact import expected_loss
 from models import ReLUOutputModel
 from training import best_restart, train
 
-SAME_LOSS = 1e-3  # losses closer than this, relative, are the same minimum
-INSIDE = 13  # points on which a gap between neighbours is searched for a crossing, ends included
-GENTLE = 1e-2  # learning rate at which a descent stays in the basin that it starts in
+# Relative difference of two losses below which they count as losses of the same minimum.
+SAME_LOSS = 1e-3
+# Learning rate at which a descent stays in the basin in which it starts.
+GENTLE = 1e-2
 
 
-def ignored_loss(weight, density):
-    """Loss of a feature that is not represented, its bias at its mean s/2: I (s/3 - s^2/4).
+def ignored_loss(importance, density):
+    """Return the loss of a feature that is not represented, its bias at its mean.
 
-    density: the probability s that the feature is active; of k anticorrelated features that of a set over k
+    A feature that is active with probability s, and then uniform on [0, 1], has the mean s/2 and
+    the variance s/3 - s^2/4, which the loss weighs by the importance.
+
+    Args:
+        importance: Importance I of the feature, a number or a tensor.
+        density: Probability s that the feature is active, a number or a tensor. A feature of a
+            set of k anticorrelated features is active with the set's probability over k.
+
+    Returns:
+        I (s/3 - s^2/4), in the shape to which the arguments broadcast.
     """
-    return weight * (density / 3 - density**2 / 4)
+    return importance * (density / 3 - density**2 / 4)
+
+
+# Descents
+
+
+class Minima(NamedTuple):
+    """Weights and biases that descents have reached, and their exact losses."""
+
+    W: Float[Tensor, "*places hidden features"]
+    b: Float[Tensor, "*places features"]
+    loss: Float[Tensor, "*places"]
 
 
 def descend(
     W: Float[Tensor, "instances hidden features"],
     b: Float[Tensor, "instances features"],
-    distribution,
+    distribution: FeatureDistribution,
     *,
-    steps,
-    lr,
-    progress=False,
-) -> tuple[ReLUOutputModel, Float[Tensor, " instances"]]:
-    """Follow the exact loss downhill from given weights -> model, losses."""
+    steps: int,
+    lr: float,
+    progress: bool = False,
+) -> Minima:
+    """Follow the exact loss of ReLU output models downhill from given weights.
+
+    Args:
+        W: Weights at which the descents start.
+        b: Biases at which they start.
+        distribution: Inputs, one instance per descent.
+        steps: Number of steps of the optimizer.
+        lr: Learning rate at the start.
+        progress: Whether to show a bar on stderr.
+
+    Returns:
+        What the descents reach after the last step.
+
+    Raises:
+        ValueError: If the weights, the biases or the settings are not what `train` accepts.
+    """
     model = ReLUOutputModel.from_weights(W, b)
     history = train(model, distribution, exact=True, steps=steps, lr=lr, progress=progress)
-    return model, history.losses[-1]
+    return Minima(model.W.detach(), model.b.detach(), history.losses[-1])
+
+
+def hand_on(
+    best: Minima,
+    source: Int[Tensor, " pairs"],
+    target: Int[Tensor, " pairs"],
+    distribution: FeatureDistribution,
+    *,
+    steps: int,
+    gain: float,
+    admits: Callable | None = None,
+    lowest_first: bool = False,
+) -> Float[Tensor, " places"]:
+    """Descend from the minima of some places at the inputs of others, and keep what is better.
+
+    All descents start from the minima as they are given. What they reach then replaces the minima
+    of the targets, one after the other and in place, where it is lower by more than `gain` than
+    what is there by then.
+
+    Args:
+        best: The best minimum known at each place: W (places, hidden, features), b (places,
+            features) and loss (places,). A place that has none has an infinite loss.
+        source: Place whose minimum a descent starts from, for each pair of places.
+        target: Place at whose inputs the descent takes place, for each pair.
+        distribution: Inputs, one instance per place.
+        steps: Number of steps of each descent.
+        gain: Relative difference of losses up to which a lower one is no gain.
+        admits: Function of weights (pairs, hidden, features) and targets (pairs,) that says which
+            of the minima reached their targets accept (pairs,). None if they accept all.
+        lowest_first: Whether the minima reached are tried in the order of their losses, so that the
+            lowest wins, or in the order of the pairs.
+
+    Returns:
+        Largest fall of the loss of each place at a replacement, relative to the loss before; 0
+        where nothing was replaced.
+    """
+    fall = torch.zeros_like(best.loss)
+    if not len(source):
+        return fall
+    reached = descend(
+        best.W[source], best.b[source], distribution.select(target), steps=steps, lr=GENTLE
+    )
+    candidates = reached.loss.argsort() if lowest_first else torch.arange(len(target))
+    if admits is not None:
+        candidates = candidates[admits(reached.W, target)[candidates]]
+    for candidate in candidates.tolist():
+        place = target[candidate]
+        relative = 1 - reached.loss[candidate] / best.loss[place]
+        if relative > gain:
+            fall[place] = torch.maximum(fall[place], relative)
+            for kept, values in zip(best, reached):
+                kept[place] = values[candidate]
+    return fall
+
+
+def maximize(
+    objective: Callable, start: Float[Tensor, "*shape"], *, steps: int, tolerance: float = 1e-12
+) -> Float[Tensor, "*shape"]:
+    """Return parameters at which the sum of an objective is a local maximum, by L-BFGS.
+
+    Args:
+        objective: Differentiable function of the parameters whose values are summed.
+        start: Parameters at which the search starts.
+        steps: Number of iterations at most.
+        tolerance: Change of the sum, or of all parameters, below which the search ends.
+    """
+    parameters = start.clone().requires_grad_()
+    optimizer = torch.optim.LBFGS(
+        [parameters], max_iter=steps, tolerance_change=tolerance, line_search_fn="strong_wolfe"
+    )
+
+    def shortfall():
+        optimizer.zero_grad()
+        loss = -objective(parameters).sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(shortfall)
+    return parameters.detach()
+
+
+# Crossings
+
+
+class SignChange(NamedTuple):
+    """Where each line of differences first goes from zero or below to above zero."""
+
+    found: Bool[
+        Tensor, "*lines"
+    ]  # False where the sign does not change; the rest is arbitrary there
+    point: Int[Tensor, "*lines"]  # last point before the change
+    share: Float[Tensor, "*lines"]  # share of the way from this point to the next
+    finite: Bool[Tensor, "*lines"]  # whether the differences at both points are finite
+
+
+def first_sign_change(difference: Float[Tensor, "*lines points"]) -> SignChange:
+    """Find where a difference of losses, known at points along lines, first changes its sign.
+
+    Between two points the difference is interpolated linearly. Where one of the two is infinite,
+    as a solution has ceased to exist there, the change is placed half-way.
+
+    Args:
+        difference: Loss of the solution that is better at first, less that of the other; NaN at
+            points where the two cannot be compared. A change needs two comparable neighbours.
+    """
+    changes = (difference[..., :-1] <= 0) & (difference[..., 1:] > 0)
+    point = changes.int().argmax(dim=-1, keepdim=True)
+    before = difference.gather(-1, point)[..., 0]
+    after = difference.gather(-1, point + 1)[..., 0]
+    finite = before.isfinite() & after.isfinite()
+    share = torch.where(finite, before / (before - after), 0.5)
+    return SignChange(changes.any(dim=-1), point[..., 0], share, finite)
 
 
 # Many runs of one setting
@@ -53,227 +200,155 @@ def descend(
 class Solutions(NamedTuple):
     """Weights of runs, or of the best run alone, and their exact losses."""
 
-    W: Float[
-        Tensor, "*runs hidden features"
-    ]  # (instances, runs) or (instances,), or with axes before these
+    # The runs are (instances, runs), or (instances,) for the best; experiments put axes before
+    # these.
+    W: Float[Tensor, "*runs hidden features"]
     loss: Float[Tensor, "*runs"]
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How models are trained on samples to check exact optima with."""
+    """Settings of the models that are trained on samples to check exact optima."""
 
     restarts: int = 8
     steps: int = 1500
     batch_size: int = 256
     lr: float = 3e-2
 
-    def __post_init__(self):  # it comes last in an experiment, where an error would be late
+    def __post_init__(self):
+        """Check the settings at once, as an error would come late: models are sampled last."""
         check_settings(self)
 
 
 def small_weights(
-    distribution, hidden, runs, *, seed, init_scale=0.1
+    distribution: FeatureDistribution,
+    hidden: int,
+    runs: int,
+    *,
+    seed: int,
+    init_scale: float = 0.1,
 ) -> Float[Tensor, "instances runs hidden features"]:
-    """Random weights to start from."""
+    """Draw random weights to start from.
+
+    Args:
+        distribution: Inputs, of which only the numbers of instances and features count.
+        hidden: Number of hidden dimensions.
+        runs: Number of draws for each instance.
+        seed: Seed of the draws.
+        init_scale: Standard deviation of the weights.
+
+    Raises:
+        ValueError: If an argument is not what its name says, or the weights do not fit into memory.
+    """
     check_distribution(distribution)
-    check_count("runs", runs)
-    shape = distribution.instances * runs, distribution.features, hidden
-    model = ReLUOutputModel(*shape, seed=seed, dtype=torch.float64, init_scale=init_scale)
+    runs = check_count("runs", runs)
+    instances = distribution.instances * runs
+    model = ReLUOutputModel(
+        instances,
+        distribution.features,
+        hidden,
+        seed=seed,
+        dtype=torch.float64,
+        init_scale=init_scale,
+    )
     return model.W.detach().unflatten(0, (-1, runs))
 
 
-def random_descents(distribution, hidden, runs, *, steps, seed, progress=False) -> Solutions:
-    """Exact descents from small random weights: all runs."""
+def random_descents(
+    distribution: FeatureDistribution,
+    hidden: int,
+    runs: int,
+    *,
+    steps: int,
+    seed: int,
+    progress: bool = False,
+) -> Solutions:
+    """Descend on the exact loss from small random weights, several times for each instance.
+
+    Args:
+        distribution: Inputs of each instance.
+        hidden: Number of hidden dimensions.
+        runs: Number of descents for each instance.
+        steps: Number of steps of each descent.
+        seed: Seed of the random weights.
+        progress: Whether to show a bar on stderr.
+
+    Returns:
+        All runs: W (instances, runs, hidden, features) and loss (instances, runs).
+
+    Raises:
+        ValueError: If an argument is not what its name says.
+    """
     W = small_weights(distribution, hidden, runs, seed=seed).flatten(0, 1)
     repeated = distribution.with_restarts(runs)
-    model, loss = descend(W, 0 * W[:, 0], repeated, steps=steps, lr=0.1, progress=progress)
-    return Solutions(model.W.detach().unflatten(0, (-1, runs)), loss.view(-1, runs))
+    found = descend(W, 0 * W[:, 0], repeated, steps=steps, lr=0.1, progress=progress)
+    return Solutions(found.W.unflatten(0, (-1, runs)), found.loss.view(-1, runs))
 
 
 def sampled_runs(
-    distribution, hidden, sampling, *, seed=0, device="cpu", progress=False
+    distribution: FeatureDistribution,
+    hidden: int,
+    sampling: Sampling,
+    *,
+    seed: int = 0,
+    device="cpu",
+    progress: bool = False,
 ) -> Solutions:
-    """Models trained on samples, as `sampling` says, with their exact losses: all restarts."""
+    """Train models on samples and compute their exact losses.
+
+    Args:
+        distribution: Inputs of each instance.
+        hidden: Number of hidden dimensions.
+        sampling: Settings of the training.
+        seed: Seed of the initial weights and of the samples.
+        device: Device that trains; the exact losses are computed on the CPU.
+        progress: Whether to show a bar on stderr.
+
+    Returns:
+        All restarts: W (instances, restarts, hidden, features) and loss (instances, restarts).
+    """
     inputs = distribution.with_restarts(sampling.restarts)
     model = ReLUOutputModel(inputs.instances, inputs.features, hidden, seed=seed, device=device)
-    how = {"steps": sampling.steps, "batch_size": sampling.batch_size, "lr": sampling.lr}
-    train(model, inputs.to(device), seed=seed, progress=progress, **how)
-    W, b = model.W.detach().cpu().double(), model.b.detach().cpu().double()
+    train(
+        model,
+        inputs.to(device),
+        steps=sampling.steps,
+        batch_size=sampling.batch_size,
+        lr=sampling.lr,
+        seed=seed,
+        progress=progress,
+    )
+    W = model.W.detach().cpu().double()
+    b = model.b.detach().cpu().double()
     loss = expected_loss(W, b, inputs.to("cpu"))
-    return Solutions(*(values.unflatten(0, (-1, sampling.restarts)) for values in (W, loss)))
+    shape = (-1, sampling.restarts)
+    return Solutions(W.unflatten(0, shape), loss.unflatten(0, shape))
 
 
-def best_run(runs) -> Solutions:
-    """The run of lowest loss of each instance."""
+def best_run(runs: Solutions) -> Solutions:
+    """Return the run of lowest loss of each instance.
+
+    Args:
+        runs: W (instances, runs, hidden, features) and loss (instances, runs).
+
+    Returns:
+        W (instances, hidden, features) and loss (instances,).
+    """
     best = best_restart(runs.loss.flatten(), runs.loss.shape[1])
     return Solutions(runs.W.flatten(0, 1)[best], runs.loss.flatten()[best])
-
-
-# The best solution of each kind
-
-
-class Kinds(NamedTuple):
-    """The best solution found of each kind at each point; where a kind has none its loss is infinite."""
-
-    W: Float[Tensor, "points kinds hidden features"]
-    b: Float[Tensor, "points kinds features"]
-    loss: Float[Tensor, "points kinds"]
-
-
-class Crossings(NamedTuple):
-    """Where the losses of two kinds cross along a line of points, in the order of the points."""
-
-    line: Int[Tensor, " crossings"]  # which line
-    position: Float[
-        Tensor, " crossings"
-    ]  # in points along the line, as 3.5 is half-way from point 3 to 4
-    below: Int[Tensor, " crossings"]  # the best kind before and after
-    above: Int[Tensor, " crossings"]
-    met: Bool[
-        Tensor, " crossings"
-    ]  # whether the losses cross; else one kind ends there as a local minimum
-
-
-def best_of_kinds(
-    W: Float[Tensor, "points starts hidden features"],
-    b: Float[Tensor, "points starts features"],
-    distribution,
-    lines,
-    kind,
-    kinds,
-    *,
-    steps,
-    lr,
-    worth=math.inf,
-    progress=True,
-) -> Kinds:
-    """Descend from several starts at each point, sort the solutions by kind, and hand each kind on along the line.
-
-    W, b:         where to start
-    distribution: of one instance a point; points along a line differ little, `lines` of equal length follow each other
-    kind:         W (instances, hidden, features) -> (instances,): index of a kind below `kinds`, anything else for none
-    worth:        solutions of a loss above this many times the lowest are not followed
-
-    A solution is followed to the neighbours that lack its kind, or have another minimum of it of a higher loss, as far
-    as it goes: where it ends it has ceased to be a local minimum, or nearly so, and falls into another kind.
-    Raises ValueError where the points are not divisible by the lines or do not match the distribution.
-    """
-    points, starts = check_weights(W, ("points", "starts", "hidden", "features")).shape[:2]
-    check_distribution(distribution)
-    for name, count in (("lines", lines), ("kinds", kinds), ("starts", starts)):
-        check_count(name, count)
-    if not isinstance(b, Tensor) or b.shape != (points, starts, W.shape[3]):
-        raise ValueError(
-            f"b: expected a tensor {(points, starts, W.shape[3])}, got {getattr(b, 'shape', b)!r}"
-        )
-    if points % lines:
-        raise ValueError(f"lines: expected a divisor of {points} points, got {lines}")
-    repeated = distribution.with_restarts(starts)
-    model, losses = descend(
-        W.flatten(0, 1), b.flatten(0, 1), repeated, steps=steps, lr=lr, progress=progress
-    )
-    W, b = (value.detach().unflatten(0, (points, starts)) for value in (model.W, model.b))
-    losses = losses.view(points, starts)
-    of_kind = kind(W.flatten(0, 1)).view(points, starts, 1) == torch.arange(kinds)
-    lowest, at = torch.where(of_kind, losses[:, :, None], torch.inf).min(dim=1)  # (points, kinds)
-    every = torch.arange(points)[:, None]
-    found = Kinds(W[every, at], b[every, at], lowest)
-    fresh = lowest.isfinite()
-    while fresh.any():
-        fresh = _hand_on(found, fresh, distribution, lines, kind, worth, steps)
-    return found
-
-
-def _hand_on(found, fresh, distribution, lines, kind, worth, steps):
-    """Follow kinds found freshly (points, kinds) to their neighbours, in place; where that found a lower minimum."""
-    points = len(fresh)
-    succeeded = torch.zeros_like(fresh)
-    along = torch.arange(points).view(lines, -1)
-    low, high = along[:, :-1].flatten(), along[:, 1:].flatten()
-    source, to = torch.cat((low, high)), torch.cat((high, low))  # of every step along a line
-    low_enough = found.loss[source] <= worth * found.loss.amin(dim=1)[to, None]
-    step, of = (fresh[source] & low_enough).nonzero().T
-    if not len(step):
-        return succeeded
-    source, to = source[step], to[step]
-    model, losses = descend(
-        found.W[source, of], found.b[source, of], distribution.select(to), steps=steps, lr=GENTLE
-    )
-    W, b = model.W.detach(), model.b.detach()
-    for k in (kind(W) == of).nonzero()[:, 0].tolist():
-        place = to[k], of[k]
-        if losses[k] < found.loss[place] * (1 - SAME_LOSS):  # from either side
-            found.W[place], found.b[place], found.loss[place] = W[k], b[k], losses[k]
-            succeeded[place] = True
-    return succeeded
-
-
-def crossings(found, distribution, lines, kind, *, steps) -> Crossings:
-    """Where the losses of two kinds cross, between neighbouring points of different best kind.
-
-    Both kinds are followed across the gap, from either end, at INSIDE points whose densities lie logarithmically
-    between the neighbours'. The crossing is where their difference changes its sign, interpolated between two of these:
-    it is known to 1 / (INSIDE - 1) of the gap at worst. Where a kind ends before the losses meet, the best kind changes
-    half-way between the two points where it ends. Where both have ended there is none.
-    """
-    lowest, best = (values.view(lines, -1) for values in found.loss.min(dim=1))
-    known = lowest.isfinite()
-    line, gap = ((best.diff(dim=1) != 0) & known[:, 1:] & known[:, :-1]).nonzero().T
-    if not len(gap):
-        return Crossings(line, gap.double(), gap, gap, gap.bool())
-    ends = (line * best.shape[1] + gap)[:, None] + torch.arange(2)  # (gaps, 2), into the points
-    kinds = best.flatten()[ends]  # (gaps, 2)
-    below, above = _followed(found, distribution, ends, kinds, kind, steps).unbind(dim=1)
-    ahead = (
-        below - above
-    )  # (gaps, INSIDE): below zero before the crossing, above after it; NaN where both have ended
-    crossed = (ahead[:, :-1] <= 0) & (ahead[:, 1:] > 0)
-    first = crossed.int().argmax(dim=1, keepdim=True)
-    before, after = (ahead.gather(1, at)[:, 0] for at in (first, first + 1))
-    met = before.isfinite() & after.isfinite()
-    position = gap + (first[:, 0] + torch.where(met, before / (before - after), 0.5)) / (INSIDE - 1)
-    return Crossings(*(values[crossed.any(dim=1)] for values in (line, position, *kinds.T, met)))
-
-
-def _followed(found, distribution, ends, kinds, kind, steps):
-    """Losses of two kinds across each gap, followed from either end, the lower of both: (gaps, 2 kinds, INSIDE)."""
-    shape = len(ends), 2, 2, INSIDE  # of kinds, of ends to start from
-    end = ends[:, None, :, None].expand(shape).flatten()
-    of = kinds[:, :, None, None].expand(shape).flatten()
-    low, high = distribution.density[ends].unbind(dim=1)  # (gaps, features)
-    share = torch.linspace(0, 1, INSIDE, dtype=torch.float64)[:, None]
-    between = low[:, None] ** (1 - share) * high[:, None] ** share  # (gaps, INSIDE, features)
-    density = between[:, None, None].expand(*shape, -1).reshape(len(end), -1)
-    losses = found.loss[end, of]
-    there = losses.isfinite()  # at this end the kind was found
-    end, of = end[there], of[there]
-    inputs = replace(distribution.select(end), density=density[there])
-    model, followed = descend(found.W[end, of], found.b[end, of], inputs, steps=steps, lr=GENTLE)
-    losses[there] = torch.where(kind(model.W.detach()) == of, followed, torch.inf)
-    return losses.view(shape).amin(dim=2)
-
-
-def values_at(
-    line: Float[Tensor, "crossings points"], position: Float[Tensor, " crossings"]
-) -> Float[Tensor, " crossings"]:
-    """Values at fractional positions along logarithmic lines."""
-    below = position.long().clamp(max=line.shape[1] - 2)[:, None]
-    low, high = line.gather(1, below)[:, 0], line.gather(1, below + 1)[:, 0]
-    return low * (high / low) ** (position - below[:, 0])
 
 
 def excess(
     sampled: Float[Tensor, " points"], optimum: Float[Tensor, " points"]
 ) -> dict[str, float]:
-    """How far the losses of sampled models are above those of exact optima, relative, by name."""
+    """Return by how much the losses of sampled models exceed those of exact optima, by name.
+
+    Args:
+        sampled: Loss of the best sampled model at each point.
+        optimum: Loss of the exact optimum at each point.
+    """
     above = sampled / optimum - 1
     return {
         "best sampled model over the optimum, median": above.median().item(),
         "best sampled model over the optimum, highest": above.max().item(),
     }
-
-
-def precision(line: Float[Tensor, " points"]):
-    """To what share the place of a crossing along a logarithmic line is known."""
-    return ((line[1] / line[0]) ** (1 / (INSIDE - 1)) - 1).item()

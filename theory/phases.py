@@ -1,11 +1,14 @@
-"""Phases: what becomes of the last feature of a small model as density and its importance change, nothing trained.
+"""Phases of the last feature of a small model over density and importance, with nothing trained.
 
-The phase diagrams of the paper's Section 3 are of n=2, m=1 and of n=3, m=2. Three answers, from the roughest on:
+The phase diagrams of the paper's Section 3 show models of n=2 features in m=1 dimension and of
+n=3 in m=2. This module answers what is best at each point of a diagram, from the roughest answer
+to the finest:
 
-- the *named solutions* of the paper, each with the closed form of its loss, and which is lowest;
-- for n=2, m=1 the global optimum, by an exhaustive scan of the exact expected loss over weights and
-  biases, refined by descent;
-- for n=3, m=2 the best of many exact descents, from the named and from random solutions.
+- The *named solutions* of the paper each have a loss in closed form, and one of them is the lowest.
+- For n=2, m=1 the global optimum is found by an exhaustive scan of the exact expected loss over
+  weights and biases, refined by descent.
+- For n=3, m=2 the best solution known is that of many exact descents, from the named solutions
+  and from random weights.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,46 +16,54 @@ from itertools import permutations
 from numbers import Integral
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int, Real
 from torch import Tensor
-from tqdm import tqdm
 
-from checks import as_line, check_size
+from checks import as_line, check_size, shown
 from features import HIGHEST_IMPORTANCE, FeatureDistribution
 from geometry import REPRESENTED_NORM, SHARED_DIRECTION, feature_norms, interference
-from losses.exact import expected_loss
 from models import ReLUOutputModel
-from theory.descents import GENTLE, SAME_LOSS, descend, ignored_loss
+from theory.descents import GENTLE, SAME_LOSS, Minima, descend, hand_on, ignored_loss
+from theory.scan import scanned_starts
 from training import best_restart
 
-PHASES = (
-    "not represented",
-    "in superposition",
-    "dedicated dimension",
-)  # of the last feature, by index
+# Phases of the last feature, in the order of their indices.
+PHASES = ("not represented", "in superposition", "dedicated dimension")
 
 
 # Named solutions
 
 
-def antipodal_loss(weight_1, weight_2, density):
-    """Loss of two features at +1 and -1 on one dimension, no bias: (I_1 + I_2) s^2 / 6.
+def antipodal_loss(importance_1, importance_2, density):
+    """Return the loss of two features at +1 and -1 on one dimension, without biases.
 
-    An error is made only where both are active: E[(x_1 - (x_1 - x_2)^+)^2] = s^2 E[min^2] = s^2 / 6.
+    An error is made only where both features are active, with probability s^2. Then each output
+    is off by the smaller of the two values, and E[min(x_1, x_2)^2] = 1/6.
+
+    Args:
+        importance_1: Importance I_1 of the first feature, a number or a tensor.
+        importance_2: Importance I_2 of the second feature, a number or a tensor.
+        density: Density s of both features, a number or a tensor.
+
+    Returns:
+        (I_1 + I_2) s^2 / 6, in the shape to which the arguments broadcast.
     """
-    return (weight_1 + weight_2) * density**2 / 6
+    return (importance_1 + importance_2) * density**2 / 6
 
 
 class NamedSolution(NamedTuple):
-    """A solution that the paper names: W (hidden, features) and its loss, a function of ratio and density."""
+    """A solution that the paper names, with its loss in closed form."""
 
     name: str
-    W: tuple
-    loss: Callable
+    W: tuple  # rows of W (hidden, features)
+    loss: Callable  # function of ratio and density
 
 
-# importances (1, r) for n=2 and (1, 1, r) for n=3; n=3 is named by the direction that W is orthogonal to
+# The named solutions by the number of features n. The importances are (1, r) for n=2 and (1, 1,
+# r) for n=3. The solutions of n=3 are named by the direction to which the rows of W are
+# orthogonal.
 NAMED_SOLUTIONS = {
     2: (
         NamedSolution("W = [1, 0]", ((1, 0),), lambda r, s: ignored_loss(r, s)),
@@ -72,45 +83,110 @@ NAMED_SOLUTIONS = {
 }
 
 
+def check_features(features) -> int:
+    """Return a number of features for which there are named solutions as an int.
+
+    Args:
+        features: Number of features.
+
+    Raises:
+        ValueError: If it is not 2 or 3.
+    """
+    whole = isinstance(features, Integral) and not isinstance(features, bool)
+    if not whole or features not in NAMED_SOLUTIONS:
+        raise ValueError(
+            f"features: expected 2 (in one dimension) or 3 (in two), got {shown(features)}"
+        )
+    return int(features)
+
+
+def _check_points(density, ratio):
+    """Return densities in (0, 1] and importances relative to 1, one of each per point."""
+    density = as_line("density", density, highest=1)
+    ratio = as_line("ratio", ratio, HIGHEST_IMPORTANCE)
+    if len(density) != len(ratio):
+        raise ValueError(
+            f"ratio: expected one number for each of {len(density)} densities, got {len(ratio)}"
+        )
+    return density, ratio
+
+
 def named_losses(
-    features, density: Float[Tensor, " points"], ratio: Float[Tensor, " points"]
+    features: int,
+    density: Real[Tensor, " points"] | np.ndarray | Sequence,
+    ratio: Real[Tensor, " points"] | np.ndarray | Sequence,
 ) -> Float[Tensor, "points solutions"]:
-    """Loss of each named solution."""
-    check_features(features)
-    solutions = NAMED_SOLUTIONS[features]
-    return torch.stack([s.loss(ratio, density) + 0 * density * ratio for s in solutions], dim=1)
+    """Return the loss of each named solution at each point.
+
+    Args:
+        features: Number of features n, 2 or 3.
+        density: Density of all features, in (0, 1].
+        ratio: Importance of the last feature relative to that of the others, above 0.
+
+    Returns:
+        The losses, in the order of NAMED_SOLUTIONS.
+
+    Raises:
+        ValueError: If an argument is not what its description says.
+    """
+    features = check_features(features)
+    density, ratio = _check_points(density, ratio)
+    losses = [solution.loss(ratio, density) for solution in NAMED_SOLUTIONS[features]]
+    return torch.stack(losses, dim=1)
+
+
+class BestNamed(NamedTuple):
+    """The named solution of lowest loss at each point."""
+
+    index: Int[Tensor, " points"]  # into NAMED_SOLUTIONS
+    W: Float[Tensor, "points hidden features"]
 
 
 def best_named(
-    features, density: Float[Tensor, " points"], ratio: Float[Tensor, " points"]
-) -> tuple[Int[Tensor, " points"], Float[Tensor, "points hidden features"]]:
-    """Index of the named solution of lowest loss at each point, and its W."""
+    features: int,
+    density: Real[Tensor, " points"] | np.ndarray | Sequence,
+    ratio: Real[Tensor, " points"] | np.ndarray | Sequence,
+) -> BestNamed:
+    """Find the named solution of lowest loss at each point.
+
+    Args:
+        features: Number of features n, 2 or 3.
+        density: Density of all features, in (0, 1].
+        ratio: Importance of the last feature relative to that of the others, above 0.
+
+    Raises:
+        ValueError: If an argument is not what its description says.
+    """
     lowest = named_losses(features, density, ratio).argmin(dim=1)
-    return lowest, _named_weights(features, lowest.device)[lowest]
+    return BestNamed(lowest, _named_weights(features)[lowest])
 
 
 def nearest_named(W: Float[Tensor, "instances hidden features"]) -> Int[Tensor, " instances"]:
-    """Index of the named solution most like each instance, by W^T W.
+    """Return the index of the named solution that is most like each instance, by W^T W.
 
     All features but the last are alike, so they may stand in any order.
+
+    Args:
+        W: Weights of models of 2 features in one dimension or 3 in two.
+
+    Raises:
+        ValueError: If the number of features is another.
     """
-    features = W.shape[2]
-    named = _named_weights(features, W.device).to(W.dtype)
+    features = check_features(W.shape[2])
+    named = _named_weights(features).to(W)
     distances = []
     for order in permutations(range(features - 1)):
-        chosen = W[:, :, [*order, features - 1]]
-        apart = (chosen.mT @ chosen)[
-            :, None
-        ] - named.mT @ named  # (instances, solutions, features, features)
-        distances.append(apart.square().sum(dim=(2, 3)))
+        ordered = W[:, :, [*order, features - 1]]
+        # (instances, solutions, features, features)
+        difference = (ordered.mT @ ordered)[:, None] - named.mT @ named
+        distances.append(difference.square().sum(dim=(2, 3)))
     return torch.stack(distances).amin(dim=0).argmin(dim=1)
 
 
-def _named_weights(features, device="cpu"):
-    check_features(features)
-    return torch.tensor(
-        [s.W for s in NAMED_SOLUTIONS[features]], dtype=torch.float64, device=device
-    )
+def _named_weights(features):
+    """Return W of each named solution: (solutions, hidden, features)."""
+    weights = [solution.W for solution in NAMED_SOLUTIONS[features]]
+    return torch.tensor(weights, dtype=torch.float64)
 
 
 # Phases
@@ -120,24 +196,43 @@ class LastFeature(NamedTuple):
     """What a phase diagram shows of the last feature of each model."""
 
     norm: Float[Tensor, " instances"]
-    superposition: Float[Tensor, " instances"]  # its interference
+    superposition: Float[Tensor, " instances"]  # interference of the last feature
 
 
 def last_feature(W: Float[Tensor, "instances hidden features"]) -> LastFeature:
-    """The last feature of each instance."""
+    """Return the norm and the interference of the last feature of each instance.
+
+    Args:
+        W: Weights of any models.
+    """
     return LastFeature(feature_norms(W)[:, -1], interference(W)[:, -1])
 
 
 def phase(
     norm: Float[Tensor, "*shape"], superposition: Float[Tensor, "*shape"]
 ) -> Int[Tensor, "*shape"]:
-    """The phase, an index of PHASES, of a feature with this norm and interference."""
-    return torch.where(
-        norm <= REPRESENTED_NORM, 0, torch.where(superposition >= SHARED_DIRECTION, 1, 2)
-    )
+    """Return the phase of features as an index of PHASES.
+
+    Args:
+        norm: Norm of each feature.
+        superposition: Interference of each feature.
+    """
+    represented = torch.where(superposition >= SHARED_DIRECTION, 1, 2)
+    return torch.where(norm <= REPRESENTED_NORM, 0, represented)
 
 
-# The optimum of the exact loss
+# Optimum of the exact loss
+
+# Number of steps of a descent from a candidate of the scan.
+SCAN_STEPS = 200
+# Standard deviation of the random weights at which descents start.
+RANDOM_SCALE = 0.3
+# Standard deviation of what is added to the named solutions, some of which are saddle points.
+NAMED_NOISE = 0.02
+# Number of nearest points from whose solutions a descent starts: those all around, on a grid.
+NEIGHBOURS = 8
+# Relative difference of losses up to which a lower one is no gain.
+GAIN = 1e-6
 
 
 class Optimum(NamedTuple):
@@ -146,229 +241,181 @@ class Optimum(NamedTuple):
     W: Float[Tensor, "points hidden features"]
     b: Float[Tensor, "points features"]
     loss: Float[Tensor, " points"]
-    share: Float[Tensor, " points"]  # of the starts that ended in it
+    share: Float[Tensor, " points"]  # share of a point's own starts that ended in its best solution
 
 
-WEIGHT_STEP, LARGEST_WEIGHT = 0.05, 1.4  # of the scan, as for the biases
-LOWEST_BIAS, HIGHEST_BIAS = -1.0, 1.0
-RANDOM_SCALE, OFF_NAMED = (
-    0.3,
-    0.02,
-)  # of the weights that descents start from, random or added to the named ones
-NEIGHBOURS = 8  # nearest points from whose solutions a descent starts: all around, on a grid
-GAIN = 1e-6  # relative; a loss that is lower by less is no gain
+def grid(points: int) -> tuple[Float[Tensor, " {points**2}"], Float[Tensor, " {points**2}"]]:
+    """Return the density and the relative importance at each point of the paper's phase diagrams.
 
+    Density goes from 1 to 0.01 and relative importance from 0.1 to 10, both logarithmically.
 
-def grid(points) -> tuple[Float[Tensor, " {points**2}"], Float[Tensor, " {points**2}"]]:
-    """Density from 1 to 0.01 and relative importance from 0.1 to 10, the paper's diagram.
+    Args:
+        points: Number of points along each axis.
 
-    Both logarithmic, importance varying fastest.
+    Returns:
+        Density and relative importance, flattened: the importance varies fastest.
+
+    Raises:
+        ValueError: If `points` is not a whole number above 0, or the grid does not fit into memory.
     """
-    check_size(points=points, times_points=points)
+    points, _ = check_size(points=points, times_points=points)
     density = torch.logspace(0, -2, points, dtype=torch.float64)
     ratio = torch.logspace(-1, 1, points, dtype=torch.float64)
     return density.repeat_interleave(points), ratio.repeat(points)
 
 
-def grid_distribution(features, density: Float[Tensor, " points"], ratio: Float[Tensor, " points"]):
-    """All features at one density, importance 1 but `ratio` for the last -> FeatureDistribution of the points."""
+def grid_distribution(
+    features: int, density: Float[Tensor, " points"], ratio: Float[Tensor, " points"]
+) -> FeatureDistribution:
+    """Return the inputs at each point of a diagram, one instance per point.
+
+    Args:
+        features: Number of features.
+        density: Density of all features.
+        ratio: Importance of the last feature. That of the others is 1.
+    """
     importance = torch.ones(len(density), features, dtype=torch.float64)
     importance[:, -1] = ratio
     return FeatureDistribution(density[:, None], importance)
 
 
 def optimum(
-    features,
-    density: Real[Tensor, " points"] | Sequence,
-    ratio: Real[Tensor, " points"] | Sequence,
+    features: int,
+    density: Real[Tensor, " points"] | np.ndarray | Sequence,
+    ratio: Real[Tensor, " points"] | np.ndarray | Sequence,
     *,
-    progress=True,
+    progress: bool = True,
 ) -> Optimum:
-    """The best solution known of a small model at each point, on the CPU.
+    """Find the best solution known of a small model at each point (Section 3), on the CPU.
 
-    features: 2 in one hidden dimension: the global optimum, by an exhaustive scan refined by descent; or
-              3 in two: the best of many exact descents
-    density:  of all features, in (0, 1]
-    ratio:    above 0: relative importance of the last feature, importances are (1, ratio) or (1, 1, ratio)
-    Raises ValueError for anything else.
+    Args:
+        features: Number of features n. For 2, in one hidden dimension, the result is the global
+            optimum of an exhaustive scan refined by descent. For 3, in two, it is the best of
+            many descents.
+        density: Density of all features, in (0, 1].
+        ratio: Importance of the last feature, above 0. The importances are (1, ratio) or (1, 1,
+            ratio).
+        progress: Whether to show a bar on stderr.
+
+    Returns:
+        The best known weights, biases and loss of each point.
+
+    Raises:
+        ValueError: If an argument is not what its description says.
     """
-    check_features(features)
-    density, ratio = (
-        as_line("density", density, highest=1),
-        as_line("ratio", ratio, HIGHEST_IMPORTANCE),
-    )
-    if len(density) != len(ratio):
-        raise ValueError(
-            f"ratio: expected one number for each of {len(density)} densities, got {len(ratio)}"
-        )
+    features = check_features(features)
+    density, ratio = _check_points(density, ratio)
     if features == 2:
         return scanned_optimum(density, ratio, progress=progress)
     return descended_optimum(features, features - 1, density, ratio, progress=progress)
 
 
-def check_features(features):
-    """ValueError unless there are named solutions for so many features: 2 or 3."""
-    if (
-        not isinstance(features, Integral)
-        or isinstance(features, bool)
-        or features not in NAMED_SOLUTIONS
-    ):
-        raise ValueError(f"features: expected 2 (in one dimension) or 3 (in two), got {features!r}")
-
-
 def scanned_optimum(
-    density: Float[Tensor, " points"],
-    ratio: Float[Tensor, " points"],
-    *,
-    candidates=6,
-    steps=200,
-    progress=True,
+    density: Float[Tensor, " points"], ratio: Float[Tensor, " points"], *, progress: bool = True
 ) -> Optimum:
-    """The global optimum of n=2, m=1 at each point.
+    """Find the global optimum of n=2, m=1 at each point, by a scan refined by descent.
 
-    For fixed weights the loss is a sum over the two outputs, each with its own bias. So for every
-    density one table holds the first output's loss on a grid of both weights, least over its bias;
-    the second output's is the same table with the weights exchanged, and every ratio uses both.
-    The lowest local minima of the grid are then refined by descent, and points that a neighbour's
-    solution does better for start from that: minima of nearly the same loss look alike on the grid.
+    The lowest local minima of a scanned grid (`theory.scan`) are refined by descent. Points at
+    which a neighbour's solution is better start from that one, as minima of nearly the same loss
+    look alike on the grid.
+
+    Args:
+        density: Density of both features, in (0, 1].
+        ratio: Importance of the second feature relative to that of the first.
+        progress: Whether to show bars on stderr.
     """
-    weights = torch.arange(
-        -LARGEST_WEIGHT, LARGEST_WEIGHT + WEIGHT_STEP / 2, WEIGHT_STEP, dtype=torch.float64
-    )
-    starts_W, starts_b = [], []
-    points_of = {s.item(): (density == s).nonzero().flatten() for s in density.unique()}
-    for s in tqdm(points_of, desc="scan", disable=not progress, leave=False):
-        table, bias = _first_output(weights, s)  # (w_1, w_2)
-        total = table + ratio[points_of[s], None, None] * table.T  # (points, w_1, w_2)
-        half = len(weights) // 2  # turning both signs changes nothing
-        first, second = _lowest_minima(
-            total[:, half:], candidates
-        )  # (points, candidates), into weights
-        first = first + half
-        starts_W.append(torch.stack((weights[first], weights[second]), dim=-1)[:, :, None])
-        starts_b.append(torch.stack((bias[first, second], bias[second, first]), dim=-1))
-    order = torch.cat(list(points_of.values())).argsort()
-    W, b = (torch.cat(starts)[order].flatten(0, 1) for starts in (starts_W, starts_b))
-    best = _best_descent(
-        W, b, density, ratio, candidates, steps=steps, lr=GENTLE, progress=progress
-    )
-    return _from_neighbours(_settled(best, density, ratio, steps), density, ratio, steps)
+    W, b = scanned_starts(density, ratio, progress=progress)
+    best = _best_descent(W, b, density, ratio, steps=SCAN_STEPS, lr=GENTLE, progress=progress)
+    return _refined(best, density, ratio, SCAN_STEPS)
 
 
 def descended_optimum(
-    features,
-    hidden,
+    features: int,
+    hidden: int,
     density: Float[Tensor, " points"],
     ratio: Float[Tensor, " points"],
     *,
-    random_starts=8,
-    steps=400,
-    seed=0,
-    progress=True,
+    random_starts: int = 8,
+    steps: int = 400,
+    seed: int = 0,
+    progress: bool = True,
 ) -> Optimum:
-    """The best solution known at each point, of many exact descents.
+    """Find the best solution known at each point, by many descents on the exact loss.
 
-    Starts are the named solutions, without bias and a little off, as some are saddles that no descent leaves; small
-    random weights; and then the solutions of the nearest points, until no point gains from its neighbours any more.
+    Descents start from the named solutions, without biases and a little off, as some are saddle
+    points that no descent leaves; from small random weights; and then from the solutions of the
+    nearest points, until no point gains from its neighbours any more.
+
+    Args:
+        features: Number of features n, 2 or 3.
+        hidden: Number of hidden dimensions m, n - 1.
+        density: Density of all features, in (0, 1].
+        ratio: Importance of the last feature relative to that of the others.
+        random_starts: Number of descents from random weights at each point.
+        steps: Number of steps of each descent.
+        seed: Seed of the random weights.
+        progress: Whether to show a bar on stderr.
     """
-    named = _named_weights(features)
+    named = _named_weights(check_features(features))
     starts = len(named) + random_starts
     drawn = ReLUOutputModel(
         len(density) * starts, features, hidden, seed=seed, dtype=torch.float64, init_scale=1.0
     )
     W = drawn.W.detach().unflatten(0, (len(density), -1))
-    W[:, : len(named)] = named + OFF_NAMED * W[:, : len(named)]
+    W[:, : len(named)] = named + NAMED_NOISE * W[:, : len(named)]
     W[:, len(named) :] *= RANDOM_SCALE
-    b = torch.zeros(len(density) * starts, features, dtype=torch.float64)
-    best = _best_descent(
-        W.flatten(0, 1), b, density, ratio, starts, steps=steps, lr=3e-2, progress=progress
-    )
-    return _from_neighbours(_settled(best, density, ratio, steps), density, ratio, steps)
+    b = torch.zeros(len(density), starts, features, dtype=torch.float64)
+    best = _best_descent(W, b, density, ratio, steps=steps, lr=3e-2, progress=progress)
+    return _refined(best, density, ratio, steps)
 
 
-def _settled(best, density, ratio, steps):
-    """The solutions after some more descent, gently."""
-    model, losses = descend(
-        best.W,
-        best.b,
-        grid_distribution(best.W.shape[2], density, ratio),
-        steps=2 * steps,
-        lr=GENTLE,
-    )
-    return best._replace(W=model.W.detach(), b=model.b.detach(), loss=losses)
+def _best_descent(W, b, density, ratio, **settings):
+    """Descend from each start (points, starts, ...) and keep the best solution of each point."""
+    starts = W.shape[1]
+    distribution = grid_distribution(W.shape[3], density, ratio).with_restarts(starts)
+    reached = descend(W.flatten(0, 1), b.flatten(0, 1), distribution, **settings)
+    best = best_restart(reached.loss, starts)
+    lowest = reached.loss[best]
+    same = reached.loss.view(-1, starts) <= lowest[:, None] * (1 + SAME_LOSS)
+    return Optimum(reached.W[best], reached.b[best], lowest, same.double().mean(dim=1))
+
+
+def _refined(best, density, ratio, steps):
+    """Return the solutions after a longer, gentle descent and an exchange with neighbours."""
+    distribution = grid_distribution(best.W.shape[2], density, ratio)
+    settled = descend(best.W, best.b, distribution, steps=2 * steps, lr=GENTLE)
+    return _from_neighbours(Optimum(*settled, best.share), density, ratio, steps)
 
 
 def _from_neighbours(best, density, ratio, steps):
-    """Descend at each point from the solutions of the nearest others that have gained, until none gains -> Optimum."""
+    """Hand solutions on to the nearest points until no point gains, in place."""
     near = _nearest(torch.stack((density.log(), ratio.log()), dim=1))
-    gained = torch.full((len(density),), len(density) > 1)
-    while gained.any():
-        to, which = gained[near].nonzero().T
-        source = near[to, which]
-        distribution = grid_distribution(best.W.shape[2], density[to], ratio[to])
-        model, losses = descend(
-            best.W[source], best.b[source], distribution, steps=steps, lr=GENTLE
+    target = torch.arange(len(density)).repeat_interleave(near.shape[1])
+    source = near.flatten()
+    distribution = grid_distribution(best.W.shape[2], density, ratio)
+    minima = Minima(best.W, best.b, best.loss)
+    fresh = torch.ones(len(density), dtype=torch.bool)
+    while fresh.any():
+        pairs = fresh[source]
+        fall = hand_on(
+            minima,
+            source[pairs],
+            target[pairs],
+            distribution,
+            steps=steps,
+            gain=GAIN,
+            lowest_first=True,
         )
-        lowest = torch.full_like(best.loss, torch.inf).scatter_reduce(0, to, losses, "amin")
-        gained = lowest < best.loss * (1 - GAIN)
-        won = (gained[to] & (losses == lowest[to])).nonzero()[:, 0]
-        for whole, part in zip(best, (model.W.detach(), model.b.detach(), losses)):
-            whole[to[won]] = part[won]
+        fresh = fall > 0
     return best
 
 
 def _nearest(place):
-    """Of each point (points, axes) the NEIGHBOURS nearest others, or all: (points, neighbours)."""
+    """Return the NEIGHBOURS nearest other points of each, or all of them: (points, others)."""
+    count = min(NEIGHBOURS, len(place) - 1)
     near = []
     for k, point in enumerate(place):
-        away = (place - point).square().sum(dim=1)
-        away[k] = torch.inf
-        near.append(away.topk(min(NEIGHBOURS, len(place) - 1), largest=False).indices)
+        distance = (place - point).square().sum(dim=1)
+        distance[k] = torch.inf
+        near.append(distance.topk(count, largest=False).indices)
     return torch.stack(near)
-
-
-def _best_descent(W, b, density, ratio, starts, **settings):
-    """Descend from each start (points * starts, ...) on the exact loss and keep the best of each point -> Optimum."""
-    distribution = grid_distribution(W.shape[2], density, ratio).with_restarts(starts)
-    model, losses = descend(W, b, distribution, **settings)
-    best = best_restart(losses, starts)
-    chosen = model.select(best)
-    reached = losses.view(-1, starts) <= losses[best, None] * (1 + SAME_LOSS)
-    return Optimum(chosen.W.detach(), chosen.b.detach(), losses[best], reached.double().mean(dim=1))
-
-
-def _first_output(weights, density):
-    """The first output's loss at density s, least over its bias, and that bias: each (w_1, w_2) on the grid."""
-    W = torch.cartesian_prod(weights, weights)[:, None]  # (grid, hidden 1, features 2)
-    half = W[:, 0, 0] >= 0  # turning both signs changes nothing
-    W = W[half]
-    biases = torch.arange(
-        LOWEST_BIAS, HIGHEST_BIAS + WEIGHT_STEP / 2, WEIGHT_STEP, dtype=torch.float64
-    )
-    distribution = FeatureDistribution(
-        density, torch.tensor([1.0, 0.0]), instances=len(W) * len(biases)
-    )
-    b = torch.stack((biases, torch.zeros_like(biases)), dim=1).repeat(len(W), 1)
-    losses = expected_loss(W.repeat_interleave(len(biases), dim=0), b, distribution).view(
-        len(W), -1
-    )
-    lowest, at = losses.min(dim=1)
-    tables = []
-    for values in (lowest, biases[at]):
-        table = torch.empty(len(weights) ** 2, dtype=torch.float64)
-        table[half] = values
-        table[half.flip(0)] = values.flip(0)
-        tables.append(table.view(len(weights), -1))
-    return tables
-
-
-def _lowest_minima(total, count):
-    """Grid indices of the lowest local minima of each point: two tensors (points, count)."""
-    around = torch.nn.functional.max_pool2d(-total[:, None], kernel_size=3, stride=1, padding=1)[
-        :, 0
-    ]
-    minima = torch.where(total <= -around, total, torch.inf).flatten(1)
-    found = minima.topk(count, dim=1, largest=False)
-    # a point with fewer minima repeats its lowest
-    indices = torch.where(found.values.isfinite(), found.indices, found.indices[:, :1])
-    return indices // total.shape[2], indices % total.shape[2]

@@ -1,11 +1,12 @@
-"""Sparse autoencoders: a dictionary of directions for the rows of a hidden layer, many independent instances at once.
+"""Sparse autoencoders: dictionaries of directions for a hidden layer, many instances at once.
 
-An instance encodes a row h of a hidden layer into codes and gives it back,
+An instance encodes a row h of a hidden layer into codes f and decodes them again:
 
-    f = ReLU(E (h - c) + e),    h' = D f + c,
+    f = ReLU(E (h - c) + e),    h' = D f + c.
 
-with a decoder D whose columns, the dictionary, have unit length. Codes are sparse in one of two ways: a plain
-autoencoder pays `penalty` for each unit of code (L1), a top-k one keeps the `keep` largest codes of a row.
+The columns of the decoder D have unit length; they are the dictionary. Codes are sparse in one of
+two ways. A plain autoencoder pays a penalty for each unit of code (L1). A top-k autoencoder keeps
+the k largest codes of each row.
 """
 
 import math
@@ -19,22 +20,33 @@ from torch.nn.functional import normalize
 from checks import check_count, check_positive, check_size, check_torch
 
 TEST_ROWS = 2**13
+# The same seed gives rows of their own for training, for the scale and for the test.
+SCALE_STREAM = 0x2F2F2F2F
+TEST_STREAM = 0x3C3C3C3C
 WARM_UP = 0.05  # share of the steps in which the learning rate rises to its full value
 
 
 @dataclass(frozen=True)
 class Sparsity:
-    """What makes the codes of every instance sparse."""
+    """What makes the codes of each instance sparse."""
 
-    penalty: Float[Tensor, " instances"]  # of the sum of the codes
-    keep: Int[Tensor, " instances"]  # as many codes of a row at most; 0: all
+    penalty: Float[Tensor, " instances"]  # for each unit of code
+    keep: Int[Tensor, " instances"]  # how many codes of a row are kept; 0 keeps all
+
+    def repeated(self, count):
+        """Return each instance so many times in a row."""
+        return Sparsity(self.penalty.repeat_interleave(count), self.keep.repeat_interleave(count))
+
+    def to(self, device):
+        """Return the same on a device."""
+        return Sparsity(self.penalty.to(device), self.keep.to(device))
 
 
 @dataclass(frozen=True)
 class Autoencoders:
-    """The weights of some autoencoders."""
+    """The weights of independent autoencoders."""
 
-    D: Float[Tensor, "instances hidden codes"]  # the dictionaries: columns of unit length
+    D: Float[Tensor, "instances hidden codes"]  # the dictionaries, columns of unit length
     E: Float[Tensor, "instances codes hidden"]
     e: Float[Tensor, "instances codes"]
     c: Float[Tensor, "instances hidden"]
@@ -42,89 +54,128 @@ class Autoencoders:
 
 @dataclass(frozen=True)
 class Measured:
-    """What an autoencoder's objective is made of, over some weighted rows: objective = error + penalty * size."""
+    """The objective of autoencoders over weighted rows: objective = error + penalty * size."""
 
     objective: Float[Tensor, " instances"]
-    error: Float[Tensor, " instances"]  # squared
-    size: Float[Tensor, " instances"]  # sum of the codes
-    used: Float[
-        Tensor, "instances codes"
-    ]  # the share of rows, whatever their weight, in which a code is not zero
+    error: Float[Tensor, " instances"]  # mean squared error
+    size: Float[Tensor, " instances"]  # mean of the summed codes of a row
+    used: Float[Tensor, "instances codes"]  # share of the rows, unweighted, with a code above zero
 
 
 def from_dictionary(D: Float[Tensor, "instances hidden codes"]) -> Autoencoders:
-    """Autoencoders before training: a decoder of these directions, its transpose as encoder."""
+    """Return untrained autoencoders with these decoders and their transposes as encoders."""
     D = normalize(D, dim=1)
     return Autoencoders(
-        D, D.mT.contiguous(), D.new_zeros(D.shape[0], D.shape[2]), D.new_zeros(D.shape[:2])
+        D=D,
+        E=D.mT.contiguous(),
+        e=D.new_zeros(D.shape[0], D.shape[2]),
+        c=D.new_zeros(D.shape[:2]),
     )
 
 
 def random_dictionary(
     instances, hidden, codes, generator=None
 ) -> Float[Tensor, "instances hidden codes"]:
-    """Directions that are uniform on the sphere."""
+    """Draw dictionaries of directions that are uniform on the sphere."""
     check_size(instances=instances, hidden=hidden, codes=codes)
     return normalize(torch.randn(instances, hidden, codes, generator=generator), dim=1)
 
 
 def encode(
-    of: Autoencoders, h: Float[Tensor, "1 rows hidden"], keep: Int[Tensor, " instances"]
+    autoencoders: Autoencoders,
+    h: Float[Tensor, "1 rows hidden"],
+    keep: Int[Tensor, " instances"],
 ) -> Float[Tensor, "instances rows codes"]:
-    """The codes of the same rows in all instances."""
-    bias = of.e - (of.E @ of.c[:, :, None])[:, :, 0]
-    f = torch.baddbmm(bias[:, None], h.expand(len(of.D), -1, -1), of.E.mT).clamp_(min=0)
-    return f.mul_(f >= _smallest_kept(f, keep)) if keep.any() else f
+    """Encode the same rows by all instances.
+
+    Args:
+        autoencoders: The autoencoders.
+        h: Rows of a hidden layer.
+        keep: How many codes of a row each instance keeps at most; 0 keeps all. Of equal codes those
+            of lower index are kept.
+    """
+    bias = autoencoders.e - (autoencoders.E @ autoencoders.c[:, :, None])[:, :, 0]
+    rows = h.expand(len(autoencoders.D), -1, -1)
+    f = torch.baddbmm(bias[:, None], rows, autoencoders.E.mT).clamp_(min=0)
+    top_k = keep > 0
+    if top_k.any():
+        f[top_k] = _keep_largest(f[top_k], keep[top_k])
+    return f
 
 
-def _smallest_kept(f, keep):
-    """(instances, rows, 1): the smallest code that each row keeps, 0 where it keeps all; sorting would take longer."""
-    keep = keep[:, None, None]
-    smallest = f.amax(dim=2, keepdim=True)
-    for rank in range(2, min(int(keep.max()), f.shape[2]) + 1):
-        next_one = torch.where(f < smallest, f, 0).amax(dim=2, keepdim=True)
-        smallest = torch.where(keep >= rank, next_one, smallest)
-    return torch.where((keep > 0) & (keep < f.shape[2]), smallest, 0)
+def _keep_largest(f, keep):
+    """Set all but the `keep` largest codes of each row to zero.
+
+    One maximum after the other is faster than sorting, and takes the first of equal codes.
+    """
+    dropped = f.clone()
+    for rank in range(1, min(int(keep.max()), f.shape[2]) + 1):
+        index = dropped.argmax(dim=2, keepdim=True)
+        is_kept = rank <= keep[:, None, None]
+        largest = dropped.gather(2, index)
+        dropped.scatter_(2, index, torch.where(is_kept, 0, largest))
+    return f - dropped
 
 
 def measured(
-    of: Autoencoders,
+    autoencoders: Autoencoders,
     sparsity: Sparsity,
     h: Float[Tensor, "1 rows hidden"],
     weight: Float[Tensor, " rows"],
 ) -> Measured:
-    """Means over rows, each with its weight."""
-    f = encode(of, h, sparsity.keep)
-    error = ((torch.baddbmm(of.c[:, None], f, of.D.mT) - h).square().sum(dim=2) * weight).sum(dim=1)
+    """Measure the objective and its parts, as sums over rows with their weights."""
+    f = encode(autoencoders, h, sparsity.keep)
+    decoded = torch.baddbmm(autoencoders.c[:, None], f, autoencoders.D.mT)
+    error = ((decoded - h).square().sum(dim=2) * weight).sum(dim=1)
     size = (f.sum(dim=2) * weight).sum(dim=1)
-    return Measured(error + sparsity.penalty * size, error, size, (f > 0).to(f).mean(dim=1))
+    return Measured(
+        objective=error + sparsity.penalty * size,
+        error=error,
+        size=size,
+        used=(f > 0).to(f).mean(dim=1),
+    )
+
+
+# Rows to train on
 
 
 class Rows:
-    """Rows of a model's hidden layer, scaled to a mean squared length of 1, and the weight of each.
+    """Draws weighted rows of a toy model's hidden layer.
 
-    Rows have an active feature and weigh 1 together; the empty row is added once, as often as it occurs beside them.
+    Rows are scaled to a mean squared length of 1. All rows that are drawn have an active feature,
+    and their weights sum to 1. The row without active features follows them once, with the weight
+    that corresponds to its probability.
 
-    model, inputs: a ToyModel of one instance and its FeatureDistribution
-    active:        features that are active on average in a row with an active one
-    test:          fresh rows, always the same ones
+    Attributes:
+        active: () Mean number of active features in a row that has one.
+        test: Fresh rows and their weights, the same ones for all autoencoders.
     """
 
-    def __init__(self, model, inputs, batch_size):
-        self.model, self.inputs, self.batch_size = (
-            model.to(inputs.density.device),
-            inputs,
-            batch_size,
-        )
-        self.scale, device = 1.0, inputs.density.device
-        h, _ = self._drawn(2 * TEST_ROWS, torch.Generator(device).manual_seed(1))
-        self.scale = h.square().sum(dim=2).sum().div(h.shape[1] - 1).sqrt()
+    def __init__(self, model, inputs, batch_size, seed=0):
+        """Prepare to draw from a model of one instance and its FeatureDistribution.
+
+        Args:
+            model: A ToyModel of one instance.
+            inputs: Its FeatureDistribution.
+            batch_size: Rows of a batch.
+            seed: Seed of the test rows, and of the rows that set the scale.
+        """
+        device = inputs.density.device
+        self.model = model.to(device)
+        self.inputs = inputs
+        self.batch_size = batch_size
+        self.scale = 1.0
+        h, _ = self._drawn(2 * TEST_ROWS, torch.Generator(device).manual_seed(seed ^ SCALE_STREAM))
+        rows_with_actives = h.shape[1] - 1
+        self.scale = h.square().sum(dim=2).sum().div(rows_with_actives).sqrt()
         self.active = (inputs.density.sum() / inputs.active_probability[0]).float()
         if inputs.correlation == "anticorrelated":
+            # The density is that of a set, only one of whose features is active.
             self.active = self.active / inputs.set_size
-        self.test = self._drawn(TEST_ROWS, torch.Generator(device).manual_seed(2))
+        self.test = self._drawn(TEST_ROWS, torch.Generator(device).manual_seed(seed ^ TEST_STREAM))
 
     def __call__(self, generator):
+        """Draw a batch: rows (1, batch_size + 1, hidden) and the weight of each."""
         return self._drawn(self.batch_size, generator)
 
     @torch.no_grad()
@@ -133,57 +184,85 @@ class Rows:
         h = self.model.encode(x.to(self.model.b.dtype)).float() / self.scale
         weight = torch.full((count + 1,), 1 / count, device=h.device)
         weight[-1] = (1 / probability[0] - 1).clamp(min=0)
-        return torch.cat((h, torch.zeros_like(h[:, :1])), dim=1), weight
+        empty_row = torch.zeros_like(h[:, :1])
+        return torch.cat((h, empty_row), dim=1), weight
 
 
-def fit(of, sparsity, rows, *, steps, lr, seed=0, held=False) -> Autoencoders:
-    """Minimize the objective by Adam, with a learning rate that warms up and decays to zero.
+# Training
 
-    of:   where to start; unchanged
-    rows: generator -> h (1, rows, hidden) and the weight of each row, the same ones for all instances
-    held: the dictionaries stay as they are, the rest is trained
 
-    Raises ValueError, naming the argument, for settings out of range; FloatingPointError where an instance diverges.
+def fit(start, sparsity, rows, *, steps, lr, seed=0, held=False) -> Autoencoders:
+    """Minimize the objective by Adam, with a learning rate that warms up and then decays to zero.
+
+    Args:
+        start: The Autoencoders to start from, which stay unchanged.
+        sparsity: What makes the codes of each instance sparse.
+        rows: Function of a torch.Generator that returns h (1, rows, hidden) and the weight of each
+            row (rows,). All instances get the same rows.
+        steps: Number of updates.
+        lr: The highest learning rate.
+        seed: Seed of the rows.
+        held: Whether the dictionaries stay as they are while the rest is trained.
+
+    Raises:
+        ValueError: An argument is out of range.
+        FloatingPointError: The weights of an instance are not finite after training.
     """
     check_count("steps", steps)
     check_positive("lr", lr)
     check_torch(seed)
-    trained = {field.name: getattr(of, field.name).clone() for field in fields(of)}
+    trained = {field.name: getattr(start, field.name).clone() for field in fields(start)}
     moving = {name: value for name, value in trained.items() if not (held and name == "D")}
-    optimizer = torch.optim.Adam(
-        [value.requires_grad_() for value in moving.values()], lr=lr, fused=True
-    )
-    generator = torch.Generator(of.D.device).manual_seed(seed)
+    for value in moving.values():
+        value.requires_grad_()
+    optimizer = torch.optim.Adam(moving.values(), lr=lr, fused=True)
+    generator = torch.Generator(start.D.device).manual_seed(seed)
+    autoencoders = replace(start, **trained)
     with torch.no_grad():
-        at = replace(of, **trained)
         for step in range(steps):
-            for name, gradient in gradients(at, sparsity, *rows(generator)).items():
-                trained[name].grad = gradient if name in moving else None
-            decayed = 0.5 + 0.5 * math.cos(math.pi * step / steps)
-            optimizer.param_groups[0]["lr"] = lr * min(1, (step + 1) / (WARM_UP * steps)) * decayed
+            h, weight = rows(generator)
+            gradient = gradients(autoencoders, sparsity, h, weight)
+            for name, value in moving.items():
+                value.grad = gradient[name]
+            optimizer.param_groups[0]["lr"] = _learning_rate(step, steps, lr)
             optimizer.step()
-            at.D.div_(at.D.norm(dim=1, keepdim=True))
-    at = replace(of, **{name: value.detach() for name, value in trained.items()})
+            autoencoders.D.div_(autoencoders.D.norm(dim=1, keepdim=True))
+    result = replace(start, **{name: value.detach() for name, value in trained.items()})
+    _raise_if_diverged(result)
+    return result
+
+
+def _learning_rate(step, steps, lr):
+    """Return the learning rate of a step: linear warm-up, times a cosine that decays to zero."""
+    decayed = 0.5 + 0.5 * math.cos(math.pi * step / steps)
+    return lr * min(1, (step + 1) / (WARM_UP * steps)) * decayed
+
+
+def _raise_if_diverged(autoencoders):
+    """Raise FloatingPointError unless all weights are finite."""
     finite = torch.stack(
-        [value.isfinite().flatten(1).all(dim=1) for value in vars(at).values()]
+        [value.isfinite().flatten(1).all(dim=1) for value in vars(autoencoders).values()]
     ).all(dim=0)
     if not finite.all():
         raise FloatingPointError(f"{(~finite).sum()} of {len(finite)} autoencoders diverged")
-    return at
 
 
-def gradients(of, sparsity, h, weight):
-    """{name: gradient} of the objective, written out; codes that are zero or cut off pass none on."""
-    f = encode(of, h, sparsity.keep)
-    of_output = (torch.baddbmm(of.c[:, None], f, of.D.mT) - h).mul_(2 * weight[:, None])
-    of_code = of_output @ of.D
-    of_code += sparsity.penalty[:, None, None] * weight[:, None]
-    of_code.mul_(f > 0)
-    of_e = of_code.sum(dim=1)
-    of_bias = (of_e[:, None] @ of.E)[:, 0]
+def gradients(autoencoders, sparsity, h, weight) -> dict[str, Float[Tensor, "instances ..."]]:
+    """Return the gradient of the objective in each of the weights, by name.
+
+    It is written out by hand. Codes that are zero or not kept pass no gradient on.
+    """
+    f = encode(autoencoders, h, sparsity.keep)
+    decoded = torch.baddbmm(autoencoders.c[:, None], f, autoencoders.D.mT)
+    output_gradient = (decoded - h).mul_(2 * weight[:, None])
+    code_gradient = output_gradient @ autoencoders.D
+    code_gradient += sparsity.penalty[:, None, None] * weight[:, None]
+    code_gradient.mul_(f > 0)
+    e_gradient = code_gradient.sum(dim=1)
+    through_encoder = (e_gradient[:, None] @ autoencoders.E)[:, 0]
     return {
-        "D": of_output.mT @ f,
-        "E": of_code.mT @ h - of_e[:, :, None] * of.c[:, None],
-        "e": of_e,
-        "c": of_output.sum(dim=1) - of_bias,
+        "D": output_gradient.mT @ f,
+        "E": code_gradient.mT @ h - e_gradient[:, :, None] * autoencoders.c[:, None],
+        "e": e_gradient,
+        "c": output_gradient.sum(dim=1) - through_encoder,
     }

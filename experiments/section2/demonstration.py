@@ -1,8 +1,10 @@
-"""How many features does a model with m hidden dimensions represent, as n > m features become sparse?
+"""How many features do m hidden dimensions represent, as the n > m features get sparser?
 
-Section 2 of the paper: a linear model stores the m most important features at any density, and so does the ReLU output
-model when features are dense. As they become sparse it stores more than m, in superposition: some share a direction,
-the least important first. The paper's figure is `panels_figure`, for n=20, m=5 and for n=80, m=20.
+Section 2 of the paper: a linear model represents the m most important features at every density,
+and so does the ReLU output model as long as the features are dense. When they get sparser, the
+ReLU output model represents more than m features in superposition: some of them share a direction,
+and the least important ones do so first. `panels_figure` is the paper's figure, for n=20, m=5 and
+for n=80, m=20.
 """
 
 import math
@@ -14,6 +16,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from checks import check_settings
@@ -35,58 +38,81 @@ from visualization import (
 
 @dataclass(frozen=True)
 class Training:
-    restarts: int
+    """How one kind of model is trained at every density."""
+
+    restarts: int  # models trained at each density, of which the one of lowest loss is kept
     steps: int
     lr: float
     batch_size: int = 256
-    exact: bool = False  # on the exact loss, which a linear model has for any number of features
+    exact: bool = False  # descend on the exact loss instead of on sampled rows
 
-    def __post_init__(self):  # the second model's are refused before the first is trained
+    def __post_init__(self):
+        """Refuse values out of range here, before the first of the two models is trained."""
         check_settings(self)
 
 
 @dataclass(frozen=True)
 class Settings:
-    features: int = 20
-    hidden: int = 5
+    """The paper's settings for n=20, m=5."""
+
+    features: int = 20  # n
+    hidden: int = 5  # m
     decay: float = 0.7  # importance I_i = decay^i
     densities: tuple[float, ...] = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
     linear: Training = Training(restarts=1, steps=3000, lr=3e-2, exact=True)
     relu: Training = Training(restarts=16, steps=3000, lr=2e-2)
 
     def __post_init__(self):
+        """Refuse values out of range."""
         check_settings(self)
 
 
 LARGE = Settings(
-    features=80, hidden=20, decay=0.9,
-    linear=Training(restarts=1, steps=6000, lr=3e-2, exact=True), relu=Training(restarts=8, steps=3000, lr=2e-2),
-)  # fmt: skip
+    features=80,
+    hidden=20,
+    decay=0.9,
+    linear=Training(restarts=1, steps=6000, lr=3e-2, exact=True),
+    relu=Training(restarts=8, steps=3000, lr=2e-2),
+)
 _SHORT = Training(restarts=2, steps=300, lr=3e-2, batch_size=128)
 QUICK = Settings(linear=_SHORT, relu=_SHORT)
 QUICK_LARGE = replace(LARGE, linear=_SHORT, relu=_SHORT)
+NOTEBOOK = Settings(relu=Training(restarts=8, steps=2500, lr=2e-2))
+NOTEBOOK_LARGE = replace(LARGE, relu=Training(restarts=4, steps=2500, lr=2e-2))
 
 
 class Models(NamedTuple):
-    """The best restart at each density."""
+    """Parameters of the best restart at each density."""
 
     W: Float[Tensor, "densities hidden features"]
     b: Float[Tensor, "densities features"]
 
 
 class Result(NamedTuple):
+    """The trained models of both kinds."""
+
     density: Float[Tensor, " densities"]
     linear: Models
     relu: Models
 
 
-def run(settings, *, seed=0, device="cpu", progress=True):
-    """Train linear and ReLU output models, several restarts at each density -> Result."""
+def run(settings, *, seed=0, device="cpu", progress=True) -> Result:
+    """Train the linear and the ReLU output model at every density.
+
+    Args:
+        settings: Settings of the run.
+        seed: Seed of the initial weights and of the sampled rows.
+        device: Device that trains.
+        progress: Whether to show progress on stderr.
+
+    Returns:
+        The best restart of each model at each density.
+    """
     density = torch.tensor(settings.densities)
     importance = settings.decay ** torch.arange(settings.features, dtype=torch.float64)
     distribution = FeatureDistribution(density[:, None], importance).to(device)
 
-    def trained(model_class, training):
+    def best_models(model_class, training):
         model, _ = train_best(
             model_class,
             distribution,
@@ -97,117 +123,173 @@ def run(settings, *, seed=0, device="cpu", progress=True):
         )
         return Models(model.W.detach().cpu(), model.b.detach().cpu())
 
-    return Result(
-        density, trained(LinearModel, settings.linear), trained(ReLUOutputModel, settings.relu)
-    )
+    linear = best_models(LinearModel, settings.linear)
+    relu = best_models(ReLUOutputModel, settings.relu)
+    return Result(density, linear, relu)
 
 
-# Numbers
+# Measures
 
 
 def top_projection_error(
     W: Float[Tensor, "instances hidden features"],
 ) -> Float[Tensor, " instances"]:
-    """max |W^T W - P| with P the projection on the m most important features."""
-    projection = torch.diag((torch.arange(W.shape[2]) < W.shape[1]).to(W.dtype))
+    """Measure how far W^T W is from the projection on the m most important features.
+
+    Args:
+        W: Weights, with the features in order of falling importance.
+
+    Returns:
+        The largest absolute difference of an entry, for each instance.
+    """
+    _, hidden, features = W.shape
+    projection = torch.diag((torch.arange(features) < hidden).to(W.dtype))
     return (W.mT @ W - projection).abs().amax(dim=(1, 2))
 
 
 class BiasErrors(NamedTuple):
-    """How far biases are off at each density, root mean square, in units of a feature's expected value."""
+    """Root-mean-square errors of the biases, in units of a feature's expected value."""
 
-    most_important: Float[
-        Tensor, " densities"
-    ]  # the m most important features, whose bias should be 0
-    rest: Float[Tensor, " densities"]  # the others, whose bias should be the expected value
+    most_important: Float[Tensor, " densities"]  # of the m features whose bias should be 0
+    rest: Float[Tensor, " densities"]  # of those whose bias should be their expected value
 
 
 def bias_errors(models, density: Float[Tensor, " densities"]) -> BiasErrors:
-    relative = models.b / (density[:, None] / 2)
+    """Compare the biases with those of a model that represents the m most important features.
+
+    Args:
+        models: Models at each density.
+        density: Density of the features of each model.
+
+    Returns:
+        The errors for the m most important features and for the rest.
+    """
+    expected_value = density[:, None] / 2
+    relative = models.b / expected_value
     hidden = models.W.shape[1]
-    learned, dropped = relative[:, :hidden], relative[:, hidden:] - 1
-    return BiasErrors(*(errors.square().mean(dim=1).sqrt() for errors in (learned, dropped)))
+    return BiasErrors(
+        most_important=_root_mean_square(relative[:, :hidden]),
+        rest=_root_mean_square(relative[:, hidden:] - 1),
+    )
 
 
-def least_important_first(W: Float[Tensor, "densities hidden features"]) -> Bool[Tensor, " such"]:
-    """At each density with both, whether features in superposition are the less important on average."""
-    place = torch.arange(W.shape[2], dtype=torch.float32)
+def _root_mean_square(errors):
+    """Average over the features."""
+    return errors.square().mean(dim=1).sqrt()
+
+
+def least_important_first(W: Float[Tensor, "densities hidden features"]) -> Bool[Tensor, " mixed"]:
+    """Say whether the features in superposition are less important than the dedicated ones.
+
+    Args:
+        W: Weights at each density, with the features in order of falling importance.
+
+    Returns:
+        For each density at which some represented features are in superposition and some have a
+        dimension of their own: whether the former are less important on average.
+    """
+    rank = torch.arange(W.shape[2], dtype=torch.float32)
     shared = in_superposition(W)
     dedicated = represented(W) & ~shared
-    both = (shared.any(dim=1) & dedicated.any(dim=1)).nonzero().flatten()
-    return torch.tensor(
-        [bool(place[shared[k]].mean() > place[dedicated[k]].mean()) for k in both], dtype=torch.bool
-    )
+    mixed = (shared.any(dim=1) & dedicated.any(dim=1)).nonzero().flatten()
+    less_important = [bool(rank[shared[k]].mean() > rank[dedicated[k]].mean()) for k in mixed]
+    return torch.tensor(less_important, dtype=torch.bool)
 
 
 # Figures
 
 
-def panels_figure(result):
-    """W^T W and b as heat maps over bars of ||W_i||: the linear model at the first density, then the ReLU models."""
-    W, b = (torch.cat((linear[:1], relu)) for linear, relu in zip(result.linear, result.relu))
-    first, *_ = densities = [f"{density:g}" for density in result.density]
-    titles = [f"linear, density {first}", *(f"ReLU, density {density}" for density in densities)]
+def panels_figure(result) -> Figure:
+    """Draw W^T W and b as heat maps above bars of ||W_i||, one panel for each model.
+
+    The first panel is the linear model at the first density. The others are the ReLU output models
+    at every density.
+    """
+    W = torch.cat((result.linear.W[:1], result.relu.W))
+    b = torch.cat((result.linear.b[:1], result.relu.b))
+    densities = [f"{density:g}" for density in result.density]
+    titles = [f"linear, density {densities[0]}"]
+    titles += [f"ReLU, density {density}" for density in densities]
     columns = 4
     rows = math.ceil(len(W) / columns)
     figure = plt.figure(figsize=(WIDTH, 3.9 * rows + 0.6), layout="constrained")
     left, right = figure.subfigures(1, 2, width_ratios=(1, 0.13))
     panels = np.atleast_1d(left.subfigures(rows, columns, wspace=0.03, hspace=0.03)).ravel()
-    norms, superposition = feature_norms(W), interference(W)
-    for k, (panel, title) in enumerate(zip(panels, titles)):
-        heat, bias, bars, empty = panel.subplots(
-            2, 2, width_ratios=(1, 0.08), height_ratios=(1, 0.6)
-        ).ravel()
-        empty.axis("off")
-        heat.imshow((W[k].T @ W[k]).numpy(), cmap=WEIGHTS, vmin=-1, vmax=1)
-        bias.imshow(b[k, :, None].numpy(), cmap=WEIGHTS, vmin=-1, vmax=1, aspect="auto")
-        heat.set(title=title, xticks=[], yticks=[], ylabel=r"$W^T W$" if k % columns == 0 else "")
-        bias.set(title="$b$", xticks=[], yticks=[])
-        norm_bars(norms[k], superposition[k], bars)
+    for k, title in enumerate(titles):
+        heat_label = r"$W^T W$" if k % columns == 0 else ""
+        _draw_model(W[k], b[k], panels[k], title, heat_label)
+    _draw_colour_scales(right)
+    return figure
+
+
+def _draw_model(W, b, panel, title, heat_label):
+    """Draw one instance into a subfigure."""
+    grid = panel.subplots(2, 2, width_ratios=(1, 0.08), height_ratios=(1, 0.6))
+    heat, bias, bars, empty = grid.ravel()
+    empty.axis("off")
+    heat.imshow((W.T @ W).numpy(), cmap=WEIGHTS, vmin=-1, vmax=1)
+    heat.set(title=title, xticks=[], yticks=[], ylabel=heat_label)
+    bias.imshow(b[:, None].numpy(), cmap=WEIGHTS, vmin=-1, vmax=1, aspect="auto")
+    bias.set(title="$b$", xticks=[], yticks=[])
+    norm_bars(feature_norms(W[None])[0], interference(W[None])[0], bars)
+
+
+def _draw_colour_scales(panel):
+    """Draw the colour bars of the heat maps and of the bars into a subfigure."""
     scales = (
         (WEIGHTS, Normalize(-1, 1), "$W^T W$ and $b$"),
         (SUPERPOSITION, Normalize(0, 1), SUPERPOSITION_LABEL),
     )
-    for ax, (colours, scale, label) in zip(right.subplots(2, 1), scales):
-        right.colorbar(plt.cm.ScalarMappable(scale, colours), cax=ax, label=label)
-    return figure
+    for ax, (colours, scale, label) in zip(panel.subplots(2, 1), scales):
+        panel.colorbar(plt.cm.ScalarMappable(scale, colours), cax=ax, label=label)
 
 
 def norm_bars(norms: Float[Tensor, " features"], superposition: Float[Tensor, " features"], ax):
-    """||W_i|| of one instance as bars, coloured by superposition."""
-    width = 0.85 if len(norms) <= 40 else 1  # gaps narrower than a pixel would show here and there
-    ax.bar(
-        range(len(norms)),
-        norms.numpy(),
-        width=width,
-        color=SUPERPOSITION(superposition.clamp(0, 1).numpy()),
-    )
+    """Draw the norms ||W_i|| of one instance as bars.
+
+    Args:
+        norms: Norm of each feature's direction.
+        superposition: Interference of each feature, shown as the colour of its bar.
+        ax: Axes to draw on.
+    """
+    # Gaps that are narrower than a pixel would be visible between some bars and not between others.
+    width = 0.85 if len(norms) <= 40 else 1
+    colours = SUPERPOSITION(superposition.clamp(0, 1).numpy())
+    ax.bar(range(len(norms)), norms.numpy(), width=width, color=colours)
     ax.axhline(REPRESENTED_NORM, color=INK, linewidth=0.8, linestyle=":")
     ax.set(ylim=(0, 1.25), xlim=(-0.6, len(norms) - 0.4))
     ax.set(xlabel="feature $i$, by importance", ylabel=r"$\|W_i\|$")
 
 
-def counts_figure(results):
-    """How many features the ReLU output models represent, and how many of these share; one panel a result."""
+def counts_figure(results) -> Figure:
+    """Draw how many features the ReLU output models represent and how many are in superposition.
+
+    Args:
+        results: Results of `run`, one for each panel.
+
+    Returns:
+        The figure.
+    """
     figure, axes = plt.subplots(
         1, len(results), figsize=(WIDTH, 3.6), layout="constrained", squeeze=False
     )
     for ax, result in zip(axes[0], results):
-        W, x = result.relu.W, result.density.numpy()
-        shown, sharing = (
-            chosen.sum(dim=1).numpy() for chosen in (represented(W), in_superposition(W))
-        )
-        ax.fill_between(x, sharing, shown, color=DEDICATED, label="with a dimension of its own")
-        ax.fill_between(x, sharing, color=SHARED, label="in superposition")
-        ax.plot(x, shown, "o", color=INK)
-        ax.axhline(
-            W.shape[1], color=INK, linewidth=1, linestyle="--", label="hidden dimensions $m$"
-        )
-        over_density(ax, result.density)
-        ax.set(
-            ylim=(0, 1.3 * shown.max()),
-            title=f"$n={W.shape[2]}$, $m={W.shape[1]}$",
-            ylabel="represented features",
-        )
+        _draw_counts(result, ax)
     axes[0, 0].legend(loc="upper left")
     return figure
+
+
+def _draw_counts(result, ax):
+    """Draw the counts of one result over density."""
+    W = result.relu.W
+    _, hidden, features = W.shape
+    density = result.density.numpy()
+    shown = represented(W).sum(dim=1).numpy()
+    shared = in_superposition(W).sum(dim=1).numpy()
+    ax.fill_between(density, shared, shown, color=DEDICATED, label="with a dimension of its own")
+    ax.fill_between(density, shared, color=SHARED, label="in superposition")
+    ax.plot(density, shown, "o", color=INK)
+    ax.axhline(hidden, color=INK, linewidth=1, linestyle="--", label="hidden dimensions $m$")
+    over_density(ax, result.density)
+    ax.set(ylim=(0, 1.3 * shown.max()), title=f"$n={features}$, $m={hidden}$")
+    ax.set(ylabel="represented features")

@@ -1,7 +1,8 @@
-"""What does a model do with five features in a plane, as they become sparse?
+"""What does a model with two hidden dimensions do with five features, as they get sparser?
 
-The paper's introduction: dense features get the two most important ones stored at right angles and the rest dropped;
-as density falls four are stored, as two antipodal pairs, and then all five, as a pentagon. Its first figure.
+The paper's introduction: when the features are dense, the model stores the two most important ones
+at right angles and drops the rest. As the density falls it stores four of them as two antipodal
+pairs, and then all five as a pentagon. This is the paper's first figure.
 """
 
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import matplotlib.pyplot as plt
 import torch
 from jaxtyping import Float
 from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from checks import check_settings
@@ -22,15 +24,18 @@ from visualization import INK, WIDTH
 
 @dataclass(frozen=True)
 class Settings:
+    """The paper's settings."""
+
     features: int = 5
     decay: float = 0.9  # importance I_i = decay^i
     densities: tuple[float, ...] = (1.0, 0.2, 0.1)
-    restarts: int = 8
+    restarts: int = 8  # models trained at each density, of which the one of lowest loss is kept
     steps: int = 2000
     batch_size: int = 256
     lr: float = 2e-2
 
     def __post_init__(self):
+        """Refuse values out of range."""
         check_settings(self)
 
 
@@ -38,14 +43,26 @@ QUICK = Settings(restarts=4, steps=300)
 
 
 class Result(NamedTuple):
+    """The best restart at each density."""
+
     density: Float[Tensor, " densities"]
     importance: Float[Tensor, " features"]
-    W: Float[Tensor, "densities 2 features"]  # of the best restart
+    W: Float[Tensor, "densities 2 features"]
     b: Float[Tensor, "densities features"]
 
 
-def run(settings, *, seed=0, device="cpu", progress=True):
-    """Train a model with two hidden dimensions at each density -> Result."""
+def run(settings, *, seed=0, device="cpu", progress=True) -> Result:
+    """Train a ReLU output model with two hidden dimensions at each density.
+
+    Args:
+        settings: Settings of the run.
+        seed: Seed of the initial weights and of the sampled rows.
+        device: Device that trains.
+        progress: Whether to show progress on stderr.
+
+    Returns:
+        The best restart at each density.
+    """
     density = torch.tensor(settings.densities)
     importance = settings.decay ** torch.arange(settings.features, dtype=torch.float64)
     model, _ = train_best(
@@ -62,23 +79,28 @@ def run(settings, *, seed=0, device="cpu", progress=True):
     return Result(density, importance, model.W.detach().cpu(), model.b.detach().cpu())
 
 
-def figure(result):
-    """The columns of W as arrows in the plane, one panel a density."""
+def figure(result) -> Figure:
+    """Draw the features' directions as arrows in the plane, one panel for each density."""
     panels = len(result.W)
     drawn, axes = plt.subplots(
         1, panels, figsize=(WIDTH, WIDTH / panels), layout="constrained", squeeze=False
     )
     scale = Normalize(float(result.importance.min()), float(result.importance.max()))
     colours = plt.get_cmap("viridis_r")
-    for ax, weights, density in zip(axes[0], result.W, result.density):
-        for direction, weight in zip(weights.T.tolist(), result.importance.tolist()):
-            arrow = {"arrowstyle": "-|>", "color": colours(scale(weight)), "linewidth": 2.5}
-            ax.annotate("", direction, (0, 0), arrowprops=arrow)
-        ax.plot(0, 0, "o", color=INK)
-        ax.set(xlim=(-1.3, 1.3), ylim=(-1.3, 1.3), aspect="equal")
+    arrow_colours = colours(scale(result.importance.numpy()))
+    for ax, W, density in zip(axes[0], result.W, result.density):
+        _draw_arrows(W, arrow_colours, ax)
         ax.set_title(f"density {density:g}  (sparsity $S={1 - density:g}$)")
-        ax.set(xlabel="hidden dimension 1", ylabel="hidden dimension 2")
-    drawn.colorbar(
-        plt.cm.ScalarMappable(scale, colours), ax=axes, label="importance $I_i$", shrink=0.8
-    )
+    colour_bar = plt.cm.ScalarMappable(scale, colours)
+    drawn.colorbar(colour_bar, ax=axes, label="importance $I_i$", shrink=0.8)
     return drawn
+
+
+def _draw_arrows(W, colours, ax):
+    """Draw the columns of W (2, features), each in its colour."""
+    for direction, colour in zip(W.T.tolist(), colours):
+        arrow = {"arrowstyle": "-|>", "color": colour, "linewidth": 2.5}
+        ax.annotate("", direction, (0, 0), arrowprops=arrow)
+    ax.plot(0, 0, "o", color=INK)
+    ax.set(xlim=(-1.3, 1.3), ylim=(-1.3, 1.3), aspect="equal")
+    ax.set(xlabel="hidden dimension 1", ylabel="hidden dimension 2")

@@ -1,0 +1,1 @@
+"""Section 3 of the paper: superposition as a phase change."""

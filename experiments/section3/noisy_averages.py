@@ -1,7 +1,8 @@
-"""What makes the averages of Section 3's diagrams noisy?
+"""Why are the averages in Section 3's phase diagrams noisy?
 
-The paper averages ten models of each point but the worst (phase_diagram.py), and its diagrams are noisy. Ours: whether
-models in local minima explain it, and which settings of the training put them there, changed one at a time.
+The paper's diagrams average all models of a point but the worst one (see `phase_diagram`), and they
+are noisy. This study is ours. It asks whether models that end in local minima explain the noise,
+and which settings of the training lead them there. The settings are changed one at a time.
 """
 
 from dataclasses import replace
@@ -10,12 +11,20 @@ from typing import NamedTuple
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 
-from experiments.section3.phase_diagram import agreement, averaged, best, in_optimum
+from checks import check_count
+from experiments.section3.phase_diagram import (
+    agreement,
+    averaged_diagram,
+    best_diagram,
+    in_optimum,
+    mean_diagram,
+)
 from theory import phases
 from visualization import DEDICATED, FAINT, INK, SHARED, WIDTH
 
-STUDY = {  # what is changed, one at a time, in the training of the diagrams
+CHANGES = {  # what is changed in the training of the diagrams, one change at a time
     "as in the diagrams": {},
     "learning rate 0.01": {"lr": 0.01},
     "learning rate 0.5": {"lr": 0.5},
@@ -24,78 +33,139 @@ STUDY = {  # what is changed, one at a time, in the training of the diagrams
     "more noise: batch of 8": {"batch_size": 8},
     "no noise: exact loss": {"exact": True},
 }
+NOTEBOOK_CHANGES = (
+    "as in the diagrams",
+    "learning rate 0.01",
+    "initial weights 1",
+    "no noise: exact loss",
+)
+CLEAN_MEAN = 0.95  # share of points at which an average without noise agrees with the optimum
 
 
-def study(settings, changes=STUDY):
-    """Settings with each change of STUDY made to them, in order."""
-    return tuple(replace(settings, **STUDY[name]) for name in changes)
+def study(settings, changes=CHANGES):
+    """Make each change to the settings of a phase diagram.
+
+    Args:
+        settings: `phase_diagram.Settings`.
+        changes: Names in CHANGES.
+
+    Returns:
+        The changed settings, one for each name.
+    """
+    return tuple(replace(settings, **CHANGES[name]) for name in changes)
 
 
-# Numbers; optimum: the result of `exact_optimum` on the same grid
+# Measures. `optimum` is the result of `exact_optimum` on the same grid.
 
 
 class Explained(NamedTuple):
-    """Of the points where the mean shows another phase than the optimum: what local minima explain."""
+    """What local minima explain where the mean shows another phase than the optimum."""
 
-    points: int
-    share: float  # where the mean of the restarts in the optimum alone agrees with it, or none is in it; 1 of nothing
-    chance: float  # the same where as many restarts are left out blindly
+    points: int  # at which the phases differ
+    # Share of these points at which the mean of the restarts outside of local minima agrees with
+    # the optimum; 1 if there are no points.
+    share: float
+    chance: float  # the same share if as many restarts are left out at random
 
 
 def explained(result, optimum, *, draws=20) -> Explained:
-    """Whether leaving out the restarts in local minima mends the average, and leaving out others does not."""
-    exact = phases.phase(*phases.last_feature(optimum.W))
-    differs = phases.phase(*averaged(result)) != exact
-    reached, shown = in_optimum(result, optimum), phases.last_feature(result.W.flatten(0, 1))
+    """Say whether the averages agree with the optimum once restarts in local minima are left out.
 
-    def mended(kept):
-        means = (
-            (v.view(kept.shape) * kept).sum(dim=1) / kept.sum(dim=1).clamp(min=1) for v in shown
-        )
-        agrees = (phases.phase(*means) == exact) | ~reached.any(dim=1)
-        return agrees[differs].double().mean().item() if differs.any() else 1.0
+    A point at which no restart reaches the optimum counts as agreeing.
+
+    Args:
+        result: Result of `phase_diagram`.
+        optimum: Result of `exact_optimum` on the same grid.
+        draws: How often restarts are left out at random, for comparison.
+
+    Returns:
+        The number of points that differ, and which share of them is mended.
+    """
+    draws = check_count("draws", draws)
+    exact = phases.phase(*phases.last_feature(optimum.W))
+    differs = phases.phase(*averaged_diagram(result)) != exact
+    reached = in_optimum(result, optimum)
+    unreached = ~reached.any(dim=1)
+
+    def share_mended(kept):
+        agrees = phases.phase(*mean_diagram(result, kept)) == exact
+        mended = (agrees | unreached)[differs]
+        return mended.double().mean().item() if len(mended) else 1.0
 
     generator = torch.Generator().manual_seed(0)
-    order = torch.rand(draws, *reached.shape, generator=generator).argsort(dim=2)
-    by_chance = [mended(reached.gather(1, blindly)) for blindly in order]
-    return Explained(int(differs.sum()), mended(reached), sum(by_chance) / draws)
+    orders = torch.rand(draws, *reached.shape, generator=generator).argsort(dim=2)
+    random_shares = [share_mended(reached.gather(1, order)) for order in orders]
+    return Explained(
+        points=int(differs.sum()),
+        share=share_mended(reached),
+        chance=sum(random_shares) / draws,
+    )
 
 
-def success(result, optimum):
-    """Share of restarts in the optimum; agreement of the mean and of the best restart with it."""
+class Success(NamedTuple):
+    """How well trained models agree with the optimum."""
+
+    reached: float  # share of the restarts that end in the optimum
+    mean: float  # share of the points at which the averaged diagram shows the optimum's phase
+    best: float  # share of the points at which the best restart shows it
+
+
+def success(result, optimum) -> Success:
+    """Measure how well trained models agree with the optimum.
+
+    Args:
+        result: Result of `phase_diagram`.
+        optimum: Result of `exact_optimum` on the same grid.
+
+    Returns:
+        Three shares.
+    """
     exact = phases.last_feature(optimum.W)
-    reached = in_optimum(result, optimum).double().mean().item()
-    return reached, agreement(averaged(result), exact), agreement(best(result), exact)
+    return Success(
+        reached=in_optimum(result, optimum).double().mean().item(),
+        mean=agreement(averaged_diagram(result), exact),
+        best=agreement(best_diagram(result), exact),
+    )
 
 
 # Figure
 
-MEASURES = {  # the three that `success` returns, and their colours
-    "restarts in the optimum": FAINT,
-    "points where the mean agrees with the optimum": DEDICATED,
-    "points where the best restart agrees": SHARED,
+BARS = {  # label -> field of Success, colour, place among the bars of a group
+    "restarts in the optimum": ("reached", FAINT, -0.25),
+    "points where the mean agrees with the optimum": ("mean", DEDICATED, 0),
+    "points where the best restart agrees": ("best", SHARED, 0.25),
 }
 
 
-def figure(panels, changes=STUDY):
-    """What training settings do to the diagrams; panels: the results of `study` and their one optimum, for each n."""
+def figure(panels, changes=CHANGES) -> Figure:
+    """Draw how the settings of the training change the agreement with the optimum.
+
+    Args:
+        panels: For each n, the results of all settings of `study`, and their optimum.
+        changes: Names in CHANGES, one for each of these results.
+
+    Returns:
+        The figure.
+    """
     drawn, axes = plt.subplots(
         1, len(panels), figsize=(WIDTH, 3.6), layout="constrained", sharey=True
     )
-    rows = np.arange(len(changes))
     for ax, (results, optimum) in zip(axes, panels):
-        measured = [success(result, optimum) for result in results]
-        for (label, colour), column, shift in zip(
-            MEASURES.items(), zip(*measured), (-0.25, 0, 0.25)
-        ):
-            ax.barh(rows + shift, column, height=0.23, color=colour, label=label)
-        ax.axvline(0.95, color=INK, linewidth=0.8, linestyle=":")
+        _draw_success([success(result, optimum) for result in results], ax)
         hidden, features = optimum.W.shape[1:]
-        ax.set(
-            title=f"$n={features}$, $m={hidden}$", xlim=(0, 1), xlabel="share (dotted line: 0.95)"
-        )
-        ax.set(yticks=rows, yticklabels=changes)
+        ax.set(title=f"$n={features}$, $m={hidden}$")
+        ax.set(yticks=range(len(changes)), yticklabels=changes)
     axes[0].set_ylabel("change in the training")
     axes[0].invert_yaxis()
     drawn.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return drawn
+
+
+def _draw_success(measured, ax):
+    """Draw a group of bars for each setting."""
+    rows = np.arange(len(measured))
+    for label, (field, colour, shift) in BARS.items():
+        values = [getattr(shares, field) for shares in measured]
+        ax.barh(rows + shift, values, height=0.23, color=colour, label=label)
+    ax.axvline(CLEAN_MEAN, color=INK, linewidth=0.8, linestyle=":")
+    ax.set(xlim=(0, 1), xlabel=f"share (dotted line: {CLEAN_MEAN:g})")

@@ -1,10 +1,11 @@
-"""Where does the second feature of n=2, m=1 come to be represented, and is the change first order?
+"""Where is the second feature of n=2, m=1 first represented, and is the change first order?
 
-Section 3 of the paper calls superposition a phase change: the losses of two solutions cross and the optimal loss has a
-kink. Ours: both are followed exactly, at each density along the relative importance r, to where their difference
-changes its sign. What jumps at r = 1, where the features change places, follows from the symmetry alone and is told
-apart. An expansion of the loss in a small |w_2| says at which densities the second feature can grow out of zero
-continuously. No chance is involved.
+Section 3 of the paper calls superposition a phase change: the losses of two solutions cross, and
+the optimal loss has a kink. This experiment is ours. At each density it follows both solutions
+exactly as the relative importance r grows, up to the r at which the difference of their losses
+changes sign. A jump at r = 1, where the two features change places, follows from the symmetry alone
+and is therefore kept apart. An expansion of the loss for a small |w_2| tells at which densities the
+second feature can grow continuously from zero. The result does not depend on a seed.
 """
 
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 import matplotlib.pyplot as plt
 import torch
 from jaxtyping import Bool
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from checks import check_settings
@@ -20,119 +22,141 @@ from theory.descents import ignored_loss
 from visualization import DEDICATED, FAINT, INK, SHARED, WIDTH
 
 SEEDED = False
+DENSE = tuple(round(1 - 0.025 * k, 3) for k in range(25))  # from 1 down to 0.4
 
 
 @dataclass(frozen=True)
 class Settings:
-    densities: tuple[float, ...] = (
-        *(round(1 - 0.025 * k, 3) for k in range(25)),
-        0.3,
-        0.2,
-        0.1,
-        0.05,
-        0.02,
-        0.01,
-    )
+    """Densities over the range of the paper's diagrams."""
+
+    densities: tuple[float, ...] = (*DENSE, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01)
 
     def __post_init__(self):
+        """Refuse values out of range."""
         check_settings(self)
 
 
 QUICK = Settings(densities=(1.0, 0.65, 0.01))
+# The densities lie closest together where the onset of the change turns from a jump to continuous.
+NOTEBOOK = Settings(densities=(
+    1.0, 0.925, 0.8, 0.72, 0.7, 0.66, 0.6, 0.575, 0.55, 0.525,
+    0.5, 0.475, 0.45, 0.3, 0.1, 0.03, 0.01,
+))  # fmt: skip
 Result = boundary.Boundary
 
 
-def run(settings, *, seed=0, device="cpu", progress=True):
-    """Follow the optimum along r at each density, on the CPU whatever the device -> Result."""
-    return boundary.optimum_boundary(
-        torch.tensor(settings.densities, dtype=torch.float64), progress=progress
-    )
+def run(settings, *, seed=0, device="cpu", progress=True) -> Result:
+    """Follow the optimum along the relative importance r at each density.
+
+    Args:
+        settings: Settings of the run.
+        seed: Has no effect, since no chance is involved.
+        device: Has no effect, since the exact loss is computed on the CPU.
+        progress: Whether to show progress on stderr.
+
+    Returns:
+        How the second feature comes to be represented at each density.
+    """
+    density = torch.tensor(settings.densities, dtype=torch.float64)
+    return boundary.optimum_boundary(density, progress=progress)
 
 
-# Numbers
+# Measures
 
 
 def jumps(result) -> Bool[Tensor, " densities"]:
-    """At these the losses of two solutions cross below r = 1, and |w_2| jumps."""
+    """Say at which densities |w_2| jumps below r = 1, as the losses of two solutions cross."""
     return result.kink > 0
 
 
-def out_of_zero(result) -> Bool[Tensor, " densities"]:
-    """At these the change from *not represented* is first order: |w_2| jumps where it leaves zero."""
+def jumps_from_zero(result) -> Bool[Tensor, " densities"]:
+    """Say at which densities |w_2| jumps where it leaves zero, so that the onset is first order."""
     return result.onset_norm > 0
 
 
 # Figure
 
-SHOWN = 0.45, 0.6  # densities whose paying ratios are drawn: on either side of the tricritical one
-SMALL = 0.1  # |w_2| up to which the expansion is drawn
+# The paying ratio is drawn for densities on both sides of the tricritical one.
+LOWEST_SHOWN = 0.45
+HIGHEST_SHOWN = 0.6
+SMALL_NORM = 0.1  # largest |w_2| for which the expansion is drawn
 
 
-def figure(result):
-    """Where the second feature appears, how |w_2| jumps and the loss has a kink; why it jumps, or does not.
+def figure(result) -> Figure:
+    """Draw where the second feature appears, the jump of |w_2|, the loss's kink, and their cause.
 
-    The curves of the jump have a gap where there is none.
+    Curves of the jump have a gap at densities without one.
     """
     drawn, axes = plt.subplots(2, 3, figsize=(WIDTH, 7.4), layout="constrained")
-    _where(result, axes[0, 0])
-    _jump(result, axes[0, 1])
-    x = result.density.numpy()
-    axes[0, 2].plot(x, _where_jumping(result, result.kink), "o-", color=DEDICATED)
+    _draw_boundary(result, axes[0, 0])
+    _draw_jump(result, axes[0, 1])
+    density = result.density.numpy()
+    axes[0, 2].plot(density, _where_jumping(result, result.kink), "o-", color=DEDICATED)
     axes[0, 2].set(ylabel="kink: fall of $dL/dr$ over $s/3-s^2/4$", ylim=(-0.02, None))
     for ax in axes[0]:
-        ax.set(xscale="log", xlabel="density $s = 1-S$ (log scale)", xlim=(x.max(), x.min()))
-    _paying(result, *axes[1, :2])
-    _cubic(axes[1, 2])
+        ax.set(xscale="log", xlim=(density.max(), density.min()))
+        ax.set(xlabel="density $s = 1-S$ (log scale)")
+    _draw_paying_ratio(result, axes[1, 0], axes[1, 1])
+    _draw_cubic_coefficient(axes[1, 2])
     return drawn
 
 
 def _where_jumping(result, values):
+    """Replace the values at densities without a jump by NaN, which draws a gap."""
     return torch.where(jumps(result), values, torch.nan).numpy()
 
 
-def _where(result, ax):
-    x = result.density.numpy()
-    ax.plot(
-        x,
-        boundary.named_boundary(result.density).numpy(),
-        color=FAINT,
-        linewidth=4,
-        label="named solutions cross",
-    )
-    ax.plot(x, result.onset.numpy(), ":", color=INK, label="$|w_2|$ leaves zero")
-    ax.plot(
-        x, _where_jumping(result, result.ratio), "o-", color=DEDICATED, label="two solutions cross"
-    )
+def _draw_boundary(result, ax):
+    """Draw the relative importance from which on the second feature is represented."""
+    density = result.density.numpy()
+    named = boundary.named_boundary(result.density).numpy()
+    crossing = _where_jumping(result, result.ratio)
+    ax.plot(density, named, color=FAINT, linewidth=4, label="named solutions cross")
+    ax.plot(density, result.onset.numpy(), ":", color=INK, label="$|w_2|$ leaves zero")
+    ax.plot(density, crossing, "o-", color=DEDICATED, label="two solutions cross")
     ax.set(yscale="log", ylabel="relative importance $r$ (log scale)")
     ax.legend(loc="lower left")
 
 
-def _jump(result, ax):
-    x, forced = result.density.numpy(), result.exchange.numpy().T
-    before, after = (_where_jumping(result, values) for values in (result.before, result.after))
-    differ = forced[1] - forced[0] > boundary.ONSET
+def _draw_jump(result, ax):
+    """Draw |w_2| on both sides of the crossing, and of r = 1."""
+    density = result.density.numpy()
+    low, high = result.exchange.numpy().T
+    before = _where_jumping(result, result.before)
+    after = _where_jumping(result, result.after)
     ax.fill_between(
-        x, *forced, where=differ, color=FAINT, alpha=0.5, label="forced by symmetry at $r=1$"
+        density,
+        low,
+        high,
+        where=high - low > boundary.SAME_NORM,
+        color=FAINT,
+        alpha=0.5,
+        label="forced by symmetry at $r=1$",
     )
-    ax.fill_between(x, before, after, color=SHARED, alpha=0.3)
-    ax.plot(x, after, "o-", color=SHARED, label="after the crossing")
-    ax.plot(x, before, "o-", color=DEDICATED, label="before")
+    ax.fill_between(density, before, after, color=SHARED, alpha=0.3)
+    ax.plot(density, after, "o-", color=SHARED, label="after the crossing")
+    ax.plot(density, before, "o-", color=DEDICATED, label="before")
     ax.set(ylabel="$|w_2|$ on either side of the jump", ylim=(-0.03, 1.25))
     ax.legend()
 
 
-def _paying(result, whole, near):
-    """The paying ratio over |w_2|, as far above that of a vanishing |w_2| as in percent of it; and the expansion."""
-    chosen = (result.density >= SHOWN[0]) & (result.density <= SHOWN[1])
-    density, norm = result.density[chosen], boundary.NORMS
-    expansion, small = boundary.landau(density), norm <= SMALL
-    above = 100 * (result.paying[chosen] / expansion.onset[:, None] - 1)
+def _draw_paying_ratio(result, whole, near):
+    """Draw the relative importance r from which on each |w_2| pays, in percent above that of 0.
+
+    The axes `near` show small |w_2| together with the expansion.
+    """
+    shown = (result.density >= LOWEST_SHOWN) & (result.density <= HIGHEST_SHOWN)
+    density = result.density[shown]
+    norm = boundary.NORMS
+    small = norm <= SMALL_NORM
+    expansion = boundary.landau(density)
+    above = 100 * (result.paying[shown] / expansion.onset[:, None] - 1)
     slope = 100 * expansion.cubic / ignored_loss(1, density) / expansion.onset
     for k, s in enumerate(density.tolist()):
         colour = plt.colormaps["cividis"](0.9 * k / max(len(density) - 1, 1))
         whole.plot(norm.numpy(), above[k].numpy(), color=colour, label=f"$s={s:g}$")
         near.plot(norm[small].numpy(), above[k, small].numpy(), color=colour)
-        near.plot([0, SMALL], [0, SMALL * slope[k].item()], ":", color=colour)
+        near.plot([0, SMALL_NORM], [0, SMALL_NORM * slope[k].item()], ":", color=colour)
     for ax in (whole, near):
         ax.axhline(0, color=INK, linewidth=0.8)
         ax.set(xlabel="$|w_2|$", ylabel="$r$ at which it pays, above that of $|w_2|=0$ (%)")
@@ -142,15 +166,15 @@ def _paying(result, whole, near):
         near.legend(*whole.get_legend_handles_labels())
 
 
-def _cubic(ax):
-    """The cubic coefficient of the expansion over density, and where it changes its sign."""
+def _draw_cubic_coefficient(ax):
+    """Draw the cubic coefficient of the expansion over density, and where it changes sign."""
     density = torch.linspace(0.01, 1, 200, dtype=torch.float64)
     critical = boundary.tricritical_densities().tolist()
+    label = " and ".join(f"{s:.4f}" for s in critical)
     ax.plot(density.numpy(), boundary.landau(density).cubic.numpy(), color=DEDICATED)
     ax.axhline(0, color=INK, linewidth=0.8)
     ax.axvspan(*critical, color=FAINT, alpha=0.3, label="continuous from zero")
-    ax.plot(critical, [0, 0], "o", color=SHARED, label=" and ".join(f"{s:.4f}" for s in critical))
-    ax.set(
-        xlabel="density $s = 1-S$", ylabel="coefficient of $|w_2|^3$ at the onset", xlim=(1, 0.01)
-    )
+    ax.plot(critical, [0, 0], "o", color=SHARED, label=label)
+    ax.set(xlabel="density $s = 1-S$", xlim=(1, 0.01))
+    ax.set(ylabel="coefficient of $|w_2|^3$ at the onset")
     ax.legend()

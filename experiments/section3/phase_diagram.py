@@ -1,10 +1,12 @@
-"""What becomes of the last feature of a small trained model, as density and its relative importance change?
+"""What happens to the last feature of a small model, as density and importance change?
 
-Section 3 of the paper: it is not represented, in superposition, or has a dedicated dimension, with sharp boundaries
-between the three phases. The paper's two diagrams are of n=2, m=1 and n=3, m=2: ten models are trained for each point,
-the one of highest loss is discarded, the rest averaged. `figure` draws that beside the best restart, the named
-solutions, the optimum (the result of `exact_optimum` on the same grid: for n=3 the best solution known) and the share
-of restarts that reach it. Why the averages are noisy is a question of its own: averages.py.
+Section 3 of the paper: the last feature is not represented, in superposition, or has a dimension of
+its own, and the boundaries between these three phases are sharp. The paper's two diagrams have n=2,
+m=1 and n=3, m=2. Ten models are trained for each point, the one of highest loss is discarded, and
+the rest are averaged. `figure` draws the averages beside four more diagrams: the best restart, the
+named solutions, the optimum (the result of `exact_optimum` on the same grid; for n=3 the best
+solution known), and the share of restarts that reach it. `noisy_averages` asks why the averages are
+noisy.
 """
 
 import math
@@ -16,6 +18,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from checks import check_count, check_settings
@@ -29,50 +32,87 @@ from visualization import BLANK, INK, SMALL, SUPERPOSITION, SUPERPOSITION_LABEL,
 
 @dataclass(frozen=True)
 class Settings:
-    features: int = 2  # 2 in one hidden dimension, or 3 in two
-    points: int = 40  # on either axis
-    restarts: int = 10
+    """The paper's settings for n=2, m=1."""
+
+    features: int = 2  # 2 features in one hidden dimension, or 3 in two
+    points: int = 40  # on each of the two axes
+    restarts: int = 10  # models trained for each point, of which the worst is discarded
     steps: int = 500
     batch_size: int = 64
     lr: float = 0.1
     init_scale: float = 0.3
-    exact: bool = False  # descend on the exact loss, without the noise of samples
+    exact: bool = False  # descend on the exact loss instead of on sampled rows
 
     def __post_init__(self):
+        """Refuse values out of range; at least one restart has to remain for the average."""
         phases.check_features(self.features)
         check_settings(self)
-        check_count("restarts - 1", self.restarts - 1)  # one is discarded
+        check_count("restarts - 1", self.restarts - 1)
 
 
 THREE = Settings(features=3, lr=0.2)
 QUICK = Settings(points=6, steps=100)
 QUICK_THREE = replace(THREE, points=6, steps=100)
+NOTEBOOK = Settings(points=18)
+NOTEBOOK_THREE = replace(THREE, points=18, steps=800)
 
 
 class Result(NamedTuple):
-    """At each point of the grid, as `phases.grid` has them."""
+    """The trained models at each point, in the order of `phases.grid`.
+
+    A model settles by exact descent from where training ended to the bottom of its basin.
+    """
 
     density: Float[Tensor, " grid"]
-    ratio: Float[Tensor, " grid"]
-    W: Float[Tensor, "grid restarts hidden features"]
+    ratio: Float[Tensor, " grid"]  # relative importance of the last feature
+    W: Float[Tensor, "grid restarts hidden features"]  # as trained
     loss: Float[Tensor, "grid restarts"]  # exact, as trained
-    settled: Float[
-        Tensor, "grid restarts"
-    ]  # exact, at the bottom of the basin in which training ended
-    lowest_W: Float[Tensor, "grid hidden features"]  # at the bottom of the lowest of these basins
+    settled: Float[Tensor, "grid restarts"]  # exact loss of the settled model
+    lowest_W: Float[Tensor, "grid hidden features"]  # of the settled model of lowest loss
     lowest_b: Float[Tensor, "grid features"]
     lowest_loss: Float[Tensor, " grid"]
 
 
-def run(settings, *, seed=0, device="cpu", progress=True):
-    """Train restarts at every point of the diagram and measure their exact losses -> Result."""
+def run(settings, *, seed=0, device="cpu", progress=True) -> Result:
+    """Train restarts at every point of the diagram and measure their exact losses.
+
+    Args:
+        settings: Settings of the run.
+        seed: Seed of the initial weights and of the sampled rows.
+        device: Device that trains; exact losses are computed on the CPU.
+        progress: Whether to show progress on stderr.
+
+    Returns:
+        The restarts of each point, as trained and settled.
+    """
     density, ratio = phases.grid(settings.points)
-    features, restarts = settings.features, settings.restarts
-    distribution = phases.grid_distribution(features, density, ratio).with_restarts(restarts)
+    distribution = phases.grid_distribution(settings.features, density, ratio)
+    distribution = distribution.with_restarts(settings.restarts)
+    W, b = _trained(settings, distribution, seed, device, progress)
+    loss = expected_loss(W, b, distribution)
+    settled = descend(W, b, distribution, steps=200, lr=GENTLE, progress=progress)
+    best = best_restart(settled.loss, settings.restarts)
+    lowest = descend(
+        settled.W[best], settled.b[best], distribution.select(best), steps=400, lr=GENTLE
+    )
+    return Result(
+        density=density,
+        ratio=ratio,
+        W=W.unflatten(0, (-1, settings.restarts)),
+        loss=loss.view(-1, settings.restarts),
+        settled=settled.loss.view(-1, settings.restarts),
+        lowest_W=lowest.W,
+        lowest_b=lowest.b,
+        lowest_loss=lowest.loss,
+    )
+
+
+def _trained(settings, distribution, seed, device, progress):
+    """Train one model for each instance of the distribution and return W and b in float64."""
     model = ReLUOutputModel(
         distribution.instances,
-        features,
-        features - 1,
+        settings.features,
+        settings.features - 1,
         seed=seed,
         device=device,
         init_scale=settings.init_scale,
@@ -87,139 +127,199 @@ def run(settings, *, seed=0, device="cpu", progress=True):
         seed=seed,
         progress=progress,
     )
-    W, b = model.W.detach().cpu().double(), model.b.detach().cpu().double()
-    loss = expected_loss(W, b, distribution)
-    bottom, settled = descend(W, b, distribution, steps=200, lr=GENTLE, progress=progress)
-    best = best_restart(settled, restarts)
-    of_best = distribution.select(best)
-    lowest, lowest_loss = descend(
-        bottom.W.detach()[best], bottom.b.detach()[best], of_best, steps=400, lr=GENTLE
-    )
-    return Result(
-        density, ratio, W.unflatten(0, (-1, restarts)), *(values.view(-1, restarts) for values in (loss, settled)),
-        lowest.W.detach(), lowest.b.detach(), lowest_loss,
-    )  # fmt: skip
+    return model.W.detach().cpu().double(), model.b.detach().cpu().double()
 
 
-# Diagrams: phases.LastFeature at each point
+# Diagrams: the last feature at each point
 
 
-def named(result) -> phases.LastFeature:
-    """In the best named solution."""
-    features = result.W.shape[-1]
-    return phases.last_feature(phases.best_named(features, result.density, result.ratio)[1])
+def named_diagram(result) -> phases.LastFeature:
+    """Show the last feature in the named solution of lowest loss at each point."""
+    _, W = phases.best_named(result.W.shape[-1], result.density, result.ratio)
+    return phases.last_feature(W)
 
 
-def averaged(result) -> phases.LastFeature:
-    """Mean of all restarts but the worst, as the paper averages them."""
-    kept = torch.ones_like(result.loss).scatter_(1, result.loss.argmax(dim=1, keepdim=True), 0)
-    shown = phases.last_feature(result.W.flatten(0, 1))
+def averaged_diagram(result) -> phases.LastFeature:
+    """Average over all restarts of a point but the worst, as the paper does."""
+    kept = torch.ones_like(result.loss, dtype=torch.bool)
+    kept.scatter_(1, result.loss.argmax(dim=1, keepdim=True), False)
+    return mean_diagram(result, kept)
+
+
+def mean_diagram(result, kept: Bool[Tensor, "grid restarts"]) -> phases.LastFeature:
+    """Average norm and superposition over some restarts of each point.
+
+    Args:
+        result: Result of `run`.
+        kept: Which restarts count; the average of none is 0.
+
+    Returns:
+        The averaged last feature at each point.
+    """
+    counts = kept.sum(dim=1).clamp(min=1)
+    norm, superposition = phases.last_feature(result.W.flatten(0, 1))
     return phases.LastFeature(
-        *((v.view_as(kept) * kept).sum(dim=1) / kept.sum(dim=1) for v in shown)
+        norm=(norm.view_as(kept) * kept).sum(dim=1) / counts,
+        superposition=(superposition.view_as(kept) * kept).sum(dim=1) / counts,
     )
 
 
-def best(result) -> phases.LastFeature:
-    """In the restart of lowest loss."""
+def best_diagram(result) -> phases.LastFeature:
+    """Show the last feature in the restart of lowest loss at each point."""
     return phases.last_feature(best_weights(result))
 
 
 def best_weights(result) -> Float[Tensor, "grid hidden features"]:
-    """W of the restart of lowest loss."""
-    return result.W.flatten(0, 1)[best_restart(result.loss.flatten(), result.loss.shape[1])]
+    """Return W of the restart of lowest loss at each point."""
+    restarts = result.loss.shape[1]
+    return result.W.flatten(0, 1)[best_restart(result.loss.flatten(), restarts)]
 
 
-# Numbers; optimum: the result of `exact_optimum` on the same grid
+# Measures. `optimum` is the result of `exact_optimum` on the same grid.
 
 
-def below(result, optimum) -> Bool[Tensor, " grid"]:
-    """Where a trained model, settled, has a lower loss than the optimum: nowhere, if that is one."""
+def below_optimum(result, optimum) -> Bool[Tensor, " grid"]:
+    """Say where a trained model settles at a lower loss than the optimum.
+
+    Args:
+        result: Result of `run`.
+        optimum: Result of `exact_optimum` on the same grid.
+
+    Returns:
+        Whether this is so at each point. It is so at none if the optimum deserves its name.
+    """
     return result.lowest_loss < optimum.loss * (1 - phases.GAIN)
 
 
 def best_known(result, optimum):
-    """The optimum, with the trained models in its place where they are below it."""
-    lower = below(result, optimum)
-    pairs = zip(
-        (optimum.W, optimum.b, optimum.loss), (result.lowest_W, result.lowest_b, result.lowest_loss)
+    """Put trained models in the place of an optimum that they are below.
+
+    Args:
+        result: Result of `run`.
+        optimum: Result of `exact_optimum` on the same grid.
+
+    Returns:
+        The improved optimum, of the same type.
+    """
+    lower = below_optimum(result, optimum)
+    return optimum._replace(
+        W=torch.where(lower[:, None, None], result.lowest_W, optimum.W),
+        b=torch.where(lower[:, None], result.lowest_b, optimum.b),
+        loss=torch.where(lower, result.lowest_loss, optimum.loss),
     )
-    W, b, loss = (
-        torch.where(lower.view(-1, *[1] * (old.dim() - 1)), new, old) for old, new in pairs
-    )
-    return optimum._replace(W=W, b=b, loss=loss)
 
 
 def agreement(first, second):
-    """Share of points at which two diagrams show the same phase."""
+    """Measure at which share of the points two diagrams show the same phase.
+
+    Args:
+        first: A `phases.LastFeature`.
+        second: Another one on the same grid.
+
+    Returns:
+        The share, from 0 to 1.
+    """
     return (phases.phase(*first) == phases.phase(*second)).double().mean().item()
 
 
 def phase_shares(diagram) -> Float[Tensor, "3"]:
-    """Share of points in each of phases.PHASES."""
+    """Measure which share of the points is in each of phases.PHASES."""
     return torch.bincount(phases.phase(*diagram), minlength=3) / len(diagram.norm)
 
 
 class Regions(NamedTuple):
-    """For each named solution, of the points where it is the best one: the region of the named diagram."""
+    """How much of each named solution's region the optimum and the trained models keep.
 
-    optimum: Float[Tensor, " solutions"]  # share of these where the optimum is like it
-    best: Float[Tensor, " solutions"]  # of those, the share where the best restart is like it, too
-    mean: Float[
-        Tensor, " solutions"
-    ]  # share where the mean shows its phase, of those where the optimum does
+    The region of a named solution consists of the points at which its loss is the lowest of all
+    named solutions. A share of no points counts as 0.
+    """
+
+    optimum: Float[Tensor, " solutions"]  # share of the region where the optimum is like it
+    best: Float[Tensor, " solutions"]  # share of that part where the best restart is like it, too
+    # Where the optimum shows the same phase as the named solution: share of these points of the
+    # region at which the averaged diagram shows it, too.
+    mean: Float[Tensor, " solutions"]
 
 
 def regions(result, optimum) -> Regions:
-    """How much of each region of the named diagram optimum and trained models give back; 0 of nothing."""
-    region, _ = phases.best_named(result.W.shape[-1], result.density, result.ratio)
-    every = torch.arange(len(phases.NAMED_SOLUTIONS[result.W.shape[-1]]))[:, None]
-    of_region = region == every  # (solutions, grid)
-    of_optimum, of_best = (
-        phases.nearest_named(W) == every for W in (optimum.W, best_weights(result))
-    )
-    shown, exact, of_mean = (
-        phases.phase(*diagram)
-        for diagram in (named(result), phases.last_feature(optimum.W), averaged(result))
-    )
-    stays, keeps = of_region & of_optimum, of_region & (exact == shown)
+    """Measure how much of the named solutions' regions the optimum and the trained models keep.
+
+    Args:
+        result: Result of `run`.
+        optimum: Result of `exact_optimum` on the same grid.
+
+    Returns:
+        Three shares for each named solution.
+    """
+    features = result.W.shape[-1]
+    solutions = torch.arange(len(phases.NAMED_SOLUTIONS[features]))[:, None]
+    lowest, _ = phases.best_named(features, result.density, result.ratio)
+    region = lowest == solutions  # (solutions, grid)
+    kept = region & (phases.nearest_named(optimum.W) == solutions)
+    kept_by_best = kept & (phases.nearest_named(best_weights(result)) == solutions)
+    named_phase = phases.phase(*named_diagram(result))
+    same_phase = region & (phases.phase(*phases.last_feature(optimum.W)) == named_phase)
+    same_phase_in_mean = same_phase & (phases.phase(*averaged_diagram(result)) == named_phase)
     return Regions(
-        _share(stays, of_region),
-        _share(stays & of_best, stays),
-        _share(keeps & (of_mean == shown), keeps),
+        optimum=_share(kept, region),
+        best=_share(kept_by_best, kept),
+        mean=_share(same_phase_in_mean, same_phase),
     )
 
 
-def _share(some, of):
-    return some.sum(dim=1) / of.sum(dim=1).clamp(min=1)
+def _share(part, whole):
+    """Divide the counts of two masks (solutions, grid)."""
+    return part.sum(dim=1) / whole.sum(dim=1).clamp(min=1)
 
 
 def in_optimum(result, optimum) -> Bool[Tensor, "grid restarts"]:
-    """Restarts whose basin is that of the optimum."""
+    """Say which restarts end in the basin of the optimum.
+
+    Args:
+        result: Result of `run`.
+        optimum: Result of `exact_optimum` on the same grid.
+
+    Returns:
+        Whether the settled loss of each restart is that of the optimum.
+    """
     return result.settled <= optimum.loss[:, None] * (1 + SAME_LOSS)
 
 
-OPTIMUM = {2: "global optimum", 3: "best solution known"}  # what the optimum is, by features
+# Figure
+
+OPTIMUM_NAMES = {2: "global optimum", 3: "best solution known"}  # by the number of features
+KEY_TEXTS = (  # superposition, norm, text, colour
+    (0.5, 0.12, "not represented", INK),
+    (0.27, 0.9, "dedicated\ndimension", "white"),
+    (0.77, 0.9, "in\nsuperposition", INK),
+)
 
 
-# Figures
+def figure(result, optimum) -> Figure:
+    """Draw four diagrams, the share of restarts in the optimum, and the key to the colours.
 
+    Args:
+        result: Result of `run`.
+        optimum: Result of `exact_optimum` on the same grid.
 
-def figure(result, optimum):
-    """Four diagrams, the share of restarts in the optimum, and the key to the colours."""
-    what = OPTIMUM[result.W.shape[-1]]
+    Returns:
+        The figure.
+    """
+    name = OPTIMUM_NAMES[result.W.shape[-1]]
     drawn, axes = plt.subplots(2, 3, figsize=(WIDTH, 7.4), layout="constrained")
     diagrams = {
-        "named solutions": named(result),
-        what: phases.last_feature(optimum.W),
-        "trained: mean of all but the worst": averaged(result),
-        "trained: best restart": best(result),
+        "named solutions": named_diagram(result),
+        name: phases.last_feature(optimum.W),
+        "trained: mean of all but the worst": averaged_diagram(result),
+        "trained: best restart": best_diagram(result),
     }
     for ax, (title, diagram) in zip(axes[:, :2].flat, diagrams.items()):
-        colours = phase_colours(*(_image(values) for values in diagram))
-        _over_grid(result, colours, ax).axes.set_title(title)
-    share = in_optimum(result, optimum).double().mean(dim=1)
-    mesh = _over_grid(result, _image(share).numpy(), axes[1, 2], cmap="cividis", vmin=0, vmax=1)
-    axes[1, 2].set_title(f"restarts in the {what}")
+        colours = phase_colours(_image(diagram.norm), _image(diagram.superposition))
+        _draw_over_grid(result, colours, ax)
+        ax.set_title(title)
+    share = _image(in_optimum(result, optimum).double().mean(dim=1)).numpy()
+    mesh = _draw_over_grid(result, share, axes[1, 2], cmap="cividis", vmin=0, vmax=1)
+    axes[1, 2].set_title(f"restarts in the {name}")
     drawn.colorbar(mesh, ax=axes[1, 2], label="share of restarts", fraction=0.046)
     phase_key(axes[0, 2])
     return drawn
@@ -228,40 +328,43 @@ def figure(result, optimum):
 def phase_colours(
     norm: Float[Tensor, "*shape"], superposition: Float[Tensor, "*shape"]
 ) -> Float[np.ndarray, "*shape 3"]:
-    """RGB of a feature by norm (strength) and superposition (hue)."""
+    """Colour a feature by its norm, as strength, and its superposition, as hue.
+
+    Args:
+        norm: Norm of the feature's direction, blank at 0 and full at 1 or more.
+        superposition: Interference of the feature.
+
+    Returns:
+        Red, green and blue, from 0 to 1.
+    """
     strength = norm.clamp(0, 1).numpy()[..., None]
     hue = np.asarray(SUPERPOSITION(superposition.clamp(0, 1).numpy()))[..., :3]
     return (1 - strength) * np.array(to_rgb(BLANK)) + strength * hue
 
 
 def phase_key(ax):
-    """What the colours of a phase diagram mean."""
-    norm, superposition = torch.meshgrid(
-        torch.linspace(0, 1, 60), torch.linspace(0, 1, 60), indexing="ij"
-    )
-    ax.imshow(
-        phase_colours(norm, superposition), origin="lower", extent=(0, 1, 0, 1), aspect="equal"
-    )
-    for x, y, text, colour in (
-        (0.5, 0.12, "not represented", INK),
-        (0.27, 0.9, "dedicated\ndimension", "white"),
-        (0.77, 0.9, "in\nsuperposition", INK),
-    ):
+    """Draw what the colours of a phase diagram mean."""
+    line = torch.linspace(0, 1, 60)
+    norm, superposition = torch.meshgrid(line, line, indexing="ij")
+    colours = phase_colours(norm, superposition)
+    ax.imshow(colours, origin="lower", extent=(0, 1, 0, 1), aspect="equal")
+    for x, y, text, colour in KEY_TEXTS:
         ax.text(x, y, text, ha="center", va="center", color=colour, fontsize=SMALL)
-    ax.set(
-        title="last feature", xlabel=SUPERPOSITION_LABEL.split(" (")[0], ylabel=r"norm $\|W_i\|$"
-    )
+    xlabel, _, _ = SUPERPOSITION_LABEL.partition(" (")
+    ax.set(title="last feature", xlabel=xlabel, ylabel=r"norm $\|W_i\|$")
 
 
 def _image(values):
-    """(points^2,) -> (importances, densities)."""
+    """Arrange the values (points^2,) of a grid as (ratios, densities)."""
     return values.view(math.isqrt(len(values)), -1).T
 
 
-def _over_grid(result, image, ax, **colours):
-    """An image (importances, densities[, 3]) over logarithmic axes, sparser to the right -> its mesh."""
-    x, y = _image(result.density)[0].numpy(), _image(result.ratio)[:, 0].numpy()
-    mesh = ax.pcolormesh(x, y, image, shading="nearest", rasterized=True, **colours)
-    ax.set(xscale="log", yscale="log", xlim=(x.max(), x.min()), ylim=(y.min(), y.max()))
+def _draw_over_grid(result, image, ax, **colours):
+    """Draw an image (ratios, densities[, 3]) on log axes, sparser to the right; return its mesh."""
+    density = _image(result.density)[0].numpy()
+    ratio = _image(result.ratio)[:, 0].numpy()
+    mesh = ax.pcolormesh(density, ratio, image, shading="nearest", rasterized=True, **colours)
+    ax.set(xscale="log", xlim=(density.max(), density.min()))
+    ax.set(yscale="log", ylim=(ratio.min(), ratio.max()))
     ax.set(xlabel="density $1-S$ (log scale)", ylabel="relative importance $r$ (log scale)")
     return mesh

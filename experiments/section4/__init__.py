@@ -1,0 +1,1 @@
+"""Section 4 of the paper: the geometry of superposition."""

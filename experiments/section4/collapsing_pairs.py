@@ -1,7 +1,14 @@
-"""Three correlated pairs in m=2 collapse into their principal components as density grows (paper, Section 4).
+"""Correlated pairs collapse into principal components as density grows (paper, Section 4).
 
-Of a collapsed pair only the sum is represented, not the difference. Six features have an exact loss: the best solution
-with each number of collapsed pairs is followed along the density, and the optimum held against a linear model's.
+The paper asks whether correlated features are stored in superposition or as their principal
+components. It reports that three pairs of correlated features in two dimensions are all represented
+when they are sparse; as density grows one pair after the other collapses, until the model
+represents principal components alone. Of a collapsed pair only the sum of its features is
+represented and not their difference.
+
+Six features have an exact loss. The best solution with each number of collapsed pairs is followed
+along the density, and the optimum is compared with the best linear model. `figure` draws the
+optima, the number of collapsed pairs and the loss.
 """
 
 from dataclasses import dataclass, field
@@ -17,14 +24,13 @@ from features import FeatureDistribution
 from geometry import collapsed_pairs, oriented
 from theory import descents
 from theory.descents import (
-    Crossings,
     Sampling,
     Solutions,
-    best_of_kinds,
     best_run,
     sampled_runs,
     small_weights,
 )
+from theory.kinds import Crossings, best_of_kinds, crossings, precision, values_at
 from visualization import (
     DEDICATED,
     FAINT,
@@ -38,22 +44,27 @@ from visualization import (
 )
 
 PAIRS = 3
-PRINCIPAL = 0.01  # a loss no further below the principal components', relative, has met it
-SHOWN = (0.04, 0.1, 0.25, 0.42, 0.55, 0.8)  # densities of the optima drawn
-MAY_BE_INFINITE = ("loss",)  # of a kind that is not a local minimum there
+HIDDEN = 2
+# Relative difference within which a loss counts as equal to that of the principal components.
+PRINCIPAL = 0.01
+SHOWN = (0.04, 0.1, 0.25, 0.42, 0.55, 0.8)  # densities of the optima that are drawn
+MAY_BE_INFINITE = ("loss",)  # where a kind of solution is not a local minimum
 
 
 @dataclass(frozen=True)
 class Settings:
-    lowest: float = 0.02  # densities, logarithmic
-    highest: float = 0.9
+    """The paper's three pairs over a range of densities."""
+
+    lowest: float = 0.02  # density, of the first of `points` that are spaced logarithmically
+    highest: float = 0.9  # density of the last point
     points: int = 25
-    steps: int = 250  # of all descents
+    steps: int = 250  # of every descent
     random_starts: int = 8  # at each density
-    checked_every: int = 4  # of the points, one in so many is checked by sampled models
+    checked_every: int = 4  # every so many points, models trained on samples check the optimum
     sampling: Sampling = field(default_factory=Sampling)
 
     def __post_init__(self):
+        """Refuse values out of range."""
         check_settings(self)
         if not self.lowest < self.highest <= 1:
             raise ValueError(
@@ -63,162 +74,201 @@ class Settings:
 
 
 QUICK = Settings(0.03, 0.9, points=5, steps=40, random_starts=2, sampling=Sampling(2, 200, 64))
+NOTEBOOK = Settings(
+    lowest=0.03,
+    points=15,
+    steps=150,
+    random_starts=4,
+    sampling=Sampling(restarts=16, steps=500, batch_size=128),
+)
 
 
 class Result(NamedTuple):
+    """The best solutions with none to three collapsed pairs, and models trained on samples."""
+
     density: Float[Tensor, " points"]
-    W: Float[Tensor, "points 4 2 6"]  # with none to three collapsed pairs
-    loss: Float[Tensor, "points 4"]  # infinite where there is none
-    crossing: Crossings  # of their losses
+    W: Float[Tensor, "points 4 2 6"]
+    loss: Float[Tensor, "points 4"]  # exact; infinite where there is no such solution
+    crossing: Crossings  # of the losses
     crossing_density: Float[Tensor, " crossings"]
-    checked: Int[Tensor, " checked"]  # which points are checked
-    sampled: Solutions  # at these
+    checked: Int[Tensor, " checked"]  # indices of the points that are checked by samples
+    sampled: Solutions  # the best model at each of these
 
 
 def run(settings, *, seed=0, device="cpu", progress=True):
-    """Exact losses are computed on the CPU; the device trains the samples."""
-    low, high = settings.lowest, settings.highest
-    density = low * (high / low) ** torch.linspace(0, 1, settings.points, dtype=torch.float64)
+    """Follow the best solutions along the density; train models on samples at some of the points.
+
+    Exact losses are computed on the CPU. The device is that of the samples.
+    """
+    ratio = settings.highest / settings.lowest
+    share = torch.linspace(0, 1, settings.points, dtype=torch.float64)
+    density = settings.lowest * ratio**share
     inputs = _inputs(density)
-    W = small_weights(inputs, 2, settings.random_starts, seed=seed, init_scale=0.3)
-    along = {"distribution": inputs, "lines": 1, "kind": collapsed_pairs, "steps": settings.steps}
+    W = small_weights(inputs, HIDDEN, settings.random_starts, seed=seed, init_scale=0.3)
+    line = {"distribution": inputs, "lines": 1, "kind": collapsed_pairs, "steps": settings.steps}
     found = best_of_kinds(
-        W, 0 * W[:, :, 0], kinds=PAIRS + 1, lr=0.1, worth=1.2, progress=progress, **along
+        W, 0 * W[:, :, 0], kinds=PAIRS + 1, lr=0.1, worth=1.2, progress=progress, **line
     )
-    crossing = descents.crossings(found, **along)
-    at = descents.values_at(density.expand(len(crossing.line), -1), crossing.position)
+    crossing = crossings(found, **line)
+    crossing_density = values_at(density.expand(len(crossing.line), -1), crossing.position)
     checked = torch.arange(0, settings.points, settings.checked_every)
-    sampled = best_run(
-        sampled_runs(inputs.select(checked), 2, settings.sampling, seed=seed, device=device)
+    sampled = sampled_runs(
+        inputs.select(checked), HIDDEN, settings.sampling, seed=seed, device=device
     )
-    return Result(density, found.W, found.loss, crossing, at, checked, sampled)
+    return Result(
+        density=density,
+        W=found.W,
+        loss=found.loss,
+        crossing=crossing,
+        crossing_density=crossing_density,
+        checked=checked,
+        sampled=best_run(sampled),
+    )
 
 
 def _inputs(density):
+    """Return three correlated pairs at each density."""
     return FeatureDistribution(
         density[:, None], features=2 * PAIRS, set_size=2, correlation="correlated"
     )
 
 
-# What it shows
+# What the solutions show
 
 
 def collapsed(result) -> Int[Tensor, " points"]:
-    """The number of collapsed pairs of the optimum."""
+    """Return the number of collapsed pairs of the optimum."""
     return result.loss.argmin(dim=1)
 
 
-def stages(result):
-    """The numbers of collapsed pairs as density grows, each once for as long as it lasts."""
+def stages(result) -> list[int]:
+    """Return the numbers of collapsed pairs in the order of density, without repetitions."""
     return torch.unique_consecutive(collapsed(result)).tolist()
 
 
 def principal_components_loss(distribution, hidden) -> Float[Tensor, " instances"]:
-    """Least loss of a linear model with bias: the variance outside of the first m principal components.
+    """Return the least loss of a linear model with bias.
 
-    A set of k members, each of variance v, any two of covariance c, has the eigenvalues v - c + k c once and v - c
-    otherwise; different sets are independent. Raises ValueError for other importances.
+    This is the variance outside of the first `hidden` principal components. A set of k features of
+    variance v and covariance c has the eigenvalue v - c + k c once and v - c otherwise, and
+    different sets are independent.
+
+    Args:
+        distribution: A FeatureDistribution of correlated sets.
+        hidden: Number of principal components.
+
+    Raises:
+        ValueError: A feature's importance is not 1.
     """
     if (distribution.importance != 1).any():
         raise ValueError(
             f"importance: expected 1 for all features, got up to {distribution.importance.max():g}"
         )
-    _, own, shared = distribution.moments()
     size = distribution.members
-    own, shared = own[:, ::size], shared[:, ::size]  # (instances, sets)
-    variances = (
-        torch.cat([own + size * shared, *[own] * (size - 1)], dim=1)
-        .sort(dim=1, descending=True)
-        .values
-    )
-    return variances[:, hidden:].sum(dim=1)
+    _, own, shared = distribution.moments()
+    difference = own[:, ::size]  # (instances, sets): the variance v - c of differences
+    total = difference + size * shared[:, ::size]  # and that of a set's principal component
+    variances = torch.cat([total] + [difference] * (size - 1), dim=1)
+    return variances.sort(dim=1, descending=True).values[:, hidden:].sum(dim=1)
 
 
 def relative_to_principal(result) -> Float[Tensor, " points"]:
-    """The optimal loss over that of the first two principal components."""
-    return result.loss.amin(dim=1) / principal_components_loss(_inputs(result.density), hidden=2)
+    """Return the optimal loss divided by that of the first two principal components."""
+    principal = principal_components_loss(_inputs(result.density), hidden=HIDDEN)
+    return result.loss.amin(dim=1) / principal
 
 
 def meets_principal(result):
-    """Density from which on the optimal loss is within PRINCIPAL of the principal components'; None if it never is."""
-    density, gap = result.density, 1 - relative_to_principal(result) - PRINCIPAL
+    """Return the density from which on the optimal loss equals that of the principal components.
+
+    Losses within PRINCIPAL count as equal. The density is interpolated between points.
+
+    Returns:
+        The density, or None if the losses differ at the highest density.
+    """
+    density = result.density
+    gap = 1 - relative_to_principal(result) - PRINCIPAL
     apart = (gap > 0).nonzero()[:, 0]
     if not len(apart):
         return density[0].item()
     last = apart[-1]
     if last == len(gap) - 1:
         return None
-    share = gap[last] / (gap[last] - gap[last + 1])  # the gap is interpolated
+    share = gap[last] / (gap[last] - gap[last + 1])
     return (density[last] * (density[last + 1] / density[last]) ** share).item()
 
 
-def numbers(result):
-    """All that is measured, by name; what there is none of is left out."""
-    changes, met = stages(result), meets_principal(result)
-    at = zip(result.crossing.above.tolist(), result.crossing_density.tolist())
+def numbers(result) -> dict[str, float]:
+    """Return all measured numbers by name, without those that do not exist for this result."""
+    changes = stages(result)
     found = {
         "collapsed pairs at the lowest density": changes[0],
         "densities at which it changes": len(changes) - 1,
-    }
-    found |= {
         "of these, located": len(result.crossing.met),
         "of these, where losses cross": int(result.crossing.met.sum()),
     }
-    found |= {f"{count} collapsed from density": density for count, density in at}
-    found["densities known to"] = descents.precision(result.density)
+    collapsed_after = result.crossing.above.tolist()
+    for count, density in zip(collapsed_after, result.crossing_density.tolist()):
+        found[f"{count} collapsed from density"] = density
+    found["densities known to"] = precision(result.density)
+    met = meets_principal(result)
     if met is not None:
         found[f"loss within {PRINCIPAL:.0%} of the principal components' from density"] = met
     alike = collapsed_pairs(result.sampled.W) == collapsed(result)[result.checked]
     found["sampled models that collapsed alike"] = alike.double().mean().item()
-    return found | descents.excess(result.sampled.loss, result.loss[result.checked].amin(dim=1))
+    optimum = result.loss[result.checked].amin(dim=1)
+    return found | descents.excess(result.sampled.loss, optimum)
 
 
 # The figure
 
 
 def figure(result):
-    """The optimum at some densities; how many pairs have collapsed, and the loss, over all densities."""
-    density, best = result.density, collapsed(result)
-    shown = nearest(density, SHOWN).unique()
+    """Draw some of the optima, and over density the number of collapsed pairs and the loss."""
+    shown = nearest(result.density, SHOWN).unique()
     drawing = plt.figure(figsize=(WIDTH, 6.6), layout="constrained")
     above, below = drawing.subfigures(2, 1, height_ratios=(1, 1.5))
-    W = oriented(result.W[shown, best[shown]])
-    titles = [f"density {at:.2g}" for at in density[shown].tolist()]
+    W = oriented(result.W[shown, collapsed(result)[shown]])
+    titles = [f"density {density:.2g}" for density in result.density[shown].tolist()]
     set_arrows({"exact optimum": (W, titles)}, axes=above.subplots(1, len(W), squeeze=False))
-    steps, loss = below.subplots(1, 2)
-    _draw_steps(result, steps)
-    x = density.numpy()
-    loss.plot(x, relative_to_principal(result).numpy(), "o-", color=DEDICATED)
-    loss.axhline(1, color=INK, linewidth=0.8)
-    loss.annotate("principal components", (x[0], 1), xytext=(2, -12), **NOTE)
-    meets = meets_principal(result)
-    if meets is not None:
-        loss.axvline(
-            meets, color=SHARED, linestyle="--", label=f"within 1 % from density {meets:.2f}"
-        )
-        loss.legend(loc="lower right")
-    loss.set(ylabel="optimal loss / loss of principal components", ylim=(0, 1.05))
-    for ax in (steps, loss):
-        over_density(ax, density).set(xlabel="density of the pairs $1-S$ (log scale)")
-        ax.invert_xaxis()  # the pairs collapse as they get denser
+    left, right = below.subplots(1, 2)
+    _draw_collapsed(result, left)
+    _draw_loss(result, right)
+    for ax in (left, right):
+        over_density(ax, result.density).set(xlabel="density of the pairs $1-S$ (log scale)")
+        ax.invert_xaxis()  # unlike in other figures density grows, as the pairs collapse
     return drawing
 
 
-def _draw_steps(result, ax):
-    """The number of collapsed pairs, with the densities at which it changes: half-way where that was not located."""
-    density, best = result.density, collapsed(result)
-    gaps = (best.diff() != 0).nonzero()[:, 0]
+def _draw_collapsed(result, ax):
+    """Draw the number of collapsed pairs, with the densities at which it changes.
+
+    A change that was not located is drawn half-way between the neighbouring points.
+    """
+    density = result.density
+    best = collapsed(result)
     located = dict(zip(result.crossing.position.long().tolist(), result.crossing_density.tolist()))
-    edges = [located.get(k, (density[k] * density[k + 1]).sqrt().item()) for k in gaps.tolist()]
-    ax.stairs(
-        stages(result),
-        [density[0], *edges, density[-1]],
-        baseline=None,
-        color=DEDICATED,
-        linewidth=2.5,
-    )
+    edges = []
+    for k in (best.diff() != 0).nonzero()[:, 0].tolist():
+        half_way = (density[k] * density[k + 1]).sqrt().item()
+        edges.append(located.get(k, half_way))
+    ends = [density[0], *edges, density[-1]]
+    ax.stairs(stages(result), ends, baseline=None, color=DEDICATED, linewidth=2.5)
     ax.plot(density.numpy(), best.numpy(), "o", color=DEDICATED)
     for edge in edges:
         ax.axvline(edge, color=FAINT, linewidth=0.8, zorder=0)
         ax.annotate(f"{edge:.3f}", (edge, -0.25), xytext=(3, 0), **NOTE)
     ax.set(ylabel="collapsed pairs of the optimum", yticks=range(PAIRS + 1), ylim=(-0.35, 3.3))
+
+
+def _draw_loss(result, ax):
+    """Draw the optimal loss relative to that of the principal components."""
+    density = result.density.numpy()
+    ax.plot(density, relative_to_principal(result).numpy(), "o-", color=DEDICATED)
+    ax.axhline(1, color=INK, linewidth=0.8)
+    ax.annotate("principal components", (density[0], 1), xytext=(2, -12), **NOTE)
+    met = meets_principal(result)
+    if met is not None:
+        ax.axvline(met, color=SHARED, linestyle="--", label=f"within 1 % from density {met:.2f}")
+        ax.legend(loc="lower right")
+    ax.set(ylabel="optimal loss / loss of principal components", ylim=(0, 1.05))

@@ -1,7 +1,9 @@
-"""Two sets of ten correlated features in m=10: a local almost-orthogonal basis within each (paper, Section 4).
+"""Two sets of ten correlated features in m=10: almost orthogonal bases (paper, Section 4).
 
-The whole is in superposition, twenty features in ten dimensions, but features that are active together do not
-interfere. Trained on samples, at several densities.
+The paper asks how correlated features arrange themselves, and reports local almost-orthogonal
+bases: twenty features are in superposition in ten dimensions, but features that are active together
+hardly interfere. Models are trained on samples at several densities. `figure` draws W^T W, as the
+paper does, and the cosines within and across sets over density.
 """
 
 import math
@@ -20,117 +22,162 @@ from models import ReLUOutputModel
 from training import train
 from visualization import DEDICATED, FAINT, INK, SHARED, WEIGHTS, WIDTH, nearest, over_density
 
-SIZE = 10  # of a set, and the number of hidden dimensions
+SIZE = 10  # features in a set, and hidden dimensions
 SHOWN = (0.02, 0.2, 0.7)  # densities of the heat maps
-ALONG = 0.9  # |cos| from which on a feature lies along one of the other set, as in a digon
+# A feature lies along one of the other set, as in a digon, if their |cos| is larger than this.
+ALONG = 0.9
+LEARNING_RATE = 1e-2
 
 
 @dataclass(frozen=True)
 class Settings:
+    """The paper's two sets of ten features at several densities."""
+
     densities: tuple[float, ...] = (0.02, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0)
-    runs: int = 8  # at each density
+    runs: int = 8  # models at each density
     steps: int = 2000
     batch_size: int = 256
 
     def __post_init__(self):
+        """Refuse values out of range."""
         check_settings(self)
 
 
 QUICK = Settings((0.05, 0.5), runs=2, steps=200, batch_size=64)
+NOTEBOOK = Settings((0.02, 0.2, 0.7), runs=4, steps=1500)
 
 
 class Result(NamedTuple):
+    """The trained models."""
+
     density: Float[Tensor, " densities"]
     W: Float[Tensor, "densities runs 10 20"]
 
 
 def run(settings, *, seed=0, device="cpu", progress=True):
+    """Train `runs` models at each density."""
     density = torch.tensor(settings.densities, dtype=torch.float64)
     inputs = FeatureDistribution(
         density[:, None], features=2 * SIZE, set_size=SIZE, correlation="correlated"
     )
-    repeated = inputs.with_restarts(settings.runs).to(device)
-    model = ReLUOutputModel(repeated.instances, 2 * SIZE, SIZE, seed=seed, device=device)
-    how = {"steps": settings.steps, "batch_size": settings.batch_size}
-    train(model, repeated, lr=1e-2, seed=seed, progress=progress, **how)
+    inputs = inputs.with_restarts(settings.runs).to(device)
+    model = ReLUOutputModel(inputs.instances, 2 * SIZE, SIZE, seed=seed, device=device)
+    train(
+        model,
+        inputs,
+        steps=settings.steps,
+        batch_size=settings.batch_size,
+        lr=LEARNING_RATE,
+        seed=seed,
+        progress=progress,
+    )
     return Result(density, model.W.detach().cpu().unflatten(0, (-1, settings.runs)))
 
 
+# What the models show
+
+
 class Overlaps(NamedTuple):
-    """Of every run."""
+    """How features overlap within their set and across both sets, for each run."""
 
     within: Float[Tensor, "densities runs"]  # mean |cos| of two features of the same set
-    across: Float[Tensor, "densities runs"]  # and of different sets
-    along: Float[
-        Tensor, "densities runs"
-    ]  # share of the features of a set that lie along one of the other
-    represented: Int[Tensor, "densities runs"]  # number of features
+    across: Float[Tensor, "densities runs"]  # mean |cos| of two features of different sets
+    # Share of a set's features that lie along one of the other set.
+    along: Float[Tensor, "densities runs"]
+    represented: Int[Tensor, "densities runs"]  # number of represented features
 
 
 def overlaps(result) -> Overlaps:
-    W, by_run = result.W.flatten(0, 1), result.W.shape[:2]
-    within, across = (cosines.abs() for cosines in set_cosines(W, SIZE))
+    """Measure how features overlap."""
+    W = result.W.flatten(0, 1)
+    runs = result.W.shape[:2]
+    within, across = set_cosines(W, SIZE)
+    within = within.abs()
+    across = across.abs()
     along = (across > ALONG).sum(dim=1) / SIZE
-    values = within.mean(dim=1), across.mean(dim=1), along, represented(W).sum(dim=1)
-    return Overlaps(*(value.view(by_run) for value in values))
+    return Overlaps(
+        within=within.mean(dim=1).view(runs),
+        across=across.mean(dim=1).view(runs),
+        along=along.view(runs),
+        represented=represented(W).sum(dim=1).view(runs),
+    )
 
 
 def locally_orthogonal(result) -> Bool[Tensor, "densities runs"]:
-    """Which runs represent all features, orthogonal within their sets but not across, and no basis twice.
+    """Return which runs have two almost orthogonal bases that differ.
 
-    Some features may form digons with one of the other set, but less than half of them.
+    All features are represented. They are orthogonal within their set, and overlap at least twice
+    as much across the sets. Less than half of the features lie along one of the other set:
+    otherwise the model would have one basis twice, as digons.
     """
     within, across, along, count = overlaps(result)
     return (within < SAME_COSINE) & (across > 2 * within) & (along < 0.5) & (count == 2 * SIZE)
 
 
-def numbers(result):
-    """All that is measured, by name."""
-    found, of_runs = {}, overlaps(result)
-    for density, within, across in zip(result.density.tolist(), of_runs.within, of_runs.across):
-        found[f"density {density:g}: mean |cos| within a set"] = within.mean().item()
-        found[f"density {density:g}: across sets"] = across.mean().item()
-    found[f"density {result.density[0]:g}: runs that show it"] = (
-        locally_orthogonal(result)[0].double().mean().item()
-    )
-    found["features represented there, of 20"] = of_runs.represented[0].double().mean().item()
+def numbers(result) -> dict[str, float]:
+    """Return all measured numbers by name."""
+    measured = overlaps(result)
+    found = {}
+    for k, density in enumerate(result.density.tolist()):
+        found[f"density {density:g}: mean |cos| within a set"] = measured.within[k].mean().item()
+        found[f"density {density:g}: across sets"] = measured.across[k].mean().item()
+    share = locally_orthogonal(result)[0].double().mean().item()
+    found[f"density {result.density[0]:g}: runs that show it"] = share
+    found["features represented there, of 20"] = measured.represented[0].double().mean().item()
     return found
 
 
+# The figure
+
+
 def figure(result):
-    """W^T W at some densities, and how the cosines within and across sets change with density."""
-    density, of_runs = result.density, overlaps(result)
+    """Draw W^T W at some densities, and over density the cosines and the represented features."""
     drawing = plt.figure(figsize=(WIDTH, 7), layout="constrained")
     above, below = drawing.subfigures(2, 1, height_ratios=(1.25, 1))
-    shown = nearest(density, SHOWN).unique().tolist()
-    axes = above.subplots(1, len(shown), squeeze=False)[0]
+    _draw_heat_maps(result, above)
+    left, right = below.subplots(1, 2)
+    measured = overlaps(result)
+    _draw_cosines(result.density, measured, left)
+    counts = measured.represented.double().mean(dim=1)
+    right.plot(result.density.numpy(), counts.numpy(), "o-", color=INK)
+    right.axhline(SIZE, color=FAINT, linestyle="--", zorder=0, label="hidden dimensions $m$")
+    right.set(ylabel="represented features", ylim=(0, 2.1 * SIZE))
+    for ax in (left, right):
+        ax.legend()
+        over_density(ax, result.density)
+    return drawing
+
+
+def _draw_heat_maps(result, subfigure):
+    """Draw W^T W of the first run at the densities nearest to SHOWN."""
+    shown = nearest(result.density, SHOWN).unique().tolist()
+    axes = subfigure.subplots(1, len(shown), squeeze=False)[0]
     for ax, k in zip(axes, shown):
         W = result.W[k, 0]
         image = ax.imshow((W.T @ W).numpy(), cmap=WEIGHTS, vmin=-1, vmax=1)
         ax.axhline(SIZE - 0.5, color=INK, linewidth=0.8)
         ax.axvline(SIZE - 0.5, color=INK, linewidth=0.8)
-        ax.set(
-            title=f"$W^TW$, density {density[k]:g}",
-            xticks=[],
-            yticks=[],
-            xlabel="first set | second set",
-        )
-    above.colorbar(image, ax=axes, label="$W^TW$", shrink=0.8)
-    cosines, counts = below.subplots(1, 2)
+        ax.set_title(f"$W^TW$, density {result.density[k]:g}")
+        ax.set(xticks=[], yticks=[], xlabel="first set | second set")
+    subfigure.colorbar(image, ax=axes, label="$W^TW$", shrink=0.8)
+
+
+def _draw_cosines(density, measured, ax):
+    """Draw the mean |cos| within and across sets, of every run and as a mean over runs."""
     x = density.numpy()
-    curves = ((of_runs.within, DEDICATED, "within a set"), (of_runs.across, SHARED, "across sets"))
+    curves = (
+        (measured.within, DEDICATED, "within a set"),
+        (measured.across, SHARED, "across sets"),
+    )
     for values, colour, label in curves:
-        cosines.plot(x, values.mean(dim=1).numpy(), "-", color=colour, label=label)
-        cosines.plot(x, values.numpy(), "o", color=colour, markersize=3, alpha=0.5)
-    random = math.exp(math.lgamma(SIZE / 2) - math.lgamma((SIZE + 1) / 2)) / math.sqrt(
-        math.pi
-    )  # mean of |cos|
-    cosines.axhline(random, color=FAINT, linestyle="--", zorder=0, label="bases turned at random")
-    cosines.set(ylabel=r"mean $|\cos|$ of two features", ylim=(0, None))
-    counts.plot(x, of_runs.represented.double().mean(dim=1).numpy(), "o-", color=INK)
-    counts.axhline(SIZE, color=FAINT, linestyle="--", zorder=0, label="hidden dimensions $m$")
-    counts.set(ylabel="represented features", ylim=(0, 2.1 * SIZE))
-    for ax in (cosines, counts):
-        ax.legend()
-        over_density(ax, density)
-    return drawing
+        ax.plot(x, values.mean(dim=1).numpy(), "-", color=colour, label=label)
+        ax.plot(x, values.numpy(), "o", color=colour, markersize=3, alpha=0.5)
+    style = {"color": FAINT, "linestyle": "--", "zorder": 0}
+    ax.axhline(_mean_random_cosine(SIZE), label="bases turned at random", **style)
+    ax.set(ylabel=r"mean $|\cos|$ of two features", ylim=(0, None))
+
+
+def _mean_random_cosine(dimensions):
+    """Return the mean |cos| of two random directions."""
+    log_ratio = math.lgamma(dimensions / 2) - math.lgamma((dimensions + 1) / 2)
+    return math.exp(log_ratio) / math.sqrt(math.pi)

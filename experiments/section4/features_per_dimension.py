@@ -1,6 +1,9 @@
-"""Which polytope holds most of the features, as they crowd into fewer dimensions and become sparse (ours)?
+"""Which polytope holds most of the features, over density and features per dimension (ours).
 
-uniform.py at one n/m after another, beside what the periodic table predicts: the best mixture of its arrangements.
+The paper's sweep has far more features than its polytopes can use. Here the sweep of
+uniform_superposition.py is run at several n/m. `figure` draws two maps of the polytope that holds
+most of the features: as the periodic table predicts it, by the best mixture of its arrangements,
+and as trained models show it.
 """
 
 from collections import Counter
@@ -14,7 +17,7 @@ from matplotlib.colors import to_rgb
 from torch import Tensor
 
 from experiments.section4.periodic_table import MARGIN, mixtures, weights
-from experiments.section4.uniform_superposition import LONG, QUICK_LONG
+from experiments.section4.uniform_superposition import CROWDED, LONG, QUICK_LONG
 from experiments.section4.uniform_superposition import shares as trained_shares
 from theory.polytopes import tegum_factors
 from visualization import (
@@ -27,94 +30,152 @@ from visualization import (
     polytope_legend,
 )
 
-DENSITIES = (1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.75, 2.0, 2.5, 3.0, 3.5, 4.0, 4.4, 4.8, 5.4, 6.0)
-SETTINGS = tuple(  # of uniform.py
-    replace(LONG, features=features, hidden=12, inverse_density=DENSITIES, steps=10_000)
+# 1/(1-S) of the map's columns.
+INVERSE_DENSITY = (
+    1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.75, 2.0, 2.5, 3.0, 3.5, 4.0, 4.4, 4.8, 5.4, 6.0,
+)  # fmt: skip
+SETTINGS = tuple(  # of uniform_superposition.py, in the order of n/m
+    replace(LONG, features=features, hidden=12, inverse_density=INVERSE_DENSITY, steps=10_000)
     for features in (16, 18, 24, 36, 60, 120)
 )
 QUICK = tuple(
-    replace(QUICK_LONG, features=n, inverse_density=(1.5, 3.0), steps=200) for n in (12, 24)
+    replace(QUICK_LONG, features=features, inverse_density=(1.5, 3.0), steps=200)
+    for features in (12, 24)
 )
-FEATURES_PER_DIMENSION_TICKS = (1.33, 1.5, 2, 3, 5, 10)
+NOTEBOOK = tuple(
+    replace(
+        CROWDED,
+        features=features,
+        hidden=12,
+        inverse_density=(1.3, 1.5, 1.7, 1.9, 2.1, 2.4, 3.0),
+        restarts=1,
+        steps=3000,
+    )
+    for features in (16, 18, 24)
+)
+TICKS = (1.33, 1.5, 2, 3, 5, 10)  # of features per dimension
+PREDICTED_ROWS = 120  # n/m at which the prediction is drawn
 
 
 def shares(result, features_per_dimension) -> list[dict[str, Float[Tensor, " densities"]]]:
-    """For each n/m the predicted share of the features in each polytope, in the best mixture."""
-    return [_shares(result.table, ratio) for ratio in features_per_dimension]
+    """Return the predicted share of the features in each polytope, in the best mixture.
+
+    Args:
+        result: The predicted_polytopes.Result.
+        features_per_dimension: Values of n/m.
+
+    Returns:
+        For each n/m the shares at the densities of the periodic table, by polytope.
+    """
+    return [_mixture_shares(result.table, ratio) for ratio in features_per_dimension]
 
 
-def _shares(table, features_per_dimension):
-    shares, of_features = mixtures(table, features_per_dimension).shares, {}
-    for k in range(len(table.inverse_density)):
-        here = Counter({"dedicated dimension": shares[0, k].item()})
-        for cell in (shares[1:, k] > MARGIN).nonzero()[:, 0].tolist():
-            copies = (shares[1 + cell, k] / table.size[cell, 1]).item()
-            for factor in tegum_factors(weights(table, cell, k)[0]):
-                here[factor.polytope] += copies * len(factor.features)
-        for polytope, count in here.items():
-            share = of_features.setdefault(polytope, torch.zeros_like(table.inverse_density))
-            share[k] = count / here.total()
-    return of_features
+def _mixture_shares(table, features_per_dimension):
+    """Return the share of the features in each polytope at one n/m, at all densities."""
+    mixture = mixtures(table, features_per_dimension).shares
+    shares = {}
+    for point in range(len(table.inverse_density)):
+        counts = _polytope_counts(table, mixture[:, point], point)
+        for polytope, count in counts.items():
+            share = shares.setdefault(polytope, torch.zeros_like(table.inverse_density))
+            share[point] = count / counts.total()
+    return shares
 
 
-# Figure
+def _polytope_counts(table, dimension_shares, point):
+    """Count the features in each polytope per hidden dimension, in the mixture at one density.
+
+    Args:
+        table: The periodic_table.Result.
+        dimension_shares: (1 + cells,) Shares of the hidden dimensions: of dedicated ones, then of
+            the table's cells.
+        point: Index of the density.
+    """
+    counts = Counter({"dedicated dimension": dimension_shares[0].item()})
+    for cell in (dimension_shares[1:] > MARGIN).nonzero()[:, 0].tolist():
+        copies = (dimension_shares[1 + cell] / table.size[cell, 1]).item()
+        for factor in tegum_factors(weights(table, cell, point)[0]):
+            counts[factor.polytope] += copies * len(factor.features)
+    return counts
+
+
+# The figure
 
 
 def figure(prediction, results):
-    """Which polytope holds most of the represented features over 1/(1-S) and n/m: predicted and trained.
+    """Draw which polytope holds most of the features over 1/(1-S) and n/m, predicted and trained.
 
-    prediction: the predicted.Result; results: a uniform.Result for each n/m, ascending, at the same m and densities
+    Args:
+        prediction: The predicted_polytopes.Result.
+        results: A uniform_superposition.Result for each n/m, ascending, all with the same m and the
+            same densities.
     """
     drawing, axes = plt.subplots(1, 2, figsize=(WIDTH, 4.8), layout="constrained", sharey=True)
-    fine = torch.logspace(0.03, 1.05, 120, dtype=torch.float64)
     hidden = results[0].W.shape[2]
-    ratio = torch.tensor(
-        [of_ratio.W.shape[3] / hidden for of_ratio in results], dtype=torch.float64
+    fine_ratio = torch.logspace(0.03, 1.05, PREDICTED_ROWS, dtype=torch.float64)
+    trained_ratio = torch.tensor(
+        [result.W.shape[3] / hidden for result in results], dtype=torch.float64
     )
-    predicted, trained = (
-        shares(prediction, fine.tolist()),
-        [trained_shares(of_ratio) for of_ratio in results],
-    )
-    drawn = [
-        _draw_map(axes[0], prediction.table.inverse_density, fine, predicted, "predicted"),
-        _draw_map(axes[1], results[0].inverse_density, ratio, trained, f"trained, $m={hidden}$"),
+    predicted = shares(prediction, fine_ratio.tolist())
+    trained = [trained_shares(result) for result in results]
+    predicted_densities = prediction.table.inverse_density
+    trained_densities = results[0].inverse_density
+    maps = [
+        _draw_map(axes[0], predicted_densities, fine_ratio, predicted, "predicted"),
+        _draw_map(axes[1], trained_densities, trained_ratio, trained, f"trained, $m={hidden}$"),
     ]
-    across, up, most = zip(*drawn)
-    axes[0].set_xlim(
-        max(x.min() for x in across), min(x.max() for x in across)
-    )  # where both are known
-    axes[0].set_ylim(max(y.min() for y in up), min(y.max() for y in up))
-    axes[1].set_xlim(axes[0].get_xlim())
+    _limit_to_common(axes, (predicted_densities, trained_densities), (fine_ratio, trained_ratio))
     axes[0].set_ylabel("features per dimension $n/m$ (log scale)")
-    there = {name: torch.cat([of_map[name].flatten() for of_map in most]) for name in most[0]}
-    polytope_legend(drawing, there, "polytope of most represented features")
+    present = {name: torch.cat([drawn[name].flatten() for drawn in maps]) for name in maps[0]}
+    polytope_legend(drawing, present, "polytope of most represented features")
     return drawing
 
 
-def _draw_map(ax, inverse_density, ratio, rows, title):
-    """One map: rows {polytope: share (columns,)} at each n/m.
+def _limit_to_common(axes, densities, ratios):
+    """Limit both maps to the ranges that both of them cover."""
+    columns = [_log_edges(values) for values in densities]
+    rows = [_log_edges(values) for values in ratios]
+    axes[0].set_xlim(max(edges.min() for edges in columns), min(edges.max() for edges in columns))
+    axes[0].set_ylim(max(edges.min() for edges in rows), min(edges.max() for edges in rows))
+    axes[1].set_xlim(axes[0].get_xlim())
 
-    -> edges of its columns, of its rows, and {polytope: 1 where it is shown (rows, columns)}
+
+def _draw_map(ax, inverse_density, ratio, rows, title):
+    """Draw one map: the colour of a cell is that of the polytope with the largest share.
+
+    Args:
+        ax: Where to draw.
+        inverse_density: (columns,) 1/(1-S).
+        ratio: (rows,) Features per dimension.
+        rows: For each ratio the shares (columns,) of the polytopes, by name.
+        title: Title of the map.
+
+    Returns:
+        For each polytope of the palette a tensor (rows, columns) that is 1 where its colour is
+        shown and 0 elsewhere.
     """
-    rows = [in_palette(shares) for shares in rows]
-    most = torch.stack([torch.stack(list(shares.values())) for shares in rows]).max(
-        dim=1
-    )  # (rows, columns)
-    image = np.array([to_rgb(polytope_colour(name)) for name in rows[0]])[most.indices.numpy()]
-    image = np.where(most.values.numpy()[..., None] > 0, image, to_rgb(BLANK))
-    edges = _log_edges(inverse_density), _log_edges(ratio)
-    ax.pcolormesh(*edges, image, rasterized=True)
+    palette_rows = [in_palette(shares) for shares in rows]
+    names = list(palette_rows[0])
+    stacked = torch.stack([torch.stack(list(shares.values())) for shares in palette_rows])
+    largest = stacked.max(dim=1)  # values and indices (rows, columns)
+    colours = np.array([to_rgb(polytope_colour(name)) for name in names])
+    any_share = largest.values > 0
+    image = np.where(any_share.numpy()[..., None], colours[largest.indices.numpy()], to_rgb(BLANK))
+    ax.pcolormesh(_log_edges(inverse_density), _log_edges(ratio), image, rasterized=True)
     ax.set(yscale="log", title=title)
-    plain_ticks(ax.yaxis, FEATURES_PER_DIMENSION_TICKS)
+    plain_ticks(ax.yaxis, TICKS)
     over_inverse_density(ax)
-    return *edges, {
-        name: ((most.indices == k) & (most.values > 0)).double() for k, name in enumerate(rows[0])
+    return {
+        name: ((largest.indices == index) & any_share).double() for index, name in enumerate(names)
     }
 
 
 def _log_edges(values):
-    """Edges of cells around ascending or descending values, half-way on a logarithmic scale: one more than values."""
+    """Return the edges of cells around monotonic values, half-way on a logarithmic scale.
+
+    There is one more edge than there are values.
+    """
     middles = (values[1:] * values[:-1]).sqrt()
-    return torch.cat(
-        (values[:1] ** 2 / middles[:1], middles, values[-1:] ** 2 / middles[-1:])
-    ).numpy()
+    first = values[:1] ** 2 / middles[:1]
+    last = values[-1:] ** 2 / middles[-1:]
+    return torch.cat((first, middles, last)).numpy()

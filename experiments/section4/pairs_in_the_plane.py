@@ -1,7 +1,9 @@
-"""Sets of two features in the plane: where correlated and anticorrelated features lie (paper, Section 4).
+"""Pairs of correlated or anticorrelated features in m=2 (paper, Section 4).
 
-Two correlated sets: the members of each are orthogonal. Two anticorrelated sets: antipodal. Three correlated sets: side
-by side. Solved by exact descent from many random weights, and checked by training on samples.
+The paper asks how correlation decides which features interfere. It reports that the members of two
+correlated pairs are orthogonal, those of two anticorrelated pairs are antipodal, and those of three
+correlated pairs lie side by side. The optimum is found by exact descent from many random weights,
+and models trained on samples check it. `figure` draws the solutions as the paper does.
 """
 
 from collections.abc import Callable
@@ -25,40 +27,59 @@ from theory.descents import (
 )
 from visualization import set_arrows
 
+HIDDEN = 2
+
 
 @dataclass(frozen=True)
 class Settings:
-    features: int = 4
+    """Pairs of features in two dimensions at some densities."""
+
+    features: int = 4  # in pairs
     correlation: str = "correlated"
     densities: tuple[float, ...] = (0.02, 0.2)
     runs: int = 32  # exact descents at each density
-    steps: int = 400
+    steps: int = 400  # of every descent
     sampling: Sampling = field(default_factory=lambda: Sampling(restarts=32))
 
     def __post_init__(self):
+        """Refuse values out of range."""
         check_settings(self)
-        _inputs(self)  # refuses the others
+        _inputs(self)  # refuses features, densities and correlations that do not exist
 
 
 class Result(NamedTuple):
+    """All descents, and all models trained on samples."""
+
     density: Float[Tensor, " densities"]
     W: Float[Tensor, "densities runs 2 features"]
-    loss: Float[Tensor, "densities runs"]
+    loss: Float[Tensor, "densities runs"]  # exact
     ignored: Float[Tensor, " densities"]  # loss of one feature that is not represented
-    sampled: Solutions  # (densities, models)
+    sampled: Solutions  # W (densities, models, 2, features) and their exact losses
 
 
 def run(settings, *, seed=0, device="cpu", progress=True):
-    """Exact losses are computed on the CPU; the device trains the samples."""
+    """Descend from random weights, and train models on samples, at each density.
+
+    Exact losses are computed on the CPU. The device is that of the samples.
+    """
     inputs = _inputs(settings)
-    how = {"steps": settings.steps, "seed": seed, "progress": progress}
-    descended = random_descents(inputs, 2, settings.runs, **how)
-    sampled = sampled_runs(inputs, 2, settings.sampling, seed=seed, device=device)
-    active = 2 * inputs.moments()[0][:, 0]  # how often a feature is: its mean is half of that
-    return Result(inputs.density[:, 0], *descended, ignored_loss(1, active), sampled)
+    descended = random_descents(
+        inputs, HIDDEN, settings.runs, steps=settings.steps, seed=seed, progress=progress
+    )
+    sampled = sampled_runs(inputs, HIDDEN, settings.sampling, seed=seed, device=device)
+    mean, _, _ = inputs.moments()
+    active = 2 * mean[:, 0]  # probability of a feature, whose active values have the mean 1/2
+    return Result(
+        density=inputs.density[:, 0],
+        W=descended.W,
+        loss=descended.loss,
+        ignored=ignored_loss(1, active),
+        sampled=sampled,
+    )
 
 
 def _inputs(settings):
+    """Return the pairs at each density."""
     density = torch.tensor(settings.densities, dtype=torch.float64)[:, None]
     return FeatureDistribution(
         density, features=settings.features, set_size=2, correlation=settings.correlation
@@ -69,25 +90,27 @@ def _inputs(settings):
 
 
 def orthogonal(W: Float[Tensor, "instances hidden features"]) -> Bool[Tensor, " instances"]:
-    """Whether the members of every pair are orthogonal, all represented."""
-    return (set_cosines(W, 2)[0].abs() < SAME_COSINE).all(dim=1) & represented(W).all(dim=1)
+    """Return whether all features are represented and the members of every pair are orthogonal."""
+    within, _ = set_cosines(W, 2)
+    return (within.abs() < SAME_COSINE).all(dim=1) & represented(W).all(dim=1)
 
 
 def antipodal(W: Float[Tensor, "instances hidden features"]) -> Bool[Tensor, " instances"]:
-    """Whether the members of every pair are antipodal, all represented."""
-    return (set_cosines(W, 2)[0] < SAME_COSINE - 1).all(dim=1) & represented(W).all(dim=1)
+    """Return whether all features are represented and the members of every pair are antipodal."""
+    within, _ = set_cosines(W, 2)
+    return (within < SAME_COSINE - 1).all(dim=1) & represented(W).all(dim=1)
 
 
 def beside(W: Float[Tensor, "instances 2 features"]) -> Bool[Tensor, " instances"]:
-    """Whether the members of every pair lie side by side around the circle, and apart: no pair has collapsed."""
+    """Return whether the members of every pair are neighbours on the circle, and not collapsed."""
     return side_by_side(W, 2) & (collapsed_pairs(W) == 0)
 
 
 class Case(NamedTuple):
-    """What the paper sees in W: the name of the arrangement, and which instances show it."""
+    """An arrangement that the paper reports, and the settings at which it does."""
 
     name: str
-    shown: Callable
+    shown: Callable  # W (instances, 2, features) -> which instances show it (instances,)
     settings: Settings
 
 
@@ -99,75 +122,125 @@ CASES = (
 QUICK = tuple(
     replace(case.settings, runs=3, steps=40, sampling=Sampling(2, 200, 64)) for case in CASES
 )
+NOTEBOOK = tuple(
+    replace(
+        case.settings,
+        runs=12,
+        steps=220,
+        sampling=Sampling(restarts=16, steps=500, batch_size=128),
+    )
+    for case in CASES
+)
+
+
+# What the runs show
 
 
 def shown(runs, case) -> Bool[Tensor, "densities runs"]:
-    """Which runs, of a Result or of its sampled models, show what the paper sees."""
+    """Return which runs show the arrangement of a case.
+
+    Args:
+        runs: A Result, for its descents, or its `sampled` models.
+        case: One of CASES.
+    """
     return case.shown(runs.W.flatten(0, 1)).view_as(runs.loss)
 
 
 def best_shows(runs, case) -> Bool[Tensor, " densities"]:
-    """At which densities the best of the runs, of a Result or of its sampled models, shows what the paper sees."""
+    """Return at which densities the run of lowest loss shows the arrangement.
+
+    Args:
+        runs: A Result, for its descents, or its `sampled` models.
+        case: One of CASES.
+    """
     return case.shown(best_run(runs).W)
 
 
-def best_with(result, case) -> tuple[Float[Tensor, " densities"], Float[Tensor, " densities"]]:
-    """Lowest loss with and without the arrangement, infinite where none was seen."""
-    which = shown(result, case)
-    return tuple(
-        torch.where(chosen, result.loss, torch.inf).amin(dim=1) for chosen in (which, ~which)
+class BestLosses(NamedTuple):
+    """The lowest losses with and without an arrangement, infinite where there is no such run."""
+
+    shown: Float[Tensor, " densities"]
+    other: Float[Tensor, " densities"]
+
+
+def best_losses(result, case) -> BestLosses:
+    """Return the lowest losses of the descents with and without the arrangement of a case."""
+    shows = shown(result, case)
+    return BestLosses(
+        shown=torch.where(shows, result.loss, torch.inf).amin(dim=1),
+        other=torch.where(shows, torch.inf, result.loss).amin(dim=1),
     )
 
 
 def angles(result) -> Float[Tensor, "densities sets"]:
-    """Degrees between the members of each set in the optimum, ascending."""
-    return set_cosines(best_run(result).W, 2)[0].clamp(-1, 1).acos().rad2deg().sort(dim=1).values
+    """Return the degrees between the members of each pair in the optimum, ascending."""
+    within, _ = set_cosines(best_run(result).W, 2)
+    return within.clamp(-1, 1).acos().rad2deg().sort(dim=1).values
 
 
-def numbers(result, case):
-    """All that is measured at each density, by name; what there is none of is left out."""
-    (_, other), of_sets, found = best_with(result, case), angles(result), {}
-    optimal, sampled = (best_shows(runs, case) for runs in (result, result.sampled))
-    shares, of_sampled = (
-        shown(runs, case).double().mean(dim=1) for runs in (result, result.sampled)
-    )
+def numbers(result, case) -> dict[str, float]:
+    """Return all measured numbers by name, without those that do not exist for this result."""
+    share = shown(result, case).double().mean(dim=1)
+    optimum_shows = best_shows(result, case)
+    degrees = angles(result)
+    optimum = result.loss.amin(dim=1) / result.ignored
+    other = best_losses(result, case).other / result.ignored
+    sampled_shows = best_shows(result.sampled, case)
+    sampled_share = shown(result.sampled, case).double().mean(dim=1)
+    found = {}
     for k, density in enumerate(result.density.tolist()):
-        of_density = {"runs that show it": shares[k], "the optimum shows it (1: yes)": optimal[k]}
-        of_density |= {
-            f"degrees apart in the optimum, set {j + 1}": angle
-            for j, angle in enumerate(of_sets[k])
-        }
-        losses = {"optimum": result.loss[k].min(), f"best that is not {case.name}": other[k]}
-        of_density |= {
-            f"loss of the {x}, in ignored features": y / result.ignored[k]
-            for x, y in losses.items()
-        }
-        of_density |= {
-            "the best sampled model shows it (1: yes)": sampled[k],
-            "sampled models that do": of_sampled[k],
+        measured = {
+            "runs that show it": share[k],
+            "the optimum shows it (1: yes)": optimum_shows[k],
+            **{
+                f"degrees apart in the optimum, set {j + 1}": angle
+                for j, angle in enumerate(degrees[k])
+            },
+            "loss of the optimum, in ignored features": optimum[k],
+            f"loss of the best that is not {case.name}, in ignored features": other[k],
+            "the best sampled model shows it (1: yes)": sampled_shows[k],
+            "sampled models that do": sampled_share[k],
         }
         found |= {
-            f"density {density:g}: {name}": x.double().item()
-            for name, x in of_density.items()
-            if x.isfinite()
+            f"density {density:g}: {name}": value.double().item()
+            for name, value in measured.items()
+            if value.isfinite()
         }
     return found
 
 
+# The figure
+
+
 def figure(results, runs=3):
-    """The optimum and the first runs of each of CASES at each density, oriented alike, with their losses."""
+    """Draw the optimum and the first runs of each case at each density, oriented alike.
+
+    Args:
+        results: The Result of each of CASES.
+        runs: How many runs to draw beside the optimum.
+    """
     rows = {}
     for case, result in zip(CASES, results):
-        shares, panels, titles = shown(result, case).double().mean(dim=1), [], []
-        losses = result.loss / result.ignored[:, None]
-        for density, W, loss in zip(result.density.tolist(), result.W, losses):
-            chosen = torch.cat((loss.argmin()[None], torch.arange(min(runs, len(loss)))))
-            panels.append(oriented(W[chosen]))
-            names = [f"density {density:g}\noptimum", *(f"\nrun {run}" for run in range(runs))]
-            titles += [
-                f"{which}: {value:.2f}" for which, value in zip(names, loss[chosen].tolist())
-            ]
-        seen = " and ".join(f"{share:.0%}" for share in shares)
-        rows[f"{case.settings.correlation}:\n{case.name} in\n{seen}"] = torch.cat(panels), titles
-    note = "above: exact loss, in features that are not represented; a colour a set, dot and ring for its members"
+        shares = shown(result, case).double().mean(dim=1)
+        percents = " and ".join(f"{share:.0%}" for share in shares)
+        label = f"{case.settings.correlation}:\n{case.name} in\n{percents}"
+        rows[label] = _panels(result, runs)
+    note = (
+        "above: exact loss, in features that are not represented; "
+        "a colour a set, dot and ring for its members"
+    )
     return set_arrows(rows, note)
+
+
+def _panels(result, runs):
+    """Return W (panels, 2, features) and a title for each panel of a case."""
+    losses = result.loss / result.ignored[:, None]
+    W = []
+    titles = []
+    for k, density in enumerate(result.density.tolist()):
+        drawn = torch.arange(min(runs, losses.shape[1]))
+        chosen = torch.cat((losses[k].argmin()[None], drawn))
+        W.append(oriented(result.W[k, chosen]))
+        names = [f"density {density:g}\noptimum", *(f"\nrun {run}" for run in drawn.tolist())]
+        titles += [f"{name}: {loss:.2f}" for name, loss in zip(names, losses[k, chosen].tolist())]
+    return torch.cat(W), titles

@@ -1,11 +1,13 @@
-"""Which arrangement is best at which density, predicted from the exact loss with nothing trained (ours).
+"""Which arrangement is best at which density, predicted from the exact loss (ours).
 
-The source is the periodic table (periodic_table.py), which presupposes no polytope; beside it what each of the paper's
-polytopes saves (packing.py). The staircase of the prediction is drawn over the paper's scatter of dimensionalities in
-uniform.py; here the benefit and the staircase.
+The paper finds by training which polytope appears at which density. Here nothing is trained: the
+prediction comes from the periodic table of superposition (periodic_table.py), which presupposes no
+polytope. Beside it stands the benefit of each of the paper's polytopes (theory/packing.py).
+`figure` draws the benefit and the dimensions per feature D*; uniform_superposition.py draws the
+predicted windows over the paper's own figures.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import matplotlib.pyplot as plt
@@ -23,41 +25,41 @@ from theory.packing import polytope_optima
 from theory.polytopes import PAPER_POLYTOPES, arrangement_name, tegum_factors
 from visualization import FAINT, INK, NOTE, WIDTH, over_inverse_density, polytope_colour
 
-SEEDED = False  # there is no chance in it
+SEEDED = False  # nothing is random here
+INPUTS = (periodic_table.FILE,)
+# 1/(1-S) that the two columns of the figure show: dense features, and all others.
+COLUMNS = ((1.04, 1.65), (1.6, None))
 
 
 @dataclass(frozen=True)
 class Settings:
-    table: str = field(default_factory=periodic_table.checksum)  # of the committed table
-
-    def __post_init__(self):
-        if self.table != periodic_table.checksum():
-            raise ValueError(
-                f"table: expected the checksum of the committed one, got {self.table!r}"
-            )
+    """The committed table leaves nothing to set."""
 
 
 QUICK = Settings()
 
 
 class Result(NamedTuple):
-    benefit: Float[
-        Tensor, "polytopes densities"
-    ]  # of each of PAPER_POLYTOPES, at the densities of the table
+    """The benefits at the densities of the periodic table, and the table itself."""
+
+    benefit: Float[Tensor, "polytopes densities"]  # of PAPER_POLYTOPES, per hidden dimension
     table: periodic_table.Result
 
 
 class Window(NamedTuple):
-    """Where an arrangement is the best, in features without end."""
+    """The densities at which an arrangement is the best, for any number of features."""
 
     name: str
     low: float  # 1/(1-S)
     high: float
-    dimensionality: float  # dimensions per feature
+    dimensionality: float  # dimensions per represented feature
 
 
 def run(settings, *, seed=0, device="cpu", progress=True):
-    """Always on the CPU and in float64, and the same whatever the seed. The table is read, not computed."""
+    """Read the periodic table and compute the benefit of the paper's polytopes at its densities.
+
+    The computation runs on the CPU in float64, and the result does not depend on the seed.
+    """
     table = periodic_table.table()
     optima = polytope_optima(1 / table.inverse_density, PAPER_POLYTOPES, progress=progress)
     return Result(torch.stack([optimum.benefit for optimum in optima.values()]), table)
@@ -67,175 +69,227 @@ def run(settings, *, seed=0, device="cpu", progress=True):
 
 
 def windows(result) -> list[Window]:
-    """Where each arrangement is the best, in features without end, densest first."""
+    """Return where each arrangement is the best of all, from dense to sparse.
+
+    Every hidden dimension has as many features as the arrangement can use.
+    """
     table = result.table
-    led = [(cell, k) for k, cell in enumerate(_leads(table))]
-    at = {
-        arrangement_name(weights(table, *place)[0]): place for place in led[::-1]
-    }  # where each leads first
-    curves = {label: _followed(table, label, cell) for label, (cell, _) in at.items()}
-    found = packing.windows(1 / table.inverse_density, curves)
-    return [Window(*window, _dimensionality(weights(table, *at[window[0]])[0])) for window in found]
+    first_lead = {}  # name of an arrangement -> its cell, and the first density at which it leads
+    for point, cell in enumerate(_leading_cells(table)):
+        name = arrangement_name(weights(table, cell, point)[0])
+        first_lead.setdefault(name, (cell, point))
+    benefits = {name: _followed(table, name, cell) for name, (cell, _) in first_lead.items()}
+    found = packing.leading_ranges(1 / table.inverse_density, benefits)
+    return [
+        Window(name, low, high, _dimensionality(weights(table, *first_lead[name])[0]))
+        for name, low, high in found
+    ]
 
 
-def _leads(table) -> list[int]:
-    """The cell that saves most per dimension at each density, of equals the smallest."""
+def _leading_cells(table) -> list[int]:
+    """Return at each density the cell with the largest benefit, the smallest of equal cells."""
     most = table.benefit.max(dim=0).values
     return (table.benefit >= most - MARGIN).int().argmax(dim=0).tolist()
 
 
 def _dimensionality(W):
-    """Dimensions per represented feature."""
+    """Return the dimensions per represented feature."""
     factors = tegum_factors(W)
-    return sum(factor.rank for factor in factors) / sum(len(factor.features) for factor in factors)
+    dimensions = sum(factor.rank for factor in factors)
+    features = sum(len(factor.features) for factor in factors)
+    return dimensions / features
 
 
-def _followed(table, label, cell):
-    """The benefit of an arrangement where its cell has it, and at the next densities as it goes on; elsewhere none."""
-    x, of_cell = table.inverse_density.log(), table.benefit[cell]
-    there = [k for k in range(len(x)) if arrangement_name(weights(table, cell, k)[0]) == label]
-    benefit = torch.zeros_like(of_cell)
-    benefit[there] = of_cell[there]
-    for end, step in (
-        (k, step)
-        for k in there
-        for step in (-1, 1)
-        if 0 <= k + step < len(x) and k + step not in there
-    ):
-        before = end - step if end - step in there else end
-        slope = 0 if before == end else (of_cell[end] - of_cell[before]) / (x[end] - x[before])
-        gone_on = of_cell[end] + slope * (x[end + step] - x[end])
-        benefit[end + step] = (
-            torch.minimum(gone_on, of_cell[end + step]) - MARGIN
-        )  # the cell has a better one there
+def _followed(table, name, cell):
+    """Return the benefit of one arrangement at all densities, 0 where it is not known.
+
+    It is known where the arrangement is the best of its cell. At the densities next to these it is
+    extrapolated, but stays below the benefit of the arrangement that is the best of the cell there.
+    """
+    densities = len(table.inverse_density)
+    known = [
+        point
+        for point in range(densities)
+        if arrangement_name(weights(table, cell, point)[0]) == name
+    ]
+    benefit = torch.zeros_like(table.benefit[cell])
+    benefit[known] = table.benefit[cell][known]
+    for point in known:
+        for step in (-1, 1):
+            beyond = point + step
+            if 0 <= beyond < densities and beyond not in known:
+                before = point - step if point - step in known else None
+                extrapolated = _extrapolated(table, cell, before, point, beyond)
+                benefit[beyond] = torch.minimum(extrapolated, table.benefit[cell, beyond]) - MARGIN
     return benefit
 
 
+def _extrapolated(table, cell, before, point, beyond):
+    """Extrapolate a cell's benefit in log 1/(1-S); as a constant if there is no point before."""
+    x = table.inverse_density.log()
+    benefit = table.benefit[cell]
+    if before is None:
+        return benefit[point]
+    slope = (benefit[point] - benefit[before]) / (x[point] - x[before])
+    return benefit[point] + slope * (x[beyond] - x[point])
+
+
 def best_at(windows, inverse_density):
-    """The name of the arrangement that is the best at one 1/(1-S); None outside of the predicted range."""
-    return next(
-        (window.name for window in windows if window.low <= inverse_density <= window.high), None
-    )
+    """Return the name of the best arrangement at 1/(1-S), None outside of all windows."""
+    for window in windows:
+        if window.low <= inverse_density <= window.high:
+            return window.name
+    return None
 
 
 def shortfall(result, polytope, inverse_density):
-    """By what share a polytope saves less than the best at one 1/(1-S), interpolated between densities."""
-    x, best = result.table.inverse_density.log().numpy(), result.table.benefit.max(dim=0).values
+    """Return the share by which a polytope's benefit falls short of the best at 1/(1-S).
+
+    The share is interpolated between the densities of the table.
+    """
+    x = result.table.inverse_density.log().numpy()
+    best = result.table.benefit.max(dim=0).values
     share = 1 - result.benefit[PAPER_POLYTOPES.index(polytope)] / best
     return np.interp(np.log(inverse_density), x, share.numpy()).item()
 
 
 def staircase(result) -> tuple[Float[Tensor, " densities"], Float[Tensor, " densities"]]:
-    """1/(1-S) and the predicted D* = m / ||W||_F^2 of the best arrangement, with features without end."""
-    table, best = result.table, _leads(result.table)
-    squared = torch.stack([table.W[cell, k].square().sum() for k, cell in enumerate(best)])
-    return table.inverse_density, table.size[best, 1] / squared
+    """Return 1/(1-S) and the predicted D* = m / ||W||_F^2 of the best arrangement."""
+    table = result.table
+    best = _leading_cells(table)
+    squared_norms = torch.stack([table.W[cell, k].square().sum() for k, cell in enumerate(best)])
+    return table.inverse_density, table.size[best, 1] / squared_norms
 
 
-# Figure
+# The figure
 
 
 def figure(result, sweeps, started):
-    """Benefit and D* over 1/(1-S), dense features apart: predicted, the mean field, and what models reach.
+    """Draw benefit and D* over 1/(1-S), dense features on the left and the others on the right.
 
-    sweeps: uniform.Results; started: the started.Result. Lines and dots have the colours of polytopes
+    Lines show the prediction and the mean field, dots what trained models reach. Lines and dots
+    have the colours of their polytopes.
+
+    Args:
+        result: The Result.
+        sweeps: One or two uniform_superposition.Results.
+        started: The started_as_polytopes.Result.
     """
     drawing, axes = plt.subplots(
         2, 2, figsize=(WIDTH, 8.6), layout="constrained", height_ratios=(3, 2), sharex="col"
     )
-    highest = result.table.inverse_density.max().item()
-    for column, low, high in zip(axes.T, (1.04, 1.6), (1.65, highest)):
-        _benefits(result, sweeps, started, column[0], low, high)
-        _staircases(result, sweeps, column[1], low, high)
-        over_inverse_density(column[1])  # both share it
-        column[1].set(xlim=(low, high))
-        column[0].set_ylabel("benefit per dimension (a dedicated one: 1)")
-        column[1].set_ylabel(r"dimensions per feature $D^*=m/\|W\|_F^2$")
-    handles = {
-        label: line for ax in axes[0] for line, label in zip(*ax.get_legend_handles_labels())
-    }
+    for (above, below), (low, high) in zip(axes.T, COLUMNS):
+        if high is None:
+            high = result.table.inverse_density.max().item()
+        _draw_benefits(result, sweeps, started, above, low, high)
+        _draw_dimensions_per_feature(result, sweeps, below, low, high)
+        over_inverse_density(below)  # `above` shares this axis
+        below.set(xlim=(low, high), ylabel=r"dimensions per feature $D^*=m/\|W\|_F^2$")
+        above.set_ylabel("benefit per dimension (a dedicated one: 1)")
+    handles = {}
+    for ax in axes[0]:
+        lines, labels = ax.get_legend_handles_labels()
+        handles |= dict(zip(labels, lines))
     drawing.legend(handles.values(), handles, loc="outside lower center", ncols=4)
     return drawing
 
 
-def _benefits(result, sweeps, started, ax, low, high):
-    """What is saved by prediction, with the names of what leads, and by models."""
-    x, best = result.table.inverse_density, result.table.benefit.max(dim=0).values
+def _draw_benefits(result, sweeps, started, ax, low, high):
+    """Draw the predicted benefits with the names of the leading arrangements, and the models'."""
+    x = result.table.inverse_density
+    best = result.table.benefit.max(dim=0).values
     shown = (x >= low / 1.05) & (x <= high * 1.05)
+    with_names = high > 2  # dense features leave no room for names, and the mean field is far off
+    _draw_polytopes(result, ax, shown, with_names)
+    ax.plot(
+        x[shown].numpy(),
+        best[shown].numpy(),
+        color=INK,
+        linewidth=5,
+        alpha=0.3,
+        zorder=0,
+        label="periodic table: the best",
+    )
+    _name_windows(result, ax, low, high)
+    if with_names:
+        mean_field = mean_field_benefit(1 / x[shown])
+        ax.plot(x[shown].numpy(), mean_field.numpy(), "--", color=INK, label="mean field")
+    _draw_models(sweeps, started, ax, low, high)
+    trained = [sweep.benefit[:, 0][sweep.inverse_density <= high] for sweep in sweeps]
+    highest = max(best[shown].max().item(), torch.cat(trained).max().item())
+    # Dense models that have not settled may lie below the axis.
+    ax.set_ylim(1 - 0.15 * (highest - 1), 1 + 1.1 * (highest - 1))
+
+
+def _draw_polytopes(result, ax, shown, with_names):
+    """Draw the benefit of each of the paper's polytopes; name those that are nowhere the best."""
+    x = result.table.inverse_density
     leading = {window.name for window in windows(result)}
     for polytope, benefit in zip(PAPER_POLYTOPES, result.benefit):
-        leads, colour = polytope in leading, polytope_colour(polytope)
+        leads = polytope in leading
         ax.plot(
             x[shown].numpy(),
             benefit[shown].numpy(),
-            color=colour,
+            color=polytope_colour(polytope),
             label=polytope if leads else None,
         )
-        if high > 2:  # names that need no colour
+        if with_names:
             note = polytope if leads else f"{polytope},\nnowhere the best"
             ax.annotate(note, (x[-1], benefit[-1]), (4, 0), va="center", **NOTE)
-    thick = {
-        "color": INK,
-        "linewidth": 5,
-        "alpha": 0.3,
-        "zorder": 0,
-        "label": "periodic table: the best",
-    }
-    ax.plot(x[shown].numpy(), best[shown].numpy(), **thick)
+
+
+def _name_windows(result, ax, low, high):
+    """Write the name of each leading arrangement at the middle of its window."""
+    x = result.table.inverse_density
+    best = result.table.benefit.max(dim=0).values
     for k, window in enumerate(windows(result)):
-        ends = max(window.low, low), min(window.high, high)
-        if ends[0] < ends[1]:
-            middle = (ends[0] * ends[1]) ** 0.5
-            y = np.interp(np.log(middle), x.log().numpy(), best.numpy())
-            last = window.high >= x.max()  # models are above it
-            at = (8, -16) if last else (-4, 5 + 12 * (k % 3))
-            side = "left" if window.low <= x.min() else "center" if middle < 1.25 * low else "right"
-            ax.annotate(window.name, (middle, y), at, ha=side, **NOTE)
-    if high > 2:
-        ax.plot(
-            x[shown].numpy(),
-            mean_field_benefit(1 / x[shown]).numpy(),
-            "--",
-            color=INK,
-            label="mean field",
-        )
-    for trained, marker in zip(sweeps, "oD"):
-        n, m = trained.W.shape[3], trained.W.shape[2]
-        label = f"trained, $n={n}$, $m={m}$"
-        _dots(ax, trained.inverse_density, trained.benefit[:, 0], INK, label, low, high, marker)
+        first = max(window.low, low)
+        last = min(window.high, high)
+        if first >= last:
+            continue
+        middle = (first * last) ** 0.5
+        y = np.interp(np.log(middle), x.log().numpy(), best.numpy())
+        # The dots of models lie above the last window, so that its name goes below the line.
+        offset = (8, -16) if window.high >= x.max() else (-4, 5 + 12 * (k % 3))
+        side = "center" if middle < 1.25 * low else "right"
+        if window.low <= x.min():
+            side = "left"
+        ax.annotate(window.name, (middle, y), offset, ha=side, **NOTE)
+
+
+def _draw_models(sweeps, started, ax, low, high):
+    """Draw the benefit of trained models, and of those that started as polytopes."""
+    for sweep, marker in zip(sweeps, "oD"):
+        label = f"trained, $n={sweep.W.shape[3]}$, $m={sweep.W.shape[2]}$"
+        _draw_dots(ax, sweep.inverse_density, sweep.benefit[:, 0], INK, label, low, high, marker)
     for polytope, benefit in zip(PAPER_POLYTOPES, started.benefit.T):
         label = "started as polytopes of that colour" if polytope == "digon" else None
-        _dots(ax, started.inverse_density, benefit, polytope_colour(polytope), label, low, high)
-    of_models = torch.cat(
-        [trained.benefit[:, 0][trained.inverse_density <= high] for trained in sweeps]
-    )
-    highest = max(best[shown].max().item(), of_models.max().item())
-    ax.set_ylim(
-        1 - 0.15 * (highest - 1), 1 + 1.1 * (highest - 1)
-    )  # dense models that have not settled are below
+        colour = polytope_colour(polytope)
+        _draw_dots(ax, started.inverse_density, benefit, colour, label, low, high)
 
 
-def _staircases(result, sweeps, ax, low, high):
-    """D* by prediction and of models."""
-    x, per_feature = staircase(result)
-    ax.plot(x.numpy(), per_feature.numpy(), color=INK, linewidth=5, alpha=0.3, zorder=0)
-    for trained, marker in zip(sweeps, "oD"):
-        _dots(
-            ax,
-            trained.inverse_density,
-            dimensions_per_feature(trained.W[:, 0]),
-            INK,
-            None,
-            low,
-            high,
-            marker,
-        )
+def _draw_dimensions_per_feature(result, sweeps, ax, low, high):
+    """Draw D* as predicted and of trained models."""
+    x, predicted = staircase(result)
+    ax.plot(x.numpy(), predicted.numpy(), color=INK, linewidth=5, alpha=0.3, zorder=0)
+    for sweep, marker in zip(sweeps, "oD"):
+        trained = dimensions_per_feature(sweep.W[:, 0])
+        _draw_dots(ax, sweep.inverse_density, trained, INK, None, low, high, marker)
     for level in (2 / 3, 1 / 2, 2 / 5, 3 / 8):
         ax.axhline(level, color=FAINT, linewidth=0.8, zorder=0)
     ax.set(ylim=(0.15, 1.1))
 
 
-def _dots(ax, inverse_density, values, colour, label, low, high, marker="o"):
-    near = (inverse_density >= low) & (inverse_density <= high)
-    x, y = inverse_density[near].numpy(), values[near].numpy()
-    ax.plot(x, y, marker, color=colour, mec=INK, mew=0.6, linestyle="none", label=label)
+def _draw_dots(ax, inverse_density, values, colour, label, low, high, marker="o"):
+    """Draw the values between two 1/(1-S) as outlined dots."""
+    shown = (inverse_density >= low) & (inverse_density <= high)
+    ax.plot(
+        inverse_density[shown].numpy(),
+        values[shown].numpy(),
+        marker,
+        color=colour,
+        mec=INK,
+        mew=0.6,
+        linestyle="none",
+        label=label,
+    )

@@ -1,9 +1,13 @@
-"""Uniform superposition: equally important features, trained at one density after another, arrange as polytopes.
+"""Equally important features arrange themselves as polytopes (paper, Section 4).
 
-The paper's first question in Section 4: n=400, m=30, over 1/(1-S). Its two figures show dimensions per feature
-D* = m / ||W||_F^2, sticky at 1 and 1/2, and the dimensionality of every feature, which clusters where polytopes are.
-SETTLED trains the same for ten times as long. Fewer features, trained for longer, show all five polytopes in one sweep
-(LONG); SEARCHES are where each is found best.
+The paper asks how n=400 equally important features share m=30 hidden dimensions as they become
+sparser. It reports that the dimensions per feature, D* = m / ||W||_F^2, stay at 1 and at 1/2 over a
+range of densities, and that the dimensionalities of single features cluster at fractions that
+belong to polytopes. `figure` draws both of the paper's figures over 1/(1-S).
+
+Besides the paper's size (`Settings()`) the file has three kinds of sweeps. TEN_TIMES_LONGER trains
+the paper's size until it has settled. LONG trains fewer features for longer and shows all five
+polytopes in one sweep. SEARCHES holds, for each polytope, settings at which most models show it.
 """
 
 from collections import Counter
@@ -34,44 +38,60 @@ from visualization import (
     polytope_legend,
 )
 
-SHARD = 4e9  # numbers x of a cell: points, restarts, steps, rows and features, about half a minute on one core
-LEAST = (
-    2  # points of a cell: they share what is drawn, which is two fifths of the time of a lone one
-)
-FOUND = 0.05  # a polytope is present at a density where more than this share of the represented features are in it
-SHOWN = (1.5, 1.62, 2.9, 4.7, 5.5)  # 1/(1-S) of the models drawn as graphs
+# A cell draws about this many numbers x (points * restarts * steps * rows * features), which takes
+# about half a minute on one core.
+NUMBERS_PER_CELL = 4e9
+# Points share the random draws, which are two fifths of the time of a point that is alone in its
+# cell.
+LEAST_POINTS_PER_CELL = 2
+# A polytope is present at a density where it holds more than this share of the represented
+# features.
+FOUND = 0.05
+SHOWN = (1.5, 1.62, 2.9, 4.7, 5.5)  # 1/(1-S) of the models that are drawn as graphs
 
 
 @dataclass(frozen=True)
 class Settings:
+    """A sweep over density; the defaults are the paper's."""
+
     features: int = 400
     hidden: int = 30
-    inverse_density: tuple[float, ...] = logarithmic(1, 20, 50)  # 1/(1-S), a point each
+    inverse_density: tuple[float, ...] = logarithmic(1, 20, 50)  # 1/(1-S), one for each point
     restarts: int = 1  # models at each point
     steps: int = 4000
     batch_size: int = 256
     lr: float = 5e-3
     init_scale: float = 0.03
-    first: int = 0  # points of the sweep before these, so that a part of it starts from the weights of its own place
+    # Number of points that come before these in the whole sweep. A part of a sweep starts from the
+    # initial weights that its points have in the whole.
+    first: int = 0
 
     def __post_init__(self):
+        """Refuse values out of range."""
         check_settings(self, may_be_zero=("first",))
         check_inverse_density(self.inverse_density)
 
 
-SETTLED = Settings(  # the paper's size, trained until it has settled, at fewer densities
-    inverse_density=(1.0, 1.3, 1.5, 2.0, 2.6, 3.4, 4.4, 5.0), steps=40_000
-)
+# The paper's size, trained until it has settled, at fewer densities.
+TEN_TIMES_LONGER = Settings(inverse_density=(1.0, 1.3, 1.5, 2.0, 2.6, 3.4, 4.4, 5.0), steps=40_000)
 LONG = Settings(
-    features=100, hidden=10, steps=20_000, lr=6e-3, init_scale=0.1,
-    inverse_density=(  # finest where one polytope gives way to another
-        *logarithmic(1.1, 1.75, 15), *logarithmic(1.9, 3.6, 6), *logarithmic(3.8, 6, 18), 7.0, 8.0,
+    features=100,
+    hidden=10,
+    inverse_density=(  # closest together where one polytope gives way to another
+        *logarithmic(1.1, 1.75, 15),
+        *logarithmic(1.9, 3.6, 6),
+        *logarithmic(3.8, 6, 18),
+        7.0,
+        8.0,
     ),
-)  # fmt: skip
-CROWDED = Settings(
-    restarts=10, steps=5000, batch_size=512, lr=1e-2, init_scale=0.1
-)  # n as large as polytopes need
-SEARCHES = (  # one of each of PAPER_POLYTOPES
+    steps=20_000,
+    lr=6e-3,
+    init_scale=0.1,
+)
+# For sizes with about as many features as the polytopes that fill the hidden dimensions have
+# vertices.
+CROWDED = Settings(restarts=10, steps=5000, batch_size=512, lr=1e-2, init_scale=0.1)
+SEARCHES = (  # one for each of PAPER_POLYTOPES, in that order
     replace(CROWDED, features=24, hidden=18, inverse_density=(2.0,)),
     replace(CROWDED, features=18, hidden=12, inverse_density=(1.6,)),
     replace(CROWDED, features=24, hidden=12, inverse_density=(3.0,)),
@@ -80,47 +100,85 @@ SEARCHES = (  # one of each of PAPER_POLYTOPES
     ),
     replace(CROWDED, features=24, hidden=9, inverse_density=(5.6,), steps=10_000, lr=2e-2),
 )
+
 QUICK = Settings(60, 10, logarithmic(1, 20, 8), steps=400, batch_size=128, lr=1e-2)
-QUICK_SETTLED = replace(QUICK, inverse_density=(1.0, 2.0, 3.0), steps=800)
+QUICK_LONGER = replace(QUICK, inverse_density=(1.0, 2.0, 3.0), steps=800)
 QUICK_LONG = Settings(
     24, 9, logarithmic(1, 8, 6), steps=400, batch_size=128, lr=2e-2, init_scale=0.1
 )
-QUICK_SEARCHES = (replace(QUICK_LONG, inverse_density=(3.0,), restarts=2, steps=200),) * len(
-    PAPER_POLYTOPES
+QUICK_SEARCH = replace(QUICK_LONG, inverse_density=(3.0,), restarts=2, steps=200)
+QUICK_SEARCHES = (QUICK_SEARCH,) * len(PAPER_POLYTOPES)
+
+NOTEBOOK = replace(
+    Settings(), features=160, hidden=16, inverse_density=logarithmic(1, 6, 20), lr=1e-2
+)
+NOTEBOOK_LONGER = replace(
+    NOTEBOOK, inverse_density=(1.0, 1.15, 1.3, 1.5, 2.0, 2.6, 3.4, 4.4), steps=8000
+)
+NOTEBOOK_LONG = replace(
+    LONG,
+    inverse_density=(1.3, 1.45, 1.5, 1.55, 1.65, 2.0, 3.5, 4.0, 4.3, 4.6, 4.9, 6.0),
+    steps=10_000,
+)
+NOTEBOOK_SPARSE = replace(  # reaches as sparse features as the paper's sweep does
+    Settings(),
+    features=200,
+    hidden=15,
+    inverse_density=(1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 11.0, 15.0, 20.0),
+    steps=3000,
 )
 
 
 class Result(NamedTuple):
+    """What a sweep over density keeps of its trained models."""
+
     inverse_density: Float[Tensor, " points"]
     steps: Int[Tensor, ""]
     W: Float[Tensor, "points restarts hidden features"]
-    benefit: Float[Tensor, "points restarts"]  # see packing.py
+    benefit: Float[Tensor, "points restarts"]  # per hidden dimension; a dedicated one has 1
 
 
 def run(settings, *, seed=0, device="cpu", progress=True):
+    """Train `restarts` models of equally important features at each density."""
     inverse_density = torch.tensor(settings.inverse_density, dtype=torch.float64)
     distribution = FeatureDistribution(1 / inverse_density[:, None], features=settings.features)
     distribution = distribution.with_restarts(settings.restarts).to(device)
     before = settings.first * settings.restarts
-    shape = before + distribution.instances, settings.features, settings.hidden
-    model = ReLUOutputModel(*shape, seed=seed, device=device, init_scale=settings.init_scale)
-    model = model.select(slice(before, None))
-    how = {"steps": settings.steps, "batch_size": settings.batch_size, "lr": settings.lr}
-    train(model, distribution, seed=seed, progress=progress, **how)
-    W, benefit = (
-        values.detach().cpu().unflatten(0, (-1, settings.restarts))
-        for values in (model.W, sampled_benefit(model, distribution))
+    model = ReLUOutputModel(
+        before + distribution.instances,
+        settings.features,
+        settings.hidden,
+        seed=seed,
+        device=device,
+        init_scale=settings.init_scale,
+    ).select(slice(before, None))
+    train(
+        model,
+        distribution,
+        steps=settings.steps,
+        batch_size=settings.batch_size,
+        lr=settings.lr,
+        seed=seed,
+        progress=progress,
     )
-    return Result(inverse_density, torch.tensor(settings.steps), W, benefit)
+    W = model.W.detach().cpu()
+    benefit = sampled_benefit(model, distribution, seed=seed).cpu()
+    return Result(
+        inverse_density=inverse_density,
+        steps=torch.tensor(settings.steps),
+        W=W.unflatten(0, (-1, settings.restarts)),
+        benefit=benefit.unflatten(0, (-1, settings.restarts)),
+    )
 
 
 def shards(settings):
-    """The sweep in parts of equally many points, of about SHARD numbers and at least LEAST points."""
-    points, of_point = (
-        settings.inverse_density,
-        settings.restarts * settings.steps * settings.batch_size,
-    )
-    size = max(LEAST, int(SHARD / (of_point * settings.features)))
+    """Split a sweep into parts of equally many points.
+
+    A part draws about NUMBERS_PER_CELL numbers, but has at least LEAST_POINTS_PER_CELL points.
+    """
+    rows = settings.restarts * settings.steps * settings.batch_size
+    size = max(LEAST_POINTS_PER_CELL, int(NUMBERS_PER_CELL / (rows * settings.features)))
+    points = settings.inverse_density
     return [
         replace(settings, inverse_density=points[k : k + size], first=settings.first + k)
         for k in range(0, len(points), size)
@@ -128,41 +186,59 @@ def shards(settings):
 
 
 def joined(results):
-    inverse_density, steps, W, benefit = zip(*results)
-    return Result(torch.cat(inverse_density), steps[0], torch.cat(W), torch.cat(benefit))
+    """Join the results of consecutive parts of a sweep."""
+    return Result(
+        inverse_density=torch.cat([result.inverse_density for result in results]),
+        steps=results[0].steps,
+        W=torch.cat([result.W for result in results]),
+        benefit=torch.cat([result.benefit for result in results]),
+    )
 
 
 # What the models show
 
 
 def shares(result) -> dict[str, Float[Tensor, " points"]]:
-    """The share of the represented features in each polytope, of all restarts."""
-    found = [
-        polytope_shares([factor for W in models for factor in tegum_factors(W)])
-        for models in result.W
+    """Return the share of the represented features in each polytope, over all restarts.
+
+    Polytopes that no model shows at any density are omitted. Features in no known polytope count as
+    "irregular".
+    """
+    point_shares = []
+    for models in result.W:
+        factors = []
+        for W in models:
+            factors += tegum_factors(W)
+        point_shares.append(polytope_shares(factors))
+    present = [
+        polytope
+        for polytope in (*POLYTOPES, "irregular")
+        if any(polytope in point for point in point_shares)
     ]
     return {
         polytope: torch.tensor(
-            [of_point.get(polytope, 0.0) for of_point in found], dtype=torch.float64
+            [point.get(polytope, 0.0) for point in point_shares], dtype=torch.float64
         )
-        for polytope in (*POLYTOPES, "irregular")
-        if any(polytope in of_point for of_point in found)
+        for polytope in present
     }
 
 
-def windows(result):
-    """{polytope: lowest, highest 1/(1-S)} at which more than FOUND of the represented features are in it."""
-    present = {
-        polytope: result.inverse_density[share > FOUND]
-        for polytope, share in shares(result).items()
-    }
-    return {
-        polytope: (at.min().item(), at.max().item()) for polytope, at in present.items() if len(at)
-    }
+def ranges_with(result) -> dict[str, tuple[float, float]]:
+    """Return the lowest and the highest 1/(1-S) at which each polytope is present (FOUND)."""
+    ranges = {}
+    for polytope, share in shares(result).items():
+        present = result.inverse_density[share > FOUND]
+        if len(present):
+            ranges[polytope] = (present.min().item(), present.max().item())
+    return ranges
 
 
 def centre(result, polytope):
-    """Geometric mean of 1/(1-S), weighted by the share of features in a polytope; None where it is not present."""
+    """Return the geometric mean of 1/(1-S), weighted by a polytope's share of the features.
+
+    Returns:
+        1/(1-S), or None if the polytope is not present at any density.
+    """
     share = shares(result).get(polytope, torch.zeros(1))
     if not (share > FOUND).any():
         return None
@@ -170,113 +246,148 @@ def centre(result, polytope):
 
 
 def models_with(result, polytope):
-    """Share of the models in which a polytope is found."""
+    """Return the share of the models in which a polytope is found."""
     models = result.W.flatten(0, 1)
-    return sum(
-        any(factor.polytope == polytope for factor in tegum_factors(W)) for W in models
-    ) / len(models)
+    found = [any(factor.polytope == polytope for factor in tegum_factors(W)) for W in models]
+    return sum(found) / len(models)
 
 
-def most_held(result, ends):
-    """{polytope: the largest share of represented features that it has at a density of a range}; none in no range."""
+def largest_shares(result, ends) -> dict[str, float]:
+    """Return the largest share of the represented features that each polytope has within a range.
+
+    Args:
+        result: The Result of a sweep.
+        ends: Lowest and highest 1/(1-S) of the range, or None for no range.
+
+    Returns:
+        A share for each polytope; empty if there is no range.
+    """
     if ends is None:
         return {}
-    there = (result.inverse_density >= ends[0]) & (result.inverse_density <= ends[1])
-    return {polytope: share[there].max().item() for polytope, share in shares(result).items()}
+    lowest, highest = ends
+    inside = (result.inverse_density >= lowest) & (result.inverse_density <= highest)
+    return {polytope: share[inside].max().item() for polytope, share in shares(result).items()}
 
 
 def sticky(result, level, tolerance) -> Bool[Tensor, " points"]:
-    """At which points D* is no further from a level than the tolerance, relative."""
+    """Return at which points D* differs from a level by less than the tolerance, relatively."""
     return (dimensions_per_feature(result.W[:, 0]) / level - 1).abs() < tolerance
 
 
 def in_polytopes(result, share) -> Bool[Tensor, " points"]:
-    """At which points at least this share of the represented features is in polytopes, more than m."""
-    of_models = shares(result)
-    irregular = of_models.get("irregular", torch.zeros(len(result.W)))
+    """Return at which points at least this share of the represented features is in polytopes.
+
+    Points at which no more than m features are represented do not count.
+    """
+    irregular = shares(result).get("irregular", torch.zeros(len(result.W)))
     crowded = represented(result.W[:, 0]).sum(dim=1) > result.W.shape[2]
     return crowded & (1 - irregular >= share)
 
 
 def filled(result) -> Float[Tensor, " points"]:
-    """The dimensionalities of all features, summed, over m."""
+    """Return the sum of the dimensionalities of all features, divided by m."""
     return dimensionality(result.W[:, 0]).sum(dim=1) / result.W.shape[2]
 
 
 def longest_range(inverse_density: Float[Tensor, " points"], chosen: Bool[Tensor, " points"]):
-    """The longest run of neighbouring points that are chosen: its lowest and highest 1/(1-S); None if none are."""
-    runs, start = [], None
-    for at, now in zip(inverse_density.tolist(), chosen.tolist()):
-        start = (start or at) if now else None
-        if now:
-            runs.append((start, at))
-    return max(runs, key=lambda run: run[1] / run[0], default=None)
+    """Return the ends of the longest run of neighbouring points that are all chosen.
+
+    Returns:
+        Lowest and highest 1/(1-S) of the run with the largest ratio of these, the first of equal
+        ones; None if no point is chosen.
+    """
+    longest = None
+    start = None
+    for value, is_chosen in zip(inverse_density.tolist(), chosen.tolist()):
+        if not is_chosen:
+            start = None
+            continue
+        if start is None:
+            start = value
+        if longest is None or value / start > longest[1] / longest[0]:
+            longest = (start, value)
+    return longest
 
 
-# Figure
+# The figure
 
 
 def figure(result, windows, predicted):
-    """The paper's two figures, with graphs and names of its polytopes.
+    """Draw the paper's two figures over 1/(1-S), with graphs and names of the polytopes.
 
-    windows: (name, lowest, highest 1/(1-S), dimensionality) where it is predicted; predicted: 1/(1-S) and D*
+    Args:
+        result: The Result of a sweep.
+        windows: The predicted_polytopes.Windows, drawn where they are predicted.
+        predicted: 1/(1-S) and the predicted D*, each (densities,).
     """
-    inverse_density, W = result.inverse_density, result.W[:, 0]
+    inverse_density = result.inverse_density
+    W = result.W[:, 0]
+    trained_shares = shares(result)
     drawing = plt.figure(figsize=(WIDTH, 13), layout="constrained")
-    curves, nets = drawing.subfigures(2, 1, height_ratios=(9, 4))
+    curves, graphs = drawing.subfigures(2, 1, height_ratios=(9, 4))
     curve, scatter, areas = curves.subplots(3, 1, sharex=True, height_ratios=(1.1, 2.3, 1.1))
-    per_feature = dimensions_per_feature(W).numpy()
-    curve.plot(inverse_density.numpy(), per_feature, "o-", color=INK, linewidth=1, label="trained")
-    curve.plot(
-        *(values.numpy() for values in predicted),
-        color=SHARED,
-        linewidth=2,
-        label="predicted",
-        zorder=0,
-    )
-    curve.set(ylabel="dimensions per feature\n$D^*=m/\\|W\\|_F^2$", ylim=(0, 1.15))
-    curve.set_title(f"$n={W.shape[2]}$ features in $m={W.shape[1]}$ dimensions")
-    curve.legend(loc="lower left")
+    _draw_dimensions_per_feature(inverse_density, W, predicted, curve)
     dimensionality_scatter(inverse_density, W, PAPER_POLYTOPES, ax=scatter)
-    _staircase(windows, inverse_density, scatter)
+    _draw_windows(windows, inverse_density, scatter)
     scatter.set(xlabel="")
-    of_models = shares(result)
-    polytope_areas(inverse_density, of_models, ax=areas)
+    polytope_areas(inverse_density, trained_shares, ax=areas)
     areas.set_xlim(inverse_density.min().item(), inverse_density.max().item())
-    for ax, k in zip(nets.subplots(1, len(SHOWN)), nearest(inverse_density, SHOWN).tolist()):
-        geometry_graph(W[k], ax=ax)
-        names = Counter(factor.polytope for factor in tegum_factors(W[k])).most_common(4)
-        named = [f"{count} × {name}" for name, count in names]
-        ax.set_title("\n".join([f"$1/(1-S)={inverse_density[k]:.2f}$", *named]), va="bottom")
+    _draw_graphs(inverse_density, W, graphs)
     edges = r"edges $|W_i\cdot W_j|>0.2$"
     polytope_legend(
-        nets,
-        of_models,
+        graphs,
+        trained_shares,
         f"One model a graph: nodes are represented features, {edges}, colours polytopes.",
     )
     return drawing
 
 
-def _staircase(windows, inverse_density, ax):
-    """Where each arrangement is predicted, as a thick line at its dimensionality."""
-    first, last = inverse_density.min().item(), inverse_density.max().item()
-    for k, (name, low, high, value) in enumerate(windows):
-        label = "predicted" if k == 0 else None
+def _draw_dimensions_per_feature(inverse_density, W, predicted, ax):
+    """Draw D* of the models and as predicted."""
+    trained = dimensions_per_feature(W).numpy()
+    ax.plot(inverse_density.numpy(), trained, "o-", color=INK, linewidth=1, label="trained")
+    x, y = predicted
+    ax.plot(x.numpy(), y.numpy(), color=SHARED, linewidth=2, label="predicted", zorder=0)
+    ax.set(ylabel="dimensions per feature\n$D^*=m/\\|W\\|_F^2$", ylim=(0, 1.15))
+    ax.set_title(f"$n={W.shape[2]}$ features in $m={W.shape[1]}$ dimensions")
+    ax.legend(loc="lower left")
+
+
+def _draw_windows(windows, inverse_density, ax):
+    """Draw where each arrangement is predicted, as a thick line at its dimensionality."""
+    first = inverse_density.min().item()
+    last = inverse_density.max().item()
+    for k, window in enumerate(windows):
         ax.plot(
-            (low, high),
-            (value, value),
+            (window.low, window.high),
+            (window.dimensionality, window.dimensionality),
             color=SHARED,
             linewidth=7,
             alpha=0.5,
             solid_capstyle="butt",
-            label=label,
+            label="predicted" if k == 0 else None,
         )
-        if (
-            name not in PAPER_POLYTOPES and low < last and high > first
-        ):  # the others have their line
-            at, side = (
-                (min(high, last), "right") if low > 0.8 * last else (max(low, first), "left")
-            )  # in the panel
-            offset = (0, -15 if k % 2 else 7)  # neighbours' names would overlap
-            ax.annotate(name, (at, value), xytext=offset, ha=side, annotation_clip=True, **NOTE)
+        # The paper's polytopes have a line of their own in the scatter, which bears their name.
+        if window.name in PAPER_POLYTOPES or window.low >= last or window.high <= first:
+            continue
+        near_the_end = window.low > 0.8 * last
+        x = min(window.high, last) if near_the_end else max(window.low, first)
+        ax.annotate(
+            window.name,
+            (x, window.dimensionality),
+            xytext=(0, -15 if k % 2 else 7),  # the names of neighbours would overlap
+            ha="right" if near_the_end else "left",
+            annotation_clip=True,
+            **NOTE,
+        )
     ax.legend(loc="lower left")
+
+
+def _draw_graphs(inverse_density, W, subfigure):
+    """Draw models as graphs, each with the four polytopes that it shows most often."""
+    axes = subfigure.subplots(1, len(SHOWN))
+    for ax, k in zip(axes, nearest(inverse_density, SHOWN).tolist()):
+        geometry_graph(W[k], ax=ax)
+        counts = Counter(factor.polytope for factor in tegum_factors(W[k])).most_common(4)
+        names = [f"{count} × {polytope}" for polytope, count in counts]
+        ax.set_title("\n".join([f"$1/(1-S)={inverse_density[k]:.2f}$", *names]), va="bottom")

@@ -1,4 +1,8 @@
-"""Learning curves: which steps to record, how fast the loss falls at each, and stretches of records."""
+"""Measure learning curves: steps to record, how fast the loss falls, and stretches of records.
+
+Both experiments of Section 5 look at the loss on log axes, where the paper's curves have sudden
+drops and flat stages.
+"""
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -6,39 +10,61 @@ from torch import Tensor
 
 from checks import check_count
 
-WINDOW = 2  # records on either side between which the slope of the loss is taken
+WINDOW = 2  # records on each side of a record, between which the slope of the loss is taken
 
 
 def logarithmic_steps(steps, records) -> list[int]:
-    """Steps for training.train to record: 0, and up to so many from 1 to the last, evenly spaced on a log axis."""
-    check_count("steps", steps)
-    check_count("records", records)
-    spaced = torch.linspace(0, 1, records, dtype=torch.float64)
-    return sorted({0, *(float(steps) ** spaced).round().long().tolist(), steps})
+    """List the steps that training should record: 0, and the others evenly spaced on a log axis.
+
+    Args:
+        steps: The last step, which is recorded too.
+        records: The number of steps from 1 to the last, before equal ones are merged.
+
+    Returns:
+        Ascending steps.
+
+    Raises:
+        ValueError: If an argument is not a whole number of at least 1.
+    """
+    steps = check_count("steps", steps)
+    records = check_count("records", records)
+    shares = torch.linspace(0, 1, records, dtype=torch.float64)
+    spaced = (float(steps) ** shares).round().long()
+    return sorted({0, *spaced.tolist(), steps})
 
 
 def fall_rate(
     steps: Int[Tensor, " records"], losses: Float[Tensor, "records runs"]
 ) -> Float[Tensor, "records runs"]:
-    """How fast the loss falls, -d log(loss) / d log(step): 1 where it is inversely proportional to the step.
+    """Measure how fast the loss falls on log axes, as -d log(loss) / d log(step).
 
-    Of the lowest loss up to each record, so that what falls again after it rose does not count.
+    It is taken of the lowest loss up to each record, so that a loss that rises and falls again does
+    not count as falling.
+
+    Args:
+        steps: Step of each record.
+        losses: Loss of each run at each record.
+
+    Returns:
+        The rate, which is 1 where the loss is inversely proportional to the step.
     """
     lowest = losses.double().log().cummin(dim=0).values
     time = log_steps(steps)
     index = torch.arange(len(steps))
-    before, after = (index - WINDOW).clamp(min=0), (index + WINDOW).clamp(max=len(steps) - 1)
+    before = (index - WINDOW).clamp(min=0)
+    after = (index + WINDOW).clamp(max=len(steps) - 1)
     return (lowest[before] - lowest[after]) / (time[after] - time[before])[:, None]
 
 
 def log_steps(steps: Int[Tensor, " records"]) -> Float[Tensor, " records"]:
-    """The log of each step; that of step 0, which a log axis does not have, one half before that of step 1."""
+    """Take the log of each step; step 0, which has none, is placed half a unit before step 1."""
     return steps.double().clamp(min=0.6).log()
 
 
 def stretches(chosen: Bool[Tensor, " records"]) -> list[tuple[int, int]]:
-    """The first and last record of every run of neighbours that are chosen."""
-    edges = torch.diff(chosen.int(), prepend=torch.zeros(1).int(), append=torch.zeros(1).int())
-    return list(
-        zip((edges == 1).nonzero()[:, 0].tolist(), ((edges == -1).nonzero()[:, 0] - 1).tolist())
-    )
+    """List the first and the last record of every unbroken stretch of chosen records."""
+    nothing = torch.zeros(1, dtype=torch.int)
+    edges = torch.diff(chosen.int(), prepend=nothing, append=nothing)
+    first = (edges == 1).nonzero()[:, 0]
+    last = (edges == -1).nonzero()[:, 0] - 1
+    return list(zip(first.tolist(), last.tolist()))

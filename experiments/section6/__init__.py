@@ -1,0 +1,1 @@
+"""Section 6 of the paper: relationship to adversarial robustness."""

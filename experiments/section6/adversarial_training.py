@@ -1,12 +1,14 @@
-"""Adversarial training removes superposition, once attacks are nearly as large as the inputs (paper, Section 6).
+"""Does adversarial training remove superposition, and how large must the attacks be?
 
-Every row of a batch is moved by the analytic attack on a random feature (see adversarial.py), by a share of the mean
-input norm, and the model is to give back the row as it was. The paper: an attack of 80 % of the input norm removes
-superposition completely. Models are trained at some densities and all attack sizes at once.
+Section 6 of the paper: an attack of 80 % of the input norm removes superposition completely. Here
+one model is trained for each density and each size of the attacks. Every row of a batch is moved by
+the analytic attack on a random feature (see `vulnerability`), by a share of the mean input norm,
+and the model has to output the row as it was before.
 
-*Superposition left* is read in two ways. Features per dimension, ||W||_F^2 / m, falls under attack also because all
-weights shrink, and so below 1. Superposition is *gone* where no represented feature shares its direction any more
-(`geometry.in_superposition`), under this attack and all larger ones.
+What is left of superposition is read in two ways. Features per dimension, ||W||_F^2 / m, also fall
+because attacks shrink all weights, and so they can fall below 1. Superposition is *gone* if no
+represented feature shares its direction (`geometry.in_superposition`), under this attack and under
+all larger ones.
 """
 
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ from typing import NamedTuple
 import matplotlib.pyplot as plt
 import torch
 from jaxtyping import Bool, Float
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from checks import as_real, check_settings
@@ -25,12 +28,14 @@ from theory.packing import check_inverse_density
 from training import train
 from visualization import FAINT, INK, NOTE, SUPERPOSITION, WIDTH
 
-PAPER_ATTACK = 0.8  # removes superposition
-TENTHS = tuple(k / 10 for k in range(15))
+PAPER_ATTACK = 0.8  # share of the mean input norm at which the paper finds no superposition left
+TENTHS = tuple(k / 10 for k in range(15))  # from 0 to 1.4
 
 
 @dataclass(frozen=True)
 class Settings:
+    """Equally important features at several densities."""
+
     features: int = 100
     hidden: int = 20
     inverse_density: tuple[float, ...] = (3.0, 5.0, 10.0, 20.0)  # 1/(1-S)
@@ -40,102 +45,132 @@ class Settings:
     lr: float = 1e-2
 
     def __post_init__(self):
+        """Refuse values out of range."""
         check_settings(self)
         check_inverse_density(self.inverse_density)
         attack = as_real("attack", self.attack)
-        if (
-            attack.dim() != 1
-            or not len(attack)
-            or not ((attack >= 0) & attack.isfinite()).all()
-            or (attack.diff() <= 0).any()
-        ):
+        is_line = attack.dim() == 1 and len(attack) > 0
+        in_range = bool(((attack >= 0) & attack.isfinite()).all())
+        if not (is_line and in_range and (attack.diff() > 0).all()):
             raise ValueError(
                 f"attack: expected ascending finite numbers of at least 0, got {self.attack!r}"
             )
 
 
 QUICK = Settings(30, 6, (5.0, 10.0), (0.0, 0.4, 0.8, 1.2), steps=300, batch_size=128, lr=2e-2)
+NOTEBOOK = Settings(
+    features=50,
+    hidden=10,
+    inverse_density=(3.0, 5.0, 20.0),
+    attack=(0.0, 0.2, 0.4, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2),
+    steps=2000,
+)
 
 
 class Result(NamedTuple):
+    """The model for each density and size of the attacks."""
+
     inverse_density: Float[Tensor, " densities"]
     attack: Float[Tensor, " attacks"]
     W: Float[Tensor, "densities attacks hidden features"]
 
 
-def run(settings, *, seed=0, device="cpu", progress=True):
-    inverse_density, attack = (
-        torch.tensor(values, dtype=torch.float64)
-        for values in (settings.inverse_density, settings.attack)
-    )
-    inputs = FeatureDistribution(1 / inverse_density[:, None], features=settings.features)
-    repeated = inputs.with_restarts(len(attack)).to(device)
+def run(settings, *, seed=0, device="cpu", progress=True) -> Result:
+    """Train a model against every size of attack at every density.
+
+    Args:
+        settings: Settings of the run.
+        seed: Seed of the initial weights, of the sampled rows, and of the attacked features.
+        device: Device that trains.
+        progress: Whether to show progress on stderr.
+
+    Returns:
+        The trained models.
+    """
+    inverse_density = torch.tensor(settings.inverse_density, dtype=torch.float64)
+    attack = torch.tensor(settings.attack, dtype=torch.float64)
+    distribution = FeatureDistribution(1 / inverse_density[:, None], features=settings.features)
+    distribution = distribution.with_restarts(len(attack)).to(device)
     model = ReLUOutputModel(
-        repeated.instances, settings.features, settings.hidden, seed=seed, device=device
+        distribution.instances, settings.features, settings.hidden, seed=seed, device=device
     )
-    how = {"steps": settings.steps, "batch_size": settings.batch_size, "lr": settings.lr}
     train(
         model,
-        repeated,
+        distribution,
+        steps=settings.steps,
+        batch_size=settings.batch_size,
+        lr=settings.lr,
         attack=attack.repeat(len(inverse_density)),
         seed=seed,
         progress=progress,
-        **how,
     )
-    return Result(inverse_density, attack, model.W.detach().cpu().unflatten(0, (-1, len(attack))))
+    W = model.W.detach().cpu().unflatten(0, (-1, len(attack)))
+    return Result(inverse_density, attack, W)
 
 
-# What it shows
+# Measures
 
 
-class Left(NamedTuple):
-    """What is left of superposition."""
+class SuperpositionLeft(NamedTuple):
+    """What is left of superposition, per hidden dimension."""
 
     features_per_dimension: Float[Tensor, "densities attacks"]  # ||W||_F^2 / m
-    represented: Float[Tensor, "densities attacks"]  # features, per hidden dimension
-    sharing: Float[Tensor, "densities attacks"]  # of these in superposition, per hidden dimension
+    represented: Float[Tensor, "densities attacks"]  # represented features
+    shared: Float[Tensor, "densities attacks"]  # represented features in superposition
 
 
-def left(result) -> Left:
-    W, by_model = result.W.flatten(0, 1), result.W.shape[:2]
-    counts = [
-        1 / dimensions_per_feature(W),
-        *(f(W).sum(dim=1) / W.shape[1] for f in (represented, in_superposition)),
-    ]
-    return Left(*(values.view(by_model) for values in counts))
+def superposition_left(result) -> SuperpositionLeft:
+    """Measure what is left of superposition in every model."""
+    shape = result.W.shape[:2]
+    hidden = result.W.shape[2]
+    W = result.W.flatten(0, 1)
+    return SuperpositionLeft(
+        features_per_dimension=(1 / dimensions_per_feature(W)).view(shape),
+        represented=(represented(W).sum(dim=1) / hidden).view(shape),
+        shared=(in_superposition(W).sum(dim=1) / hidden).view(shape),
+    )
 
 
 def smallest_from(attack: Float[Tensor, " attacks"], gone: Bool[Tensor, " attacks"]):
-    """The smallest attack from which on something is gone; None where it is not, under the largest one."""
-    still = (~gone).nonzero()[:, 0]
-    first = still[-1].item() + 1 if len(still) else 0
+    """Find the smallest attack that removes something, as all larger ones do.
+
+    Args:
+        attack: Ascending sizes of the attacks.
+        gone: Whether it is gone under each of them.
+
+    Returns:
+        The size, or None if it is not gone under the largest attack.
+    """
+    remains = (~gone).nonzero()[:, 0].tolist()
+    first = remains[-1] + 1 if remains else 0
     return attack[first].item() if first < len(attack) else None
 
 
-def removing(result) -> list[float | None]:
-    """At each density, the smallest attack from which on no represented feature is in superposition."""
-    return [smallest_from(result.attack, gone) for gone in left(result).sharing == 0]
+def removing_attacks(result) -> list[float | None]:
+    """Find at each density the smallest attack from which on superposition is gone."""
+    gone = superposition_left(result).shared == 0
+    return [smallest_from(result.attack, density_gone) for density_gone in gone]
 
 
-# The figure
+# Figure
 
 
-def figure(result):
-    """Features per dimension, and the features in superposition, over the size of the attacks."""
+def figure(result) -> Figure:
+    """Draw features per dimension and features in superposition over the size of the attacks."""
     drawing, (whole, shared) = plt.subplots(1, 2, figsize=(WIDTH, 4.2), layout="constrained")
-    of, attack = left(result), result.attack.numpy()
+    left = superposition_left(result)
+    attack = result.attack.numpy()
     for k, inverse_density in enumerate(result.inverse_density.tolist()):
         colour = SUPERPOSITION(k / max(len(result.W) - 1, 1))
         style = {"color": colour, "label": f"$1/(1-S)={inverse_density:g}$"}
-        whole.plot(attack, of.features_per_dimension[k].numpy(), "o-", **style)
-        shared.plot(attack, of.sharing[k].numpy(), "o-", **style)
+        whole.plot(attack, left.features_per_dimension[k].numpy(), "o-", **style)
+        shared.plot(attack, left.shared[k].numpy(), "o-", **style)
     for ax in (whole, shared):
         ax.axvline(PAPER_ATTACK, color=INK, linestyle="--", linewidth=1)
-        ax.annotate("paper", (PAPER_ATTACK, 1), xycoords=("data", "axes fraction"), xytext=(4, -12),
-                    **NOTE)  # fmt: skip
-        ax.set(
-            xlabel="size of the attacks in training, share of the mean input norm", ylim=(0, None)
-        )
+        place = {"xy": (PAPER_ATTACK, 1), "xycoords": ("data", "axes fraction"), "xytext": (4, -12)}
+        ax.annotate("paper", **place, **NOTE)
+        ax.set(xlabel="size of the attacks in training, share of the mean input norm")
+        ax.set(ylim=(0, None))
     whole.axhline(1, color=FAINT, linewidth=1, zorder=0)
     whole.set(ylabel=r"features per dimension $\|W\|_F^2/m$")
     shared.set(ylabel="represented features in superposition,\nper hidden dimension")

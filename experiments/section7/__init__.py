@@ -1,0 +1,1 @@
+"""Section 7 of the paper: superposition in a privileged basis."""

@@ -1,0 +1,1 @@
+"""Section 8 of the paper: computation in superposition."""

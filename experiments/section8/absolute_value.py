@@ -1,11 +1,13 @@
-"""Do neurons that compute hold one feature each, or many?
+"""Neurons that compute absolute values of one feature each, or of many (paper, Section 8).
 
-Section 8 of the paper: y' = ReLU(W2 ReLU(W1 x) + b) learns |x|, for which a feature needs two neurons, one for its
-positive and one for its negative side. With two neurons for every feature it gets them (n=3, m=6, dense: SIDES). With
-fewer (n=100, m=40) neurons are monosemantic while features are dense, and polysemantic once they are sparse: the
-stack plots of `figure`.
+The paper asks whether a model can compute in superposition. y' = ReLU(W2 ReLU(W1 x) + b) learns
+|x|, for which a feature needs two neurons: one for its positive and one for its negative side. With
+two neurons for every feature (n=3, m=6, dense: SIDES) each feature gets them. With fewer (n=100,
+m=40) neurons are monosemantic while features are dense, and polysemantic once they are sparse.
+`sides_figure` and `figure` draw the paper's figures of both.
 """
 
+import math
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -30,28 +32,33 @@ from visualization import (
     weight_text,
 )
 
-PURE = 0.1  # in-weights up to this share of a neuron's largest, and effects no further off, count as none
-MONOSEMANTIC = (
-    0.9  # a neuron is monosemantic where one feature has this share of its squared in-weights
-)
-IN_USE = (
-    0.1  # a neuron is in use where it gives an output this share of some feature's absolute value
-)
+# In-weights of at most this share of a neuron's largest one count as zero, and so do effects on
+# outputs that differ by no more than this from what they should be.
+PURE = 0.1
+# A neuron is monosemantic if one feature has at least this share of its squared in-weights.
+MONOSEMANTIC = 0.9
+# A neuron is in use if it gives some output at least this share of its feature's absolute value.
+IN_USE = 0.1
+TICKS = (1, 0.1, 0.01, 0.001)  # of density
+PANELS = 4  # in a row of the figure
 
 
 @dataclass(frozen=True)
 class Settings:
+    """The paper's model of absolute values at several densities."""
+
     features: int = 100
     hidden: int = 40
     decay: float = 0.8  # importance I_i = decay^i
     densities: tuple[float, ...] = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
-    restarts: int = 4
+    restarts: int = 4  # models at each density
     steps: int = 8000
     batch_size: int = 128
     lr: float = 1e-2
     init_scale: float = 0.03
 
     def __post_init__(self):
+        """Refuse values out of range."""
         check_settings(self)
 
 
@@ -67,9 +74,13 @@ SIDES = Settings(
 )
 QUICK = Settings(densities=(1.0, 0.1, 0.001), restarts=1, steps=200, batch_size=64)
 QUICK_SIDES = replace(SIDES, restarts=8, steps=300)
+NOTEBOOK = Settings(restarts=1, steps=4000)
+NOTEBOOK_SIDES = replace(SIDES, restarts=40)
 
 
 class Result(NamedTuple):
+    """The trained models and their losses on fresh rows."""
+
     density: Float[Tensor, " densities"]
     W1: Float[Tensor, "densities restarts hidden features"]
     W2: Float[Tensor, "densities restarts features hidden"]
@@ -77,27 +88,50 @@ class Result(NamedTuple):
 
 
 def run(settings, *, seed=0, device="cpu", progress=True):
-    """Train models at each density, from the same initial weights -> Result."""
+    """Train models at each density, from the same initial weights at all of them."""
     density = torch.tensor(settings.densities, dtype=torch.float64)
     importance = settings.decay ** torch.arange(settings.features, dtype=torch.float64)
     distribution = FeatureDistribution(density[:, None], importance, signed=True)
     distribution = distribution.with_restarts(settings.restarts).to(device)
-    shape = settings.restarts, settings.features, settings.hidden
-    model = AbsoluteValueModel(*shape, seed=seed, device=device, init_scale=settings.init_scale)
-    model = model.select(torch.arange(settings.restarts).repeat(len(density)))
-    how = {"steps": settings.steps, "batch_size": settings.batch_size, "lr": settings.lr}
-    train(model, distribution, seed=seed, progress=progress, **how)
-    values = model.W1.detach(), model.W2.detach(), sampled_loss(model, distribution)
-    return Result(density, *(value.cpu().unflatten(0, (-1, settings.restarts)) for value in values))
+    model = AbsoluteValueModel(
+        settings.restarts,
+        settings.features,
+        settings.hidden,
+        seed=seed,
+        device=device,
+        init_scale=settings.init_scale,
+    ).select(torch.arange(settings.restarts).repeat(len(density)))
+    train(
+        model,
+        distribution,
+        steps=settings.steps,
+        batch_size=settings.batch_size,
+        lr=settings.lr,
+        seed=seed,
+        progress=progress,
+    )
+    loss = sampled_loss(model, distribution, seed=seed)
+    return Result(
+        density=density,
+        W1=model.W1.detach().cpu().unflatten(0, (-1, settings.restarts)),
+        W2=model.W2.detach().cpu().unflatten(0, (-1, settings.restarts)),
+        loss=loss.cpu().unflatten(0, (-1, settings.restarts)),
+    )
 
 
 def shards(settings):
-    """Each density by itself."""
+    """Split a run into its densities."""
     return [replace(settings, densities=(density,)) for density in settings.densities]
 
 
 def joined(results):
-    return Result(*(torch.cat(values) for values in zip(*results)))
+    """Join the results of densities."""
+    return Result(
+        density=torch.cat([result.density for result in results]),
+        W1=torch.cat([result.W1 for result in results]),
+        W2=torch.cat([result.W2 for result in results]),
+        loss=torch.cat([result.loss for result in results]),
+    )
 
 
 # One neuron a side
@@ -106,21 +140,27 @@ def joined(results):
 def one_neuron_a_side(
     W1: Float[Tensor, "instances hidden features"], W2: Float[Tensor, "instances features hidden"]
 ) -> Bool[Tensor, " instances"]:
-    """Whether each feature has one neuron for its positive and one for its negative side, and there are no others.
+    """Return whether each feature has one neuron for either of its sides, and there are no others.
 
-    Every neuron reads one feature (any other in-weight is at most PURE of it) and gives its value to that output and
-    none to another (to within PURE); every feature is read by one neuron with each sign.
+    Every neuron reads one feature: any other in-weight is at most PURE of the largest. Every neuron
+    gives its value to the output of that feature and nothing to the others, to within PURE. Every
+    feature is read by exactly one neuron of each sign.
     """
     largest, main = W1.abs().max(dim=2, keepdim=True)
-    reads = torch.cat((W1, -W1), dim=2) > PURE * largest  # (instances, hidden, sides)
-    effect = largest * W2.mT  # on every output, of a neuron's main feature at 1
+    sides = torch.cat(
+        (W1, -W1), dim=2
+    )  # the positive side of each feature, then the negative sides
+    reads = sides > PURE * largest  # (instances, hidden, sides)
+    one_side_a_neuron = (reads.sum(dim=2) == 1).all(dim=1)
+    one_neuron_for_each_side = (reads.sum(dim=1) == 1).all(dim=1)
+    effect = largest * W2.mT  # on every output, while the neuron's main feature is 1
     wanted = torch.zeros_like(effect).scatter_(2, main, 1)
-    once = (reads.sum(dim=2) == 1).all(dim=1) & (reads.sum(dim=1) == 1).all(dim=1)
-    return once & ((effect - wanted).abs() <= PURE).all(dim=2).all(dim=1)
+    as_wanted = ((effect - wanted).abs() <= PURE).all(dim=2).all(dim=1)
+    return one_side_a_neuron & one_neuron_for_each_side & as_wanted
 
 
 def single_runs(result) -> Bool[Tensor, "densities restarts"]:
-    """Which runs end with one neuron a side."""
+    """Return which runs end with one neuron a side."""
     flat = one_neuron_a_side(result.W1.flatten(0, 1), result.W2.flatten(0, 1))
     return flat.view_as(result.loss)
 
@@ -135,98 +175,134 @@ class Neurons(NamedTuple):
     main: Int[Tensor, "densities hidden"]  # the feature of the largest in-weight
     superposition: Float[
         Tensor, "densities hidden"
-    ]  # the share of the squared in-weights that is not the main one's
+    ]  # share of squared in-weights on other features
     monosemantic: Bool[Tensor, "densities hidden"]
     polysemantic: Bool[Tensor, "densities hidden"]
 
 
-def neurons(result) -> Neurons:
-    """Mono- and polysemantic neurons by the rules MONOSEMANTIC and IN_USE; a neuron that is not in use is neither."""
+def best_neurons(result) -> Neurons:
+    """Classify the neurons of the best run at each density, by MONOSEMANTIC and IN_USE.
+
+    A neuron that is not in use is neither monosemantic nor polysemantic.
+    """
     best = best_restart(result.loss.flatten(), result.loss.shape[1])
-    W1, W2 = result.W1.flatten(0, 1)[best], result.W2.flatten(0, 1)[best]
+    W1 = result.W1.flatten(0, 1)[best]
+    W2 = result.W2.flatten(0, 1)[best]
     squares = W1.square()
     largest, main = squares.max(dim=2)
-    superposition = 1 - largest / squares.sum(dim=2).clamp(min=torch.finfo(W1.dtype).tiny)
+    total = squares.sum(dim=2).clamp(min=torch.finfo(W1.dtype).tiny)
+    superposition = 1 - largest / total
     in_use = (W1.abs() * W2.mT).amax(dim=2) >= IN_USE
-    alone = superposition <= 1 - MONOSEMANTIC
-    return Neurons(W1, main, superposition, in_use & alone, in_use & ~alone)
+    one_feature = superposition <= 1 - MONOSEMANTIC
+    return Neurons(
+        W1=W1,
+        main=main,
+        superposition=superposition,
+        monosemantic=in_use & one_feature,
+        polysemantic=in_use & ~one_feature,
+    )
 
 
-def importance_order(of) -> Float[Tensor, " densities"]:
-    """How often a monosemantic neuron's main feature is more important than a polysemantic one's, of all such pairs.
+def importance_order(neurons) -> Float[Tensor, " densities"]:
+    """Return how often monosemantic neurons have the more important main features.
 
-    Equal ones count half; 1/2 where importance does not decide, or where neurons are of one kind.
+    It is a share of all pairs of a monosemantic and a polysemantic neuron; pairs with the same main
+    feature count half. 1/2 means that importance does not decide, or that all neurons are of one
+    kind.
     """
-    ahead = (of.main[:, None, :] - of.main[:, :, None]).sign().double() / 2 + 1 / 2
-    pairs = of.monosemantic[:, :, None] & of.polysemantic[:, None, :]
+    is_ahead = (neurons.main[:, None, :] - neurons.main[:, :, None]).sign().double() / 2 + 1 / 2
+    pairs = neurons.monosemantic[:, :, None] & neurons.polysemantic[:, None, :]
     count = pairs.sum(dim=(1, 2))
-    return torch.where(count > 0, (ahead * pairs).sum(dim=(1, 2)) / count.clamp(min=1), 0.5)
+    share = (is_ahead * pairs).sum(dim=(1, 2)) / count.clamp(min=1)
+    return torch.where(count > 0, share, 0.5)
 
 
 def over_monosemantic(result, decay) -> Float[Tensor, " densities"]:
-    """The best run's loss over that of two neurons for each of the m/2 most important features and the rest ignored.
+    """Return the best run's loss relative to that of neurons for one feature each.
 
-    An ignored feature of density s costs I_i (s/3 - s^2/4), with the bias at its expected value.
+    There m/2 features, the most important ones, have two neurons each, and the others are ignored.
+    An ignored feature of density s costs I_i (s/3 - s^2/4), with the bias at the output's expected
+    value.
+
+    Args:
+        result: The Result.
+        decay: Importance I_i = decay^i.
     """
     hidden, features = result.W1.shape[2:]
     s = result.density
-    ignored = decay ** torch.arange(hidden // 2, features, dtype=torch.float64)
-    return result.loss.amin(dim=1) / (ignored.sum() * (s / 3 - s**2 / 4))
+    ignored_importance = decay ** torch.arange(hidden // 2, features, dtype=torch.float64)
+    return result.loss.amin(dim=1) / (ignored_importance.sum() * (s / 3 - s**2 / 4))
 
 
-# Figures
+# The figures
 
 
 def sides_figure(result):
-    """W1 and W2^T of the best run as heat maps, its neurons in the order of their features; the losses of all runs."""
+    """Draw the weights of the best run, neurons in the order of their features, and all losses."""
     best = int(result.loss[0].argmin())
-    W1, W2 = result.W1[0, best], result.W2[0, best]
-    main = W1.abs().argmax(dim=1)
-    order = (2 * main - (W1.gather(1, main[:, None])[:, 0] > 0).long()).argsort()
-    figure, (reads, writes, losses) = plt.subplots(
+    W1 = result.W1[0, best]
+    W2 = result.W2[0, best]
+    order = _side_order(W1)
+    drawing, (left, middle, right) = plt.subplots(
         1, 3, figsize=(WIDTH, 3.8), layout="constrained", width_ratios=(1, 1, 2.2)
     )
-    for ax, weights, name in (
-        (reads, W1[order], "in-weights $W_1$"),
-        (writes, W2.T[order], "out-weights $W_2^T$"),
-    ):
-        image = ax.imshow(weights.numpy(), cmap=WEIGHTS, vmin=-1.5, vmax=1.5)
-        for row, values in enumerate(weights.tolist()):
-            for column, value in enumerate(values):
-                weight_text(ax, column, row, f"{value:z.2f}", abs(value) > 1)
-        ax.set(
-            title=name,
-            xlabel="feature",
-            ylabel="neuron",
-            xticks=range(W1.shape[1]),
-            yticks=range(len(W1)),
-        )
-    figure.colorbar(image, ax=[reads, writes], label="weight", shrink=0.8)
-    ordered = single_runs(result)[0]
-    edges = torch.logspace(result.loss.log10().min().floor().item(), 0, 31)
-    kinds = [result.loss[0][ordered].numpy(), result.loss[0][~ordered].numpy()]
-    names = [f"one neuron a side: {len(kinds[0])} runs", f"anything else: {len(kinds[1])} runs"]
-    losses.hist(kinds, bins=edges.numpy(), stacked=True, color=[DEDICATED, SHARED], label=names)
-    losses.set(xscale="log", xlabel="loss (log scale)", ylabel="runs", title="All runs")
-    losses.legend()
-    return figure
+    _draw_weights(W1[order], "in-weights $W_1$", left)
+    image = _draw_weights(W2.T[order], "out-weights $W_2^T$", middle)
+    drawing.colorbar(image, ax=[left, middle], label="weight", shrink=0.8)
+    _draw_losses(result.loss[0], single_runs(result)[0], right)
+    return drawing
+
+
+def _side_order(W1):
+    """Return neurons in the order of their main features, the positive side first."""
+    main = W1.abs().argmax(dim=1)
+    is_positive = W1.gather(1, main[:, None])[:, 0] > 0
+    return (2 * main - is_positive.long()).argsort()
+
+
+def _draw_weights(weights, name, ax):
+    """Draw weights (neurons, features) as a heat map with their values."""
+    image = ax.imshow(weights.numpy(), cmap=WEIGHTS, vmin=-1.5, vmax=1.5)
+    for row, values in enumerate(weights.tolist()):
+        for column, value in enumerate(values):
+            weight_text(ax, column, row, f"{value:z.2f}", abs(value) > 1)
+    ax.set(title=name, xlabel="feature", ylabel="neuron")
+    ax.set(xticks=range(weights.shape[1]), yticks=range(len(weights)))
+    return image
+
+
+def _draw_losses(losses, is_ordered, ax):
+    """Draw a histogram of all losses, runs with one neuron a side apart."""
+    lowest = losses.log10().min().floor().item()
+    ordered = losses[is_ordered]
+    others = losses[~is_ordered]
+    ax.hist(
+        [ordered.numpy(), others.numpy()],
+        bins=torch.logspace(lowest, 0, 31).numpy(),
+        stacked=True,
+        color=[DEDICATED, SHARED],
+        label=[
+            f"one neuron a side: {len(ordered)} runs",
+            f"anything else: {len(others)} runs",
+        ],
+    )
+    ax.set(xscale="log", xlabel="loss (log scale)", ylabel="runs", title="All runs")
+    ax.legend()
 
 
 def figure(result):
-    """Stack plots of the best run at each density, and the numbers of mono- and polysemantic neurons."""
-    of = neurons(result)
-    rows = -(-(len(of.W1) + 1) // 4)
+    """Draw stacks of the best run's in-weights at each density, and the kinds of its neurons."""
+    best = best_neurons(result)
+    densities = len(result.density)
+    rows = math.ceil((densities + 1) / PANELS)
     drawing, axes = plt.subplots(
-        rows, 4, figsize=(WIDTH, 2.9 * rows + 0.5), layout="constrained", squeeze=False
+        rows, PANELS, figsize=(WIDTH, 2.9 * rows + 0.5), layout="constrained", squeeze=False
     )
     panels = axes.ravel()
-    for k, ax in enumerate(panels[: len(of.W1)]):
-        order = (of.main[k] + of.superposition[k]).argsort()
-        neuron_stacks(of.W1[k, order], 2 * of.superposition[k, order, None], ax=ax)
-        alone, mixed = (int(kind[k].sum()) for kind in (of.monosemantic, of.polysemantic))
-        ax.set_title(f"density {result.density[k]:g}\n{alone} mono-, {mixed} polysemantic")
-    _draw_counts(result.density, of, panels[len(of.W1)])
-    for ax in panels[len(of.W1) + 1 :]:
+    for k in range(densities):
+        _draw_stacks(result.density[k], best, k, panels[k])
+    _draw_counts(result.density, best, panels[densities])
+    for ax in panels[densities + 1 :]:
         ax.axis("off")
     drawing.supxlabel(
         "In stack plots neurons stand in the order of their main features, most important first."
@@ -237,13 +313,25 @@ def figure(result):
     return drawing
 
 
-def _draw_counts(density, of, ax):
+def _draw_stacks(density, neurons, k, ax):
+    """Draw the neurons at the k-th density as stacks, coloured by superposition."""
+    superposition = neurons.superposition[k]
+    order = (neurons.main[k] + superposition).argsort()
+    # Superposition of 1/2 or more has the colour of 1.
+    neuron_stacks(neurons.W1[k, order], 2 * superposition[order, None], ax=ax)
+    monosemantic = int(neurons.monosemantic[k].sum())
+    polysemantic = int(neurons.polysemantic[k].sum())
+    ax.set_title(f"density {density:g}\n{monosemantic} mono-, {polysemantic} polysemantic")
+
+
+def _draw_counts(density, neurons, ax):
+    """Draw the numbers of mono- and polysemantic neurons over density."""
     kinds = (
-        ("monosemantic", of.monosemantic, DEDICATED),
-        ("polysemantic", of.polysemantic, SHARED),
+        ("monosemantic", neurons.monosemantic, DEDICATED),
+        ("polysemantic", neurons.polysemantic, SHARED),
     )
     for name, kind, colour in kinds:
         ax.plot(density.numpy(), kind.sum(dim=1).numpy(), "o-", color=colour, label=name)
-    over_density(ax, density, (1, 0.1, 0.01, 0.001)).set(ylabel="neurons of the best run")
-    ax.set_ylim(top=1.4 * of.W1.shape[1])
+    over_density(ax, density, TICKS).set(ylabel="neurons of the best run")
+    ax.set_ylim(top=1.4 * neurons.W1.shape[1])
     ax.legend(loc="upper center")

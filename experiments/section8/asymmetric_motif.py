@@ -1,8 +1,12 @@
-"""The asymmetric superposition motif: how a neuron that two features share computes both of their absolute values.
+"""The asymmetric superposition motif: one neuron serves two features (paper, Section 8).
 
-Section 8 of the paper, in a small model (n=6, m=10). A neuron reads feature a with a large weight and feature b with a
-small one, and writes to them the other way round, so that each gets its value: b hardly disturbs a, but a disturbs b
-badly. Another neuron that a drives too inhibits the output of b there, and the output's ReLU removes what is left.
+The paper asks how neurons compute in superposition, and finds this motif. A neuron reads feature a
+with a large weight and feature b with a small one, and writes to their outputs the other way round,
+so that each output gets its feature's value. Feature b hardly disturbs the output of a, but a
+disturbs the output of b badly. Another neuron that a drives, too, inhibits the output of b at that
+time, and the ReLU of the output removes what is left. Here models of n=6 features with m=10 neurons
+are searched for it. `figure` draws how common the motif is, and one example with and without its
+inhibition.
 """
 
 from dataclasses import dataclass, replace
@@ -30,25 +34,29 @@ from visualization import (
     weight_text,
 )
 
-# The rule. On a feature's side (its positive or its negative values, alone) every output is linear, so slopes say all.
-HELD = 0.5  # a neuron holds a feature where it gives at least so much of the feature's value to its output
-SMALL = 0.1  # and any third feature has at most this share of its largest in-weight
-COMPUTED = 0.25  # of both features, on the neuron's side, the output's slope is within this of 1
+# The rule. On one side of a feature (its positive or its negative values), while no other feature
+# is active, every output is linear in it, so that slopes say everything.
+HELD = 0.5  # a neuron holds a feature if it gives the output at least this share of its value
+SMALL = 0.1  # and its in-weight for any third feature is at most this share of its largest
+COMPUTED = 0.25  # the outputs of both features have a slope within this of 1 on the neuron's sides
 UNEQUAL = (
-    2  # how many times the in-weights differ, at least, and the out-weights the other way round
+    2  # the in-weights differ at least by this factor, and the out-weights the other way round
 )
-INHIBITED = 0.5  # the inhibiting neuron takes away at least this share of the interference that the first one causes
-LEFT = 0.1  # and over all neurons no more than this slope is left
+INHIBITED = 0.5  # another neuron takes away at least this share of the neuron's interference
+LEFT = 0.1  # and the slope of the disturbed output, over all neurons, is at most this
 STAGES = {  # of the rule, and their colours
     "a neuron holds two features": FAINT,
     "with unequal in-weights": DEDICATED,
     "and reciprocal out-weights": POLYTOPE_COLOURS["triangle"],
     "and is inhibited": SHARED,
 }
+STAGE_WIDTHS = (1.5, 1.5, 4, 1.5)  # of lines; the third is wide, since the last often covers it
 
 
 @dataclass(frozen=True)
 class Settings:
+    """The paper's small model of absolute values at several densities."""
+
     features: int = 6
     hidden: int = 10
     decay: float = 0.8  # importance I_i = decay^i
@@ -60,55 +68,73 @@ class Settings:
     rows: int = 2**14  # on which losses are measured
 
     def __post_init__(self):
+        """Refuse values out of range."""
         check_settings(self)
         check_count("features - 1", self.features - 1)
 
 
-EQUAL = replace(Settings(), decay=1.0)
+EQUAL = replace(Settings(), decay=1.0)  # all features are equally important
 QUICK = replace(Settings(), densities=(0.3, 0.15), runs=30, steps=300, rows=1024)
 QUICK_EQUAL = replace(QUICK, decay=1.0)
+NOTEBOOK = replace(Settings(), densities=(0.3, 0.2, 0.15, 0.1, 0.05), runs=40)
+NOTEBOOK_EQUAL = replace(NOTEBOOK, decay=1.0)
 
 
 class Result(NamedTuple):
+    """The trained models and their losses, with and without the inhibition of a motif."""
+
     density: Float[Tensor, " densities"]
     W1: Float[Tensor, "densities runs hidden features"]
     W2: Float[Tensor, "densities runs features hidden"]
     b: Float[Tensor, "densities runs features"]
     loss: Float[Tensor, "densities runs"]
-    uninhibited: Float[
-        Tensor, "densities runs"
-    ]  # loss without its inhibiting weight, of a run that has the motif
+    # Loss without the inhibiting weight of the strongest motif, equal to `loss` in runs that have
+    # none.
+    uninhibited: Float[Tensor, "densities runs"]
 
 
 def run(settings, *, seed=0, device="cpu", progress=True):
-    """Train models at each density, find motifs, and measure what their inhibiting weights are worth -> Result."""
+    """Train models at each density, and measure their loss with and without inhibition."""
     density = torch.tensor(settings.densities, dtype=torch.float64)
     importance = settings.decay ** torch.arange(settings.features, dtype=torch.float64)
-    distribution = FeatureDistribution(density[:, None], importance, signed=True).with_restarts(
-        settings.runs
-    )
-    distribution = distribution.to(device)
+    distribution = FeatureDistribution(density[:, None], importance, signed=True)
+    distribution = distribution.with_restarts(settings.runs).to(device)
     model = AbsoluteValueModel(
         settings.runs, settings.features, settings.hidden, seed=seed, device=device
+    ).select(torch.arange(settings.runs).repeat(len(density)))
+    train(
+        model,
+        distribution,
+        steps=settings.steps,
+        batch_size=settings.batch_size,
+        lr=settings.lr,
+        seed=seed,
+        progress=progress,
     )
-    model = model.select(torch.arange(settings.runs).repeat(len(density)))
-    how = {"steps": settings.steps, "batch_size": settings.batch_size, "lr": settings.lr}
-    train(model, distribution, seed=seed, progress=progress, **how)
-    loss = sampled_loss(model, distribution, rows=settings.rows)
-    W1, W2, b = (value.detach().cpu().clone() for value in (model.W1, model.W2, model.b))
+    W1 = model.W1.detach().cpu().clone()
+    W2 = model.W2.detach().cpu().clone()
+    b = model.b.detach().cpu().clone()
+    loss = sampled_loss(model, distribution, rows=settings.rows, seed=seed)
     with torch.no_grad():
         model.W2.copy_(without_inhibition(W1, W2))
-    uninhibited = sampled_loss(model, distribution, rows=settings.rows)
-    values = W1, W2, b, loss.cpu(), uninhibited.cpu()
-    return Result(density, *(value.unflatten(0, (-1, settings.runs)) for value in values))
+    uninhibited = sampled_loss(model, distribution, rows=settings.rows, seed=seed)
+    return Result(
+        density=density,
+        W1=W1.unflatten(0, (-1, settings.runs)),
+        W2=W2.unflatten(0, (-1, settings.runs)),
+        b=b.unflatten(0, (-1, settings.runs)),
+        loss=loss.cpu().unflatten(0, (-1, settings.runs)),
+        uninhibited=uninhibited.cpu().unflatten(0, (-1, settings.runs)),
+    )
 
 
 def shards(settings):
-    """Each density by itself."""
+    """Split a run into its densities."""
     return [replace(settings, densities=(density,)) for density in settings.densities]
 
 
 def joined(results):
+    """Join the results of densities."""
     return Result(*(torch.cat(values) for values in zip(*results)))
 
 
@@ -116,77 +142,109 @@ def joined(results):
 
 
 class Motifs(NamedTuple):
-    """Where a neuron k holds features a and b and each further part of the rule is met: (instances, k, a, b)."""
+    """Which stages of the rule are met, at [instance, neuron, a, b].
 
-    holds: Bool[Tensor, "instances hidden features features"]
-    unequal: Bool[Tensor, "instances hidden features features"]  # reads a more strongly
-    reciprocal: Bool[Tensor, "instances hidden features features"]  # and writes b more strongly
-    inhibited: Bool[
-        Tensor, "instances hidden features features"
-    ]  # and another neuron inhibits b: the motif
+    A stage counts only where those before it are met, too.
+    """
+
+    holds: Bool[Tensor, "instances hidden features features"]  # the neuron holds a and b
+    unequal: Bool[Tensor, "instances hidden features features"]  # it reads a more strongly
+    reciprocal: Bool[Tensor, "instances hidden features features"]  # it writes b more strongly
+    # Another neuron inhibits the output of b: this is the motif.
+    inhibited: Bool[Tensor, "instances hidden features features"]
 
 
 def motifs(
     W1: Float[Tensor, "instances hidden features"], W2: Float[Tensor, "instances features hidden"]
 ) -> Motifs:
-    """The parts of the motif, each where those before it are met too."""
-    reads, writes = W1.abs(), W2.mT
-    held, noticed = reads * writes >= HELD, reads > SMALL * reads.amax(dim=2, keepdim=True)
-    two = ((held & noticed).sum(dim=2) == 2) & (noticed.sum(dim=2) == 2) & (held.sum(dim=2) == 2)
-    slopes = _of_neurons_side(W1, _driven(W1, W2).sum(dim=2))  # (instances, k, a, output)
-    sound = held & ((slopes.diagonal(dim1=2, dim2=3) - 1).abs() <= COMPUTED)
+    """Find the motif and the stages that lead to it."""
+    reads = W1.abs()
+    writes = W2.mT  # (instances, hidden, features)
+    gives = reads * writes >= HELD
+    noticed = reads > SMALL * reads.amax(dim=2, keepdim=True)
+    holds_two = (
+        ((gives & noticed).sum(dim=2) == 2) & (noticed.sum(dim=2) == 2) & (gives.sum(dim=2) == 2)
+    )
+    slopes = _on_side_of_neuron(W1, _contributions(W1, W2).sum(dim=2))
+    own_slopes = slopes.diagonal(dim1=2, dim2=3)  # (instances, hidden, features)
+    computed = gives & ((own_slopes - 1).abs() <= COMPUTED)
     different = ~torch.eye(W1.shape[2], dtype=torch.bool, device=W1.device)
-    holds = two[:, :, None, None] & sound[..., :, None] & sound[..., None, :] & different
+    both_computed = computed[..., :, None] & computed[..., None, :]
+    holds = holds_two[:, :, None, None] & both_computed & different
     unequal = holds & (reads[..., :, None] >= UNEQUAL * reads[..., None, :])
     reciprocal = unequal & (writes[..., None, :] >= UNEQUAL * writes[..., :, None])
-    return Motifs(holds, unequal, reciprocal, reciprocal & _inhibition(W1, W2) & (slopes <= LEFT))
+    inhibited = reciprocal & _is_inhibited(W1, W2) & (slopes <= LEFT)
+    return Motifs(holds, unequal, reciprocal, inhibited)
 
 
-def _driven(W1, W2):
-    """(instances, side, l, a, output): what neuron l adds to an output for a at 1 (side 0) and for a at -1 (side 1)."""
-    sides = torch.stack((W1.relu(), (-W1).relu()), dim=1)
-    return sides[..., :, None] * W2.mT[:, None, :, None, :]
+def _contributions(W1, W2):
+    """Return what a neuron adds to an output while feature a alone is active.
+
+    Returns:
+        (instances, side, neuron, a, output), with a at 1 on side 0 and at -1 on side 1.
+    """
+    read = torch.stack((W1.relu(), (-W1).relu()), dim=1)  # (instances, side, neuron, a)
+    return read[..., :, None] * W2.mT[:, None, :, None, :]
 
 
-def _of_neurons_side(W1, values):
-    """(instances, k, a, output) from values (instances, side, a, output): on that side of a to which k responds."""
+def _on_side_of_neuron(W1, values):
+    """Choose for each neuron the side of feature a on which it responds.
+
+    Args:
+        W1: The in-weights.
+        values: (instances, side, a, output).
+
+    Returns:
+        (instances, neuron, a, output).
+    """
     return torch.where((W1 < 0)[..., None], values[:, 1, None], values[:, 0, None])
 
 
-def _inhibition(W1, W2):
-    """(instances, k, a, output): whether some neuron takes away INHIBITED of what k adds to an output for a."""
-    strongest = _of_neurons_side(W1, _driven(W1, W2).amin(dim=2))
-    return -strongest >= INHIBITED * W1.abs()[..., None] * W2.mT[:, :, None]
+def _is_inhibited(W1, W2):
+    """Return whether some neuron takes away INHIBITED of what a neuron adds to an output for a.
+
+    Returns:
+        (instances, neuron, a, output).
+    """
+    added = W1.abs()[..., None] * W2.mT[:, :, None]
+    lowest = _on_side_of_neuron(W1, _contributions(W1, W2).amin(dim=2))
+    return -lowest >= INHIBITED * added
 
 
 class Place(NamedTuple):
-    """One motif of each instance, that of the largest interference; meaningless where there is none."""
+    """The strongest motif of each instance; meaningless for an instance that has none."""
 
-    found: Bool[Tensor, " instances"]
+    found: Bool[Tensor, " instances"]  # whether the instance has a motif
     neuron: Int[Tensor, " instances"]
     a: Int[Tensor, " instances"]
     b: Int[Tensor, " instances"]
-    inhibitor: Int[Tensor, " instances"]  # the neuron that takes most away
+    inhibitor: Int[Tensor, " instances"]  # the neuron that takes most away from the output of b
 
 
 def strongest(
     W1: Float[Tensor, "instances hidden features"], W2: Float[Tensor, "instances features hidden"]
 ) -> Place:
-    where = motifs(W1, W2).inhibited
-    n = W1.shape[2]
-    interference = W1.abs()[..., None] * W2.mT[:, :, None] * where
-    at = interference.flatten(1).argmax(dim=1)
-    neuron, a, b = at // n**2, at // n % n, at % n
+    """Find the motif of the largest interference in each instance."""
+    is_motif = motifs(W1, W2).inhibited
+    features = W1.shape[2]
+    interference = W1.abs()[..., None] * W2.mT[:, :, None] * is_motif
+    place = interference.flatten(1).argmax(dim=1)
+    neuron = place // features**2
+    a = place // features % features
+    b = place % features
     every = torch.arange(len(W1), device=W1.device)
     side = (W1[every, neuron, a] < 0).long()
-    inhibitor = _driven(W1, W2)[every, side, :, a, b].argmin(dim=1)
-    return Place(where.flatten(1).any(dim=1), neuron, a, b, inhibitor)
+    inhibitor = _contributions(W1, W2)[every, side, :, a, b].argmin(dim=1)
+    return Place(is_motif.flatten(1).any(dim=1), neuron, a, b, inhibitor)
 
 
 def without_inhibition(
     W1: Float[Tensor, "instances hidden features"], W2: Float[Tensor, "instances features hidden"]
 ) -> Float[Tensor, "instances features hidden"]:
-    """W2 with the inhibiting weight of the strongest motif at zero, as it is where there is no motif."""
+    """Return W2 with the inhibiting weight of the strongest motif set to zero.
+
+    Instances without a motif keep their W2.
+    """
     place = strongest(W1, W2)
     every = torch.arange(len(W1), device=W1.device)
     changed = W2.clone()
@@ -194,37 +252,43 @@ def without_inhibition(
     return changed
 
 
-# Numbers
+# What the runs show
 
 
 def shares(result) -> Float[Tensor, "densities stages"]:
-    """The share of the runs at each density that meet the rule up to each of STAGES."""
-    parts = motifs(result.W1.flatten(0, 1), result.W2.flatten(0, 1))
-    met = torch.stack([part.flatten(1).any(dim=1) for part in parts], dim=1)
+    """Return the share of the runs at each density that meet the rule up to each of STAGES."""
+    stages = motifs(result.W1.flatten(0, 1), result.W2.flatten(0, 1))
+    met = torch.stack([stage.flatten(1).any(dim=1) for stage in stages], dim=1)
     return met.view(*result.loss.shape, -1).double().mean(dim=1)
 
 
-def inhibition_elsewhere(result) -> tuple[float, float]:
-    """The share of interferences from a to b that some neuron inhibits; and, by the same rule, of any other output.
+class InhibitionShares(NamedTuple):
+    """How often outputs are inhibited while a is active, 0 where there is nothing to count."""
 
-    Both where neurons read and write a and b as the motif does. The second is what chance gives; 0 where there is none.
-    """
-    W1, W2 = result.W1.flatten(0, 1), result.W2.flatten(0, 1)
-    places = motifs(W1, W2).reciprocal
-    instance, neuron, a, b = places.nonzero().unbind(dim=1)
-    if not len(b):
-        return 0.0, 0.0
-    driven, side = _driven(W1, W2), (W1[instance, neuron, a] < 0).long()
-    taken = -driven[instance, side, :, a].amin(dim=1)  # (places, outputs)
-    enough = taken >= INHIBITED * (W1[instance, neuron, a].abs() * W2[instance, b, neuron])[:, None]
+    disturbed: float  # of the outputs of b, which a neuron disturbs
+    others: float  # of the outputs of all other features, which shows what chance gives
+
+
+def inhibition_shares(result) -> InhibitionShares:
+    """Count inhibited outputs wherever a neuron reads and writes a and b as the motif does."""
+    W1 = result.W1.flatten(0, 1)
+    W2 = result.W2.flatten(0, 1)
+    instance, neuron, a, b = motifs(W1, W2).reciprocal.nonzero().unbind(dim=1)
+    if not len(instance):
+        return InhibitionShares(0.0, 0.0)
+    side = (W1[instance, neuron, a] < 0).long()
+    taken_away = -_contributions(W1, W2)[instance, side, :, a].amin(dim=1)  # (places, outputs)
+    interference = W1[instance, neuron, a].abs() * W2[instance, b, neuron]
+    is_inhibited = taken_away >= INHIBITED * interference[:, None]
     outputs = torch.arange(W1.shape[2])
-    other = (outputs != a[:, None]) & (outputs != b[:, None])
-    own = enough[torch.arange(len(b)), b].double().mean().item()
-    return own, enough[other].double().mean().item() if other.any() else 0.0
+    is_other = (outputs != a[:, None]) & (outputs != b[:, None])
+    disturbed = is_inhibited[torch.arange(len(b)), b].double().mean().item()
+    others = is_inhibited[is_other].double().mean().item() if is_other.any() else 0.0
+    return InhibitionShares(disturbed, others)
 
 
-def cost(result) -> Float[Tensor, " runs_with_motif"]:
-    """Loss without the inhibiting weight over the loss, of every run that has the motif."""
+def inhibition_worth(result) -> Float[Tensor, " runs_with_motif"]:
+    """Return the loss without inhibition over the loss, of every run that has the motif."""
     found = strongest(result.W1.flatten(0, 1), result.W2.flatten(0, 1)).found
     return (result.uninhibited / result.loss).flatten()[found]
 
@@ -233,84 +297,95 @@ def cost(result) -> Float[Tensor, " runs_with_motif"]:
 
 
 def figure(results):
-    """Shares of runs over density for several results; of the first, the motif of its best run, with and without it.
+    """Draw the shares of runs with the motif over density, and the motif of one run.
 
-    Drawn at the density with the largest share: weights rescaled so that the in-weights' largest is 1.
+    The run is the best one that has the motif, at the density of the first result where most runs
+    have it. Its weights are rescaled so that the largest in-weight of each neuron is 1.
+
+    Args:
+        results: Up to three Results: of falling importances, then of equal ones.
     """
     drawing, axes = plt.subplots(
         1, 4, figsize=(WIDTH, 4.2), layout="constrained", width_ratios=(1.6, 1.1, 1.1, 1.4)
     )
-    for result, line in zip(results, ("-", "--", ":")):
-        widths = (1.5, 1.5, 4, 1.5)  # wide: covered
-        for share, (name, colour), width in zip(shares(result).T, STAGES.items(), widths):
-            style = {
-                "marker": "o",
-                "color": colour,
-                "linewidth": width,
-                "label": name if line == "-" else None,
-            }
-            axes[0].plot(result.density.numpy(), share.numpy(), line, **style)
-    over_density(axes[0], result.density).set(ylim=(0, 1.5), yticks=(0, 0.25, 0.5, 0.75, 1))
-    axes[0].set(ylabel="share of the runs", title="solid: $I_i$ falls, dashed: $I_i=1$")
-    axes[0].legend(loc="upper center")
+    _draw_shares(results, axes[0])
     result = results[0]
-    at = int(shares(result)[:, -1].argmax())
-    chosen = int(best_with_motif(result, at))
-    W1, W2, b = result.W1[at, chosen], result.W2[at, chosen], result.b[at, chosen]
+    point = int(shares(result)[:, -1].argmax())
+    chosen = int(best_with_motif(result, point))
+    W1 = result.W1[point, chosen]
+    W2 = result.W2[point, chosen]
     place = strongest(W1[None], W2[None])
     place = SimpleNamespace(**{name: value.item() for name, value in place._asdict().items()})
     _draw_weights(W1, W2, place, axes[1:3], drawing)
+    title = f"one run at density {result.density[point]:g}"
     if place.found:
-        _draw_output(W1, W2, b, place, axes[3])
+        _draw_output(W1, W2, result.b[point, chosen], place, axes[3])
     else:
+        title += ": no motif"
         axes[3].axis("off")
-    which = f"one run at density {result.density[at]:g}" + ("" if place.found else ": no motif")
-    axes[1].set_title(f"{which}\nin-weights $W_1$", loc="left")
+    axes[1].set_title(f"{title}\nin-weights $W_1$", loc="left")
     return drawing
 
 
-def best_with_motif(result, at):
-    """The run of lowest loss at a density that has the motif, or of all where none has."""
-    found = strongest(result.W1[at], result.W2[at]).found
-    return torch.where(found | ~found.any(), result.loss[at], torch.inf).argmin()
+def best_with_motif(result, point) -> Int[Tensor, ""]:
+    """Return the run of lowest loss among those with the motif, or among all if none has it."""
+    found = strongest(result.W1[point], result.W2[point]).found
+    return torch.where(found | ~found.any(), result.loss[point], torch.inf).argmin()
+
+
+def _draw_shares(results, ax):
+    """Draw the share of the runs that meet each stage of the rule."""
+    for result, line in zip(results, ("-", "--", ":")):
+        stages = zip(shares(result).T, STAGES.items(), STAGE_WIDTHS)
+        for share, (name, colour), width in stages:
+            ax.plot(
+                result.density.numpy(),
+                share.numpy(),
+                line,
+                marker="o",
+                color=colour,
+                linewidth=width,
+                label=name if line == "-" else None,
+            )
+    over_density(ax, results[0].density).set(ylim=(0, 1.5), yticks=(0, 0.25, 0.5, 0.75, 1))
+    ax.set(ylabel="share of the runs", title="solid: $I_i$ falls, dashed: $I_i=1$")
+    ax.legend(loc="upper center")
 
 
 def _draw_weights(W1, W2, place, axes, drawing):
+    """Draw in- and out-weights as heat maps, with frames around those of the motif."""
     scale = W1.abs().amax(dim=1, keepdim=True)
-    panels = (
-        (W1 / scale, "in-weights $W_1$", place.a),
-        (W2.T * scale, "out-weights $W_2^T$", place.b),
+    both = ((place.neuron, place.a), (place.neuron, place.b))
+    panels = (  # weights (neurons, features), name, and the weight of the inhibiting neuron
+        (W1 / scale, "in-weights $W_1$", (place.inhibitor, place.a)),
+        (W2.T * scale, "out-weights $W_2^T$", (place.inhibitor, place.b)),
     )
-    for ax, (values, name, inhibiting) in zip(axes, panels):
-        image = ax.imshow(values.numpy(), cmap=WEIGHTS, vmin=-3, vmax=3, aspect="auto")
-        marked = (place.neuron, place.a), (place.neuron, place.b), (place.inhibitor, inhibiting)
-        for row, column in marked if place.found else ():
-            ax.add_patch(
-                plt.Rectangle(
-                    (column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=INK, linewidth=1.5
-                )
-            )
-            weight_text(
-                ax, column, row, f"{values[row, column]:.1f}", values[row, column].abs() > 2
-            )
+    for ax, (weights, name, inhibiting) in zip(axes, panels):
+        image = ax.imshow(weights.numpy(), cmap=WEIGHTS, vmin=-3, vmax=3, aspect="auto")
+        for row, column in (*both, inhibiting) if place.found else ():
+            corner = (column - 0.5, row - 0.5)
+            ax.add_patch(plt.Rectangle(corner, 1, 1, fill=False, edgecolor=INK, linewidth=1.5))
+            value = weights[row, column]
+            weight_text(ax, column, row, f"{value:.1f}", value.abs() > 2)
         ax.set_title(name, loc="left")
         ax.set(xlabel="feature", ylabel="neuron", xticks=range(W1.shape[1]), yticks=range(len(W1)))
     drawing.colorbar(image, ax=list(axes), label="weight, largest in-weight 1", extend="both")
 
 
 def _draw_output(W1, W2, b, place, ax):
-    """Output b while a alone is active, which should be 0, with and without the inhibiting weight."""
+    """Draw output b, which should be 0, while a alone is active, with and without inhibition."""
     x = torch.linspace(-1, 1, 101, dtype=W1.dtype)
     h = (x[:, None] * W1[:, place.a]).relu()
-    kinds = (
-        ("as trained", W2[place.b], DEDICATED),
-        ("inhibiting weight 0", W2[place.b].clone(), SHARED),
+    trained = W2[place.b]
+    uninhibited = trained.clone()
+    uninhibited[place.inhibitor] = 0
+    curves = (
+        ("as trained", trained, DEDICATED),
+        ("inhibiting weight 0", uninhibited, SHARED),
     )
-    kinds[1][1][place.inhibitor] = 0
-    for name, out, colour in kinds:
-        ax.plot(
-            x.numpy(), (h @ out + b[place.b]).relu().numpy(), color=colour, label=name, linewidth=2
-        )
+    for name, out_weights, colour in curves:
+        y = (h @ out_weights + b[place.b]).relu()
+        ax.plot(x.numpy(), y.numpy(), color=colour, label=name, linewidth=2)
     ax.margins(y=0.15)  # for the legend
     ax.set(xlabel=f"feature {place.a}, all others 0", ylabel=f"output {place.b} (should be 0)")
     ax.legend()

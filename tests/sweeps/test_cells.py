@@ -6,7 +6,9 @@ import subprocess
 import sys
 
 import made_up
+import numpy as np
 import pytest
+import scipy
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,18 +17,17 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from sweeps import cells
-from sweeps import running as sweeps
 from sweeps.cells import (
     Cell,
     cell_path,
-    claimed,
-    clean,
     configuration,
     finished,
     load,
     run_cell,
     serialized,
 )
+from sweeps.command_line import HOME
+from sweeps.files import claimed, clean
 
 CELL = Cell(made_up, Settings(), 7, "cpu")
 
@@ -46,7 +47,7 @@ def test_a_cell_is_computed_once(tmp_path):
     for _ in range(3):
         run_cell(cell, path, configuration(cell))
         assert finished(cell, path)
-    assert len((tmp_path / "log").read_text().splitlines()) == 1
+    assert len((tmp_path / "log").read_text(encoding="utf-8").splitlines()) == 1
     assert sorted(file.name for file in tmp_path.iterdir()) == sorted(["log", path.name])
 
 
@@ -64,7 +65,8 @@ def test_a_file_says_what_it_is(kept):
     assert said | {"code": None} == {
         "experiment": "made_up",
         "settings": {"numbers": 3, "cells": 1, "cell": 0, "seconds": 0.0, "steps": 0, "log": "", "fault": ""},
-        "seed": 7, "device": "cpu", "torch": torch.__version__, "code": None,
+        "seed": 7, "device": "cpu", "inputs": [], "code": None,
+        "versions": {"torch": torch.__version__, "numpy": np.__version__, "scipy": scipy.__version__},
     }  # fmt: skip
     assert kept.name.startswith("made_up-") and kept.suffix == ".safetensors"
 
@@ -76,9 +78,24 @@ def test_every_configuration_has_its_own_file(monkeypatch):
         CELL._replace(device="cuda"),
         CELL._replace(settings=Settings(numbers=4)),
     ]
-    paths = [cell_path(cell, "") for cell in others]
-    monkeypatch.setattr(torch, "__version__", "1.2")
-    assert len({*paths, cell_path(CELL, "")}) == 5
+    paths = {cell_path(cell, "") for cell in others}
+    for package in (torch, np, scipy):
+        with monkeypatch.context() as patch:
+            patch.setattr(package, "__version__", "1.2")
+            paths.add(cell_path(CELL, ""))
+    assert len(paths) == 7
+
+
+def test_the_content_of_data_files_is_part_of_the_key(tmp_path, monkeypatch):
+    file = tmp_path / "table"
+    paths = [cell_path(CELL, "")]
+    monkeypatch.setattr(made_up, "INPUTS", (file,), raising=False)
+    for content in ("one", "other"):
+        file.write_text(content, encoding="utf-8")
+        paths.append(cell_path(CELL, ""))
+    assert len(set(paths)) == 3
+    file.write_text("one", encoding="utf-8")
+    assert cell_path(CELL, "") == paths[1]
 
 
 def test_no_seed_where_no_chance_is_involved(monkeypatch):
@@ -211,7 +228,10 @@ DAMAGES = {
         lambda path: path.write_bytes(path.read_bytes()[:-5]),
         "not a whole safetensors file",
     ),
-    "text": (lambda path: path.write_text("no tensors" * 50), "not a whole safetensors file"),
+    "text": (
+        lambda path: path.write_text("no tensors" * 50, encoding="utf-8"),
+        "not a whole safetensors file",
+    ),
     "pickle": (
         lambda path: path.write_bytes(pickle.dumps({"values": [1.0] * 99})),
         "not a whole safetensors file",
@@ -232,7 +252,7 @@ DAMAGES = {
     "infinite": (infinite, "Result.values: expected finite numbers"),
     "no metadata": (
         lambda path: save_file({"values": torch.ones(1)}, path),
-        "the result of another configuration",
+        "do not have its checksum",
     ),
 }
 
@@ -244,9 +264,7 @@ def test_a_damaged_file_is_named_set_aside_and_computed_again(kept, capsys, dama
     assert not finished(CELL, kept)
     (line,) = capsys.readouterr().err.splitlines()
     assert (
-        reason in line
-        and line.startswith(f"{kept}: ")
-        and f"set aside as {kept.name}.damaged" in line
+        reason in line and line.startswith(f"{kept}: ") and f"kept as {kept.name}.damaged" in line
     )
     assert sorted(file.name for file in kept.parent.iterdir()) == [f"{kept.name}.damaged"]
     run_cell(CELL, kept, configuration(CELL))
@@ -278,7 +296,7 @@ def test_no_damage_passes(tmp_path_factory, place, bits, cut):
 
 def test_other_code_than_that_of_the_one_who_asks_is_refused(tmp_path):
     with pytest.raises(
-        OSError, match="made_up: the code or torch of the process that runs it is not that"
+        OSError, match="made_up: the process that runs it has other code, data files or packages"
     ):
         run_cell(CELL, tmp_path / "file", configuration(CELL).replace('"code": "', '"code": "0'))
     assert list(tmp_path.iterdir()) == []
@@ -286,14 +304,12 @@ def test_other_code_than_that_of_the_one_who_asks_is_refused(tmp_path):
 
 def test_whoever_claims_a_file_holds_off_others_until_it_is_killed(tmp_path):
     path = tmp_path / "file"
-    imports = "import time\nfrom sweeps import cells"
-    hold = (
-        f"{imports}\nwith cells.claimed({str(path)!r}):\n print('held', flush=True); time.sleep(60)"
-    )
-    holder = subprocess.Popen([sys.executable, "-c", hold], stdout=subprocess.PIPE, cwd=sweeps.HOME)
+    imports = "import time\nfrom sweeps.files import claimed"
+    hold = f"{imports}\nwith claimed({str(path)!r}):\n print('held', flush=True); time.sleep(60)"
+    holder = subprocess.Popen([sys.executable, "-c", hold], stdout=subprocess.PIPE, cwd=HOME)
     try:
         assert holder.stdout.readline() == b"held\n"
-        (tmp_path / "file.tmp").write_text("half")
+        (tmp_path / "file.tmp").write_text("half", encoding="utf-8")
         clean(tmp_path)
         assert (tmp_path / "file.tmp").exists()
         with pytest.raises(cells.Timeout), claimed(path, timeout=0):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sweeps import claims
-from sweeps.claims import Claim, Shown, table, table_of, table_over_seeds
+from sweeps.claims import Claim, Shown, claims_table
 
 WORDS = Claim(
     "4.10",
@@ -29,7 +29,7 @@ def over_seeds(*values):
 
 
 def test_plain_table():
-    text = table([NUMBERS, WORDS]).splitlines()
+    text = claims_table([[NUMBERS, WORDS]]).splitlines()
     assert text[0].split() == ["claim", "statement", "paper", "ours", "holds"]
     assert (
         " ".join(text[2].split())
@@ -44,7 +44,7 @@ def test_plain_table():
 def test_plain_table_fits_the_shell(texts, seeds):
     claim = Claim("10.10", texts[0], texts[1], {texts[2] or "x": 1.5}, True)
     wide = Claim("10.10", "word " * 50, "words " * 50, {"number " * 20: 1.5}, True)
-    for text in (table([claim, wide]), table_over_seeds([[claim, wide]] * seeds)):
+    for text in (claims_table([[claim, wide]]), claims_table([[claim, wide]] * seeds)):
         assert max(map(len, text.splitlines())) <= 120
 
 
@@ -71,7 +71,7 @@ def test_html_table_can_be_shown_in_a_notebook():
     ]
     assert cells[2][1] == WORDS.statement
     assert page.find("p").text == "1 of 2 claims hold"
-    assert repr(shown) == table([NUMBERS, WORDS])
+    assert repr(shown) == claims_table([[NUMBERS, WORDS]])
 
 
 @pytest.mark.parametrize(
@@ -80,43 +80,42 @@ def test_html_table_can_be_shown_in_a_notebook():
      (1e12, "1e+12"), (-0.0004567, "-0.0004567"), (0.0, "0"), (2**31, "2,147,483,648")],
 )  # fmt: skip
 def test_sensible_digits(value, written):
-    assert f" x: {written} " in " ".join(table([NUMBERS._replace(numbers={"x": value})]).split())
+    assert f" x: {written} " in " ".join(
+        claims_table([[NUMBERS._replace(numbers={"x": value})]]).split()
+    )
 
 
 def test_over_seeds_median_lowest_and_highest():
-    text = table_over_seeds(over_seeds(0.9, 0.2, 0.75))
+    text = claims_table(over_seeds(0.9, 0.2, 0.75))
     assert "share: 0.75 [0.2, 0.9]" in text and "in 2 of 3" in text
     assert text.endswith("0 of 1 claims hold with each of 3 seeds")
-    assert table_over_seeds(over_seeds(0.9, 0.8)).endswith(
-        "1 of 1 claims hold with each of 2 seeds"
-    )
+    assert claims_table(over_seeds(0.9, 0.8)).endswith("1 of 1 claims hold with each of 2 seeds")
 
 
 def test_over_seeds_says_where_a_number_is_missing():
     by_seed = [
         [NUMBERS._replace(numbers=numbers)] for numbers in ({"a": 1}, {"a": 2, "b": 3}, {"b": 5})
     ]
-    text = table_over_seeds(by_seed)
+    text = claims_table(by_seed)
     assert "a: 1.5 [1, 2] (2 of 3 seeds)" in text and "b: 4 [3, 5] (2 of 3 seeds)" in text
 
 
-def test_table_of_one_seed_and_of_several():
-    assert table_of([[NUMBERS]], "html") == table([NUMBERS], "html")
-    assert table_of([[NUMBERS]] * 2, "html") == table_over_seeds([[NUMBERS]] * 2, "html")
+def test_another_conclusion():
+    assert claims_table([[NUMBERS]], conclusion="That is all.").endswith("\n\nThat is all.")
 
 
 @pytest.mark.parametrize(
     "by_seed", [[], [[NUMBERS], [WORDS]], [[NUMBERS], []], [[NUMBERS, WORDS], [WORDS, NUMBERS]]]
 )
 def test_seeds_have_the_same_claims(by_seed):
-    with pytest.raises(ValueError, match="by_seed: expected the same claims"):
-        table_over_seeds(by_seed)
+    with pytest.raises(ValueError, match="claims: expected the same claims"):
+        claims_table(by_seed)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_a_number_that_is_not_finite_is_refused(value):
     claim = NUMBERS._replace(numbers={"runs": 3, "share": value})
-    for refuse in (table, Shown, lambda c: table_over_seeds([c, c])):
+    for refuse in (lambda c: claims_table([c]), Shown, lambda c: claims_table([c, c])):
         with pytest.raises(
             FloatingPointError,
             match=r"claim 4.2, numbers\['share'\]: expected a finite number, got",
@@ -128,12 +127,12 @@ def test_what_is_no_number_is_refused():
     with pytest.raises(
         ValueError, match=r"claim 4.2, numbers\['share'\]: expected an int or a float, got '0.3'"
     ):
-        table([NUMBERS._replace(numbers={"share": "0.3"})])
+        claims_table([[NUMBERS._replace(numbers={"share": "0.3"})]])
 
 
 def test_unknown_form():
     with pytest.raises(ValueError, match="form: expected one of plain, html, got 'latex'"):
-        table([NUMBERS], "latex")
+        claims_table([[NUMBERS]], "latex")
 
 
 @given(
@@ -156,6 +155,6 @@ def test_numbers_over_seeds_keep_each_number_at_its_seed(numbers):
 
 def test_order_of_claims_and_numbers_is_kept():
     claim = NUMBERS._replace(numbers={"z": 1, "a": 2, "m": 3})
-    text = table([WORDS, claim])
+    text = claims_table([[WORDS, claim]])
     places = [text.index(part) for part in ("4.10", "4.2", "z: 1", "a: 2", "m: 3") if part != "4.2"]
     assert all(first < second for first, second in pairwise(places))

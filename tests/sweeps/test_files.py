@@ -21,17 +21,19 @@ def full(monkeypatch):
 
 def test_a_failed_write_leaves_the_file_as_it_was(tmp_path, full):
     path = tmp_path / "file"
-    path.write_text("before")
+    path.write_text("before", encoding="utf-8")
     with pytest.raises(OSError, match=r"No space left on device: .*file'"):
         write(path, b"after")
-    assert path.read_text() == "before" and [file.name for file in tmp_path.iterdir()] == ["file"]
+    assert path.read_text(encoding="utf-8") == "before" and [
+        file.name for file in tmp_path.iterdir()
+    ] == ["file"]
 
 
 def test_files_that_belong_together_fail_together(tmp_path, monkeypatch):
     """Whenever it is stopped, no new file stands beside an old one."""
     paths = [tmp_path / name for name in ("first", "second")]
     for path in paths:
-        path.write_text("before")
+        path.write_text("before", encoding="utf-8")
     moved = []
 
     def stop_at_the_second(source, target):
@@ -43,7 +45,9 @@ def test_files_that_belong_together_fail_together(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "os", SimpleNamespace(fsync=os.fsync, replace=stop_at_the_second))
     with pytest.raises(OSError, match=r"second'"):
         write_together(dict.fromkeys(paths, b"after"))
-    assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {"first": "after"}
+    assert {file.name: file.read_text(encoding="utf-8") for file in tmp_path.iterdir()} == {
+        "first": "after"
+    }
 
 
 @pytest.mark.parametrize(

@@ -28,16 +28,18 @@ from matplotlib.animation import FuncAnimation
 from safetensors.torch import load
 from tqdm import tqdm
 
-from sweeps import running as sweeps
+from sweeps import command_line, running, section_main, sweep
 from sweeps.cells import Cell
+from sweeps.figures import save_figure
+from sweeps.sections import section_cells, section_results
 
 SCRIPT = Path(made_up.__file__)
-ENVIRONMENT = os.environ | {"PYTHONPATH": str(sweeps.HOME)}
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(command_line.HOME)}
 
 
 def main(made_up_settings, *arguments):
     """The command line of the made-up section."""
-    return sweeps.section_main(
+    return section_main(
         made_up.section(made_up_settings), [str(argument) for argument in arguments]
     )
 
@@ -47,7 +49,7 @@ def started(made_up_settings, *arguments):
     environment = ENVIRONMENT | {"MADE_UP": json.dumps(asdict(made_up_settings))}
     return subprocess.Popen(
         [sys.executable, SCRIPT, *map(str, arguments)],
-        env=environment, cwd=sweeps.HOME, start_new_session=True,
+        env=environment, cwd=command_line.HOME, start_new_session=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell may have it ignored
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
@@ -62,7 +64,11 @@ def tensors(out):
 
 def runs(log):
     """(cell, seed) of every run of the made-up experiment, in order."""
-    lines = [line.split() for line in log.read_text().splitlines()] if log.exists() else []
+    lines = (
+        [line.split() for line in log.read_text(encoding="utf-8").splitlines()]
+        if log.exists()
+        else []
+    )
     return [(int(cell), int(seed)) for cell, seed, *_ in lines]
 
 
@@ -85,14 +91,18 @@ def test_a_section_writes_figures_and_prints_claims(tmp_path, capsys):
     printed = capsys.readouterr()
     assert "Values are drawn." in printed.out and printed.out.endswith("1 of 2 claims hold\n")
     assert [path.name for path in tmp_path.rglob("*.png")] == ["section9.png"]
-    assert (tmp_path / "figures" / "section9.png").read_text().endswith("at 120 dpi, png")
+    assert (
+        (tmp_path / "figures" / "section9.png")
+        .read_text(encoding="utf-8")
+        .endswith("at 120 dpi, png")
+    )
     assert len(tensors(tmp_path)) == 4
 
 
 def test_figures_as_svg(tmp_path, capsys):
     assert main(Settings(cells=2), "--out", tmp_path, "--jobs", 1, "--format", "svg") == 0
     (path,) = (tmp_path / "figures").glob("section9.*")
-    assert path.name == "section9.svg" and path.read_text().endswith("svg")
+    assert path.name == "section9.svg" and path.read_text(encoding="utf-8").endswith("svg")
     with pytest.raises(SystemExit) as refused:
         main(Settings(cells=2), "--out", tmp_path, "--format", "pdf")
     assert refused.value.code == 2 and "--format" in capsys.readouterr().err
@@ -103,8 +113,8 @@ def test_svg_has_the_same_bytes_each_time_and_an_animation_is_a_gif(tmp_path):
         figure, ax = plt.subplots()
         ax.plot([0, 1], label="curve")
         ax.legend()
-        sweeps.save_figure(figure, tmp_path / folder, "one", "svg")
-        sweeps.save_figure(
+        save_figure(figure, tmp_path / folder, "one", "svg")
+        save_figure(
             FuncAnimation(figure, lambda frame: None, frames=2), tmp_path / folder, "moving", "svg"
         )
         plt.close(figure)
@@ -123,10 +133,10 @@ def test_svg_has_the_same_bytes_each_time_and_an_animation_is_a_gif(tmp_path):
 
 def test_results_come_by_name_shards_joined_and_several_settings_in_a_tuple(tmp_path):
     section = made_up.section(Settings(cells=3))
-    parser = sweeps.argument_parser(__file__, "")
-    arguments = sweeps.parse_arguments(parser, ["--out", str(tmp_path), "--seed", "5"])
-    sweeps.sweep(sweeps.section_cells(section, arguments, 5), tmp_path / "results", jobs=1)
-    results = sweeps.section_results(section, arguments, 5)
+    parser = command_line.argument_parser(__file__, "")
+    arguments = command_line.parse_arguments(parser, ["--out", str(tmp_path), "--seed", "5"])
+    sweep(section_cells(section, arguments, 5), tmp_path / "results", jobs=1)
+    results = section_results(section, arguments, 5)
     assert vars(results).keys() == {"one", "two"}
     parts = [made_up.run(shard, seed=5) for shard in made_up.shards(Settings(cells=3))]
     torch.testing.assert_close(results.one, made_up.joined(parts), rtol=0, atol=0)
@@ -148,7 +158,9 @@ def test_several_seeds(tmp_path, capsys, log):
     values = sorted(made_up.run(Settings(), seed=seed).values[0, 0].item() for seed in (3, 4, 5))
     assert "value: {1:.4g} [{0:.4g}, {2:.4g}]".format(*values) in printed
     first = made_up.run(Settings(), seed=3).values.tolist()
-    assert (tmp_path / "figures" / "section9.png").read_text() == f"{first} at 120 dpi, png"
+    assert (tmp_path / "figures" / "section9.png").read_text(
+        encoding="utf-8"
+    ) == f"{first} at 120 dpi, png"
 
 
 def test_what_is_drawn_alone_is_of_the_first_seed(tmp_path, log):
@@ -157,9 +169,7 @@ def test_what_is_drawn_alone_is_of_the_first_seed(tmp_path, log):
     section.claims = lambda results: [
         made_up.Claim("9.1", "", "", {"kinds": len(vars(results))}, True)
     ]
-    assert (
-        sweeps.section_main(section, ["--out", str(tmp_path), "--seeds", "2", "--jobs", "1"]) == 0
-    )
+    assert section_main(section, ["--out", str(tmp_path), "--seeds", "2", "--jobs", "1"]) == 0
     assert [len([run for run in runs(log) if run[1] == seed]) for seed in (0, 1)] == [2, 1]
 
 
@@ -179,7 +189,7 @@ def test_what_takes_most_steps_is_run_first(tmp_path, log):
         Cell(made_up, Settings(cell=cell, steps=10 * cell, log=str(log)), 0, "cpu")
         for cell in (2, 0, 3, 1)
     ]
-    sweeps.sweep(cells, tmp_path, jobs=1)
+    sweep(cells, tmp_path, jobs=1)
     assert runs(log) == [(3, 0), (2, 0), (1, 0), (0, 0)]
 
 
@@ -206,7 +216,7 @@ def test_results_do_not_depend_on_the_number_of_processes(tmp_path, log, capsys)
         printed.append(capsys.readouterr().out)
     torch.testing.assert_close(tensors(tmp_path / "1"), tensors(tmp_path / "2"), rtol=0, atol=0)
     assert printed[0] == printed[1]
-    lines = [line.split() for line in log.read_text().splitlines()]
+    lines = [line.split() for line in log.read_text(encoding="utf-8").splitlines()]
     assert {threads for *_, threads in lines} == {"1"}
     assert len({process for _, _, process, _ in lines}) == 3
 
@@ -230,7 +240,7 @@ def test_two_processes_on_one_sweep(tmp_path, log):
     assert table == other_table and "1 of 2 claims hold" in table
     assert len(runs(log)) == 24  # two runs of twelve shards, each once
     assert len(tensors(tmp_path)) == 24
-    assert len({line.split()[2] for line in log.read_text().splitlines()}) == 2
+    assert len({line.split()[2] for line in log.read_text(encoding="utf-8").splitlines()}) == 2
 
 
 # Faults
@@ -325,13 +335,13 @@ def test_a_full_disk(tmp_path, capsys, jobs):
 
 def test_a_full_disk_when_the_figures_are_saved(tmp_path, capsys):
     main(Settings(cells=9), "--out", tmp_path, "--jobs", 1)
-    (tmp_path / "figures" / "section9.png").write_text("before")
+    (tmp_path / "figures" / "section9.png").write_text("before", encoding="utf-8")
     with largest_file(200):
         assert main(Settings(cells=9), "--out", tmp_path, "--jobs", 1) == 1
     assert "File too large: " in capsys.readouterr().err.split("\r")[-1]
-    assert [(path.name, path.read_text()) for path in (tmp_path / "figures").iterdir()] == [
-        ("section9.png", "before")
-    ]
+    assert [
+        (path.name, path.read_text(encoding="utf-8")) for path in (tmp_path / "figures").iterdir()
+    ] == [("section9.png", "before")]
 
 
 def test_numbers_that_are_not_finite_end_the_sweep(tmp_path, capsys):
@@ -349,7 +359,7 @@ def test_numbers_that_are_not_finite_end_the_sweep(tmp_path, capsys):
 def test_a_claim_that_is_not_finite_is_not_reported(tmp_path, capsys, monkeypatch):
     section = made_up.section(Settings())
     section.claims = lambda results: [made_up.Claim("9.1", "", "", {"value": float("nan")}, True)]
-    assert sweeps.section_main(section, ["--out", str(tmp_path), "--jobs", "1"]) == 1
+    assert section_main(section, ["--out", str(tmp_path), "--jobs", "1"]) == 1
     printed = capsys.readouterr()
     assert (
         "claim 9.1, numbers['value']: expected a finite number, got nan" in printed.err
@@ -403,7 +413,8 @@ def test_killed_at_twenty_random_moments(tmp_path, capsys):
     arguments = "--out", tmp_path / "killed", "--jobs", 1, "--seeds", 2
     moments = random.Random(0)
     kills = sum(
-        killed_after(moments.uniform(0, whole / 8), made_up_settings, *arguments) for _ in range(20)
+        killed_after(moments.uniform(0, whole / 16), made_up_settings, *arguments)
+        for _ in range(20)
     )
     half_way = len(list(tmp_path.glob("killed/results/*.safetensors")))
     assert kills == 20 and 0 < half_way < 240
@@ -532,7 +543,7 @@ class Captured:
         (["--seed", "-1"], "argument --seed: expected"),
         (
             ["--seed", "2147483647", "--seeds", "2"],
-            "argument --seeds: expected seeds below 2147483648, got 2 from 2147483647",
+            "argument --seeds: expected seeds up to 2147483647, got 2 from 2147483647",
         ),
         (["--seeds", "0"], "argument --seeds: expected a whole number from 1 to 1000, got '0'"),
         (["--out", ""], "argument --out: expected a name, got ''"),
@@ -628,7 +639,7 @@ def test_a_cluster_of_which_a_worker_is_killed(tmp_path, log, capsys, cluster):
     arguments = "--out", tmp_path / "cluster", "--scheduler", cluster.scheduler_address
     assert main(made_up_settings, *arguments) == 0
     table = capsys.readouterr().out
-    processes = {line.split()[2] for line in log.read_text().splitlines()}
+    processes = {line.split()[2] for line in log.read_text(encoding="utf-8").splitlines()}
     assert len(processes) >= 2 and str(os.getpid()) not in processes
     assert Path(f"{log}.killed").exists()
     ran = len(runs(log))
@@ -648,7 +659,7 @@ def test_faults_on_a_cluster(tmp_path, capsys, cluster, monkeypatch):
     assert (
         "made_up, seed 0: Result.values: expected finite" in capsys.readouterr().err.split("\r")[-1]
     )
-    monkeypatch.setattr(sweeps, "CLUSTER_FINISHES", 1)
+    monkeypatch.setattr(running, "CLUSTER_SECONDS", 1)
     assert main(Settings(seconds=3), *arguments) == 1
     assert "has finished no cell within 1 seconds" in capsys.readouterr().err.split("\r")[-1]
 

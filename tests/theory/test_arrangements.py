@@ -15,7 +15,8 @@ def numbers(*values):
 
 
 DENSITY = 1 / numbers(1.2, 1.3, 1.5, 2, 3.5, 4.6, 5, 6, 8)
-LEADS = {  # where a polytope is the best of its features and dimensions, as an index into DENSITY
+# Where in DENSITY a polytope is the best of its number of features and dimensions.
+LEADS = {
     "digon": slice(2, None),
     "triangle": slice(0, 3),
     "tetrahedron": slice(0, 3),
@@ -25,7 +26,7 @@ LEADS = {  # where a polytope is the best of its features and dimensions, as an 
 
 @pytest.fixture(scope="module")
 def found_by_size():
-    """(features, dimensions) -> the best arrangement at each density."""
+    """Return the best arrangement at each density by (features, dimensions)."""
     sizes = (2, 1), (3, 2), (4, 3), (4, 2), (5, 2), (5, 3)
     return {size: arrangements.best_arrangement(*size, DENSITY, progress=False) for size in sizes}
 
@@ -92,14 +93,3 @@ def test_arrangements_are_settled_and_what_they_say(found_by_size):
 def test_impossible_arrangements_are_refused(bad, message):
     with pytest.raises(ValueError, match=message):
         arrangements.best_arrangement(*bad)
-
-
-def test_parts_are_assembled_side_by_side():
-    W, b = arrangements.assembled(
-        [(torch.full((1, 2), 2.0), numbers(-1, -2)), (numbers(3).view(1, 1), numbers(-3))],
-        5,
-        3,
-        0.4,
-    )
-    assert W.tolist() == [[2, 2, 0, 0, 0], [0, 0, 3, 0, 0], [0, 0, 0, 0, 0]]
-    assert b.tolist() == pytest.approx([-1, -2, -3, 0.2, 0.2])

@@ -1,5 +1,6 @@
 """The boundary of the phase, against scans, the exact loss and the named solutions."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -14,19 +15,20 @@ def numbers(*values):
     return torch.tensor(values, dtype=torch.float64)
 
 
-BOUNDARY = {  # density -> ratio, |w_2| before and after the crossing below r = 1, from the optimum on a fine grid
+# Ratio of the crossing below r = 1, and |w_2| before and after it, on a fine grid, by density.
+BOUNDARY = {
     0.01: (0.0043, 0.0, 0.587),
     0.3: (0.2045, 0.0, 0.691),
     0.3162: (0.2228, 0.0, 0.699),
-    # denser features: |w_2| rises smoothly first and jumps later
+    # In denser features |w_2| rises smoothly first and jumps later.
     0.6: (0.8077, 0.363, 0.711),
     0.625: (0.8715, 0.408, 0.685),
     0.66: (0.9435, 0.473, 0.662),
     0.7: (0.995, 0.517, 0.715),
-    # the densest: a small jump out of zero; at r = 1 the features change places
+    # In the densest it jumps out of zero a little; at r = 1 the features change places.
     1.0: (0.9888, 0.0, 0.202),
 }
-SMOOTH = 0.8  # no jump below r = 1
+SMOOTH = 0.8  # a density at which |w_2| does not jump below r = 1
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +45,7 @@ def test_boundary(line, density):
     assert line.before[k].item() == pytest.approx(before, abs=0.01)
     assert line.after[k].item() == pytest.approx(after, abs=0.01)
     assert line.kink[k] > 0.01
-    # where |w_2| jumps out of zero the two ways to find it agree
+    # Where |w_2| jumps out of zero, the two ways to find the jump agree.
     if before == 0:
         assert line.onset[k].item() == pytest.approx(line.ratio[k].item(), rel=1e-3)
         assert line.onset_norm[k].item() == pytest.approx(after, abs=0.01)
@@ -68,7 +70,7 @@ def test_exchange_is_none_where_the_optimum_is_symmetric(line):
 
 
 def test_boundary_in_sparse_features_is_below_the_named_one(line):
-    sparse = line.density < 0.5  # weights of other lengths are better than theirs
+    sparse = line.density < 0.5  # the optimum has better weights than the named solutions
     assert (line.ratio[sparse] < named_boundary(line.density[sparse])).all()
 
 
@@ -79,12 +81,13 @@ def test_losses_cross_at_the_boundary(line):
     best = scanned_optimum(numbers(0.3, 0.3), ratio, progress=False)
     w_2 = best.W[:, 0, 1].abs()
     torch.testing.assert_close(w_2, torch.cat((found.before, found.after)), rtol=0, atol=0.02)
-    slope = best.loss / ignored_loss(1, 0.3)  # below the boundary the lesser feature is ignored
+    slope = best.loss / ignored_loss(1, 0.3)  # 1 * r where the second feature is ignored
     assert slope[0] == pytest.approx(ratio[0].item(), rel=1e-6) and slope[1] < 0.999 * ratio[1]
 
 
 RATIOS_INSIDE = numbers(0.2, 0.4, 0.6, 0.8)
-CROSSINGS = {  # |w_2| and losses of two solutions over RATIOS_INSIDE -> ratio of the crossing, or None
+# |w_2| of two solutions over RATIOS_INSIDE, their losses, and the ratio of the crossing, if any.
+CROSSINGS = {
     "crossing": ([0, 0, 0, 0], [0.6] * 4, [1, 2, 3, 4], [2, 2.5, 3, 3.5], 0.6),
     "crossing between points": ([0.1] * 4, [0.6] * 4, [1, 2, 3, 4], [2.5] * 4, 0.5),
     "touching, with no change of sign": (
@@ -129,7 +132,7 @@ def test_a_crossing_is_a_change_of_sign(low, high, loss_low, loss_high, ratio):
 
 
 def test_paying_ratio_of_known_solutions():
-    """An antipodal pair without bias pays from the named boundary on; other weights and biases a little sooner."""
+    """A pair without biases pays from the named boundary on, the best a little sooner."""
     density = numbers(0.05, 0.3)
     paying, pair = boundary.paying_ratio(density, numbers(1.0))[:, 0], named_boundary(density)
     assert (paying <= pair * (1 + 1e-6)).all() and (paying > 0.8 * pair).all()
@@ -147,10 +150,10 @@ def test_nothing_pays_below_the_lowest_paying_ratio():
 
 @pytest.mark.parametrize("which, near, rising", [(0, 0.52, 1), (1, 0.838, -1)])
 def test_tricritical_density_from_the_minimum_over_small_weights(which, near, rising):
-    """The slope at zero of the ratio at which a small |w_2| pays, from the exact loss alone, changes its sign."""
+    """The slope of the paying ratio at |w_2| = 0, from the exact loss alone, changes its sign."""
     density, h = numbers(near - 0.006, near + 0.006), 0.006
     one, two, three = boundary.paying_ratio(density, h * numbers(1, 2, 3), steps=1000).T
-    slope = (-5 * one + 8 * two - 3 * three) / (2 * h)  # of the parabola through the three
+    slope = (-5 * one + 8 * two - 3 * three) / (2 * h)  # of the parabola through the three ratios
     assert rising * slope[0] < 0 < rising * slope[1]
     crossing = density[0] - slope[0] * (density[1] - density[0]) / (slope[1] - slope[0])
     assert boundary.tricritical_densities()[which].item() == pytest.approx(
@@ -162,7 +165,7 @@ def test_tricritical_density_from_the_minimum_over_small_weights(which, near, ri
 
 
 def test_expansion_agrees_with_the_exact_loss():
-    """At w_2 = -v the loss at the expansion's weights differs from it by the order of v^4 alone."""
+    """The loss at the expansion's weights differs from the expansion only in the order of v^4."""
     density, v = numbers(0.2, 0.52, 0.95), 1e-3
     expansion = boundary.landau(density)
     w_1, b_1 = (1 + expansion.alpha * v).sqrt(), expansion.beta * v
@@ -190,7 +193,25 @@ def test_named_boundary_solves_its_equation():
         ignored_loss(r, s), phases.antipodal_loss(1, r, s), rtol=1e-12, atol=0
     )
     assert (r.diff() > 0).all() and r[-1] < 1
-    # where features are denser than 4/7 the pair beats ignoring the lesser feature nowhere
+    # In features denser than 4/7 the pair never beats ignoring the less important feature.
     dense = torch.linspace(4 / 7 + 1e-9, 1, 20, dtype=torch.float64)
     assert (named_boundary(dense) == 1).all()
     assert (phases.antipodal_loss(1, 1, dense) >= ignored_loss(1, dense)).all()
+
+
+def test_any_array_of_densities_will_do():
+    strided = np.array([9.0, 0.2, 9.0, 0.5])[1::2]
+    for function in (boundary.landau, boundary.named_boundary):
+        expected = function(numbers(0.2, 0.5))
+        for density in (strided, [0.2, 0.5]):
+            torch.testing.assert_close(function(density), expected, rtol=0, atol=0)
+    assert boundary.named_boundary([]).shape == boundary.landau(numbers()).onset.shape == (0,)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_bad_densities_and_norms_are_refused():
+    for function in (boundary.landau, boundary.named_boundary, boundary.optimum_boundary):
+        with pytest.raises(ValueError, match="density: expected"):
+            function([1.5])
+    with pytest.raises(ValueError, match="norm: expected"):
+        boundary.paying_ratio([0.5], [0.0])

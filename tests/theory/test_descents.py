@@ -1,25 +1,22 @@
-"""Descents against brute force, and kinds of solutions followed along a line whose crossing is known."""
+"""Descents against brute force, and their parts against answers known beforehand."""
 
 import pytest
 import torch
 
 from features import CORRELATIONS, FeatureDistribution
 from losses.exact import expected_loss
-from theory import descents
 from theory.descents import (
-    INSIDE,
-    Kinds,
+    Minima,
     Sampling,
-    best_of_kinds,
     best_run,
-    crossings,
     descend,
+    first_sign_change,
+    hand_on,
     ignored_loss,
-    precision,
+    maximize,
     random_descents,
     sampled_runs,
     small_weights,
-    values_at,
 )
 
 
@@ -28,7 +25,7 @@ def numbers(*values):
 
 
 def two_features(density, ratio):
-    """n=2 at density (points,), of importances 1 and ratio."""
+    """Return the inputs of n=2 at each density (points,), with importances 1 and ratio."""
     return FeatureDistribution(density[:, None], numbers(1, ratio))
 
 
@@ -39,7 +36,7 @@ def test_ignored_loss_by_hand():
 
 @pytest.mark.parametrize("correlation", CORRELATIONS)
 def test_ignored_loss_is_the_variance(correlation):
-    """Of a feature of a set too, at its own probability to be active; exactly the loss of a model of zeros."""
+    """It is that of a feature of a set too, and the loss of a model of zeros is made of it."""
     density = numbers(0.02, 0.3, 1)
     inputs = FeatureDistribution(density[:, None], features=4, set_size=2, correlation=correlation)
     mean, own, shared = inputs.moments()
@@ -55,11 +52,94 @@ def test_descend_goes_downhill_and_keeps_its_start():
     W, b = W.view(1, 1, 2), b.view(1, 2)
     distribution = two_features(numbers(0.2), 1)
     before, kept = expected_loss(W, b, distribution), W.clone()
-    model, losses = descend(W, b, distribution, steps=50, lr=1e-2)
-    assert losses < before and torch.equal(W, kept)
-    torch.testing.assert_close(
-        losses, expected_loss(model.W.detach(), model.b.detach(), distribution)
+    found = descend(W, b, distribution, steps=50, lr=1e-2)
+    assert found.loss < before
+    assert torch.equal(W, kept)
+    torch.testing.assert_close(found.loss, expected_loss(found.W, found.b, distribution))
+
+
+def test_handing_on_replaces_only_what_is_worse():
+    """Both places could have the pair; the first has the model of zeros, which is worse."""
+    distribution = two_features(numbers(0.1, 0.1), 1)
+    pair = descend(
+        numbers(1, -1).expand(2, 1, 2), torch.zeros(2, 2).double(), distribution, steps=300, lr=1e-2
     )
+    W, b = pair.W.clone(), pair.b.clone()
+    W[0], b[0] = 0, 0.05
+    best = Minima(W, b, expected_loss(W, b, distribution))
+    before = best.loss.clone()
+    every = torch.arange(2)
+    fall = hand_on(best, every, every.flip(0), distribution, steps=20, gain=1e-3)
+    torch.testing.assert_close(best.loss, pair.loss, rtol=1e-3, atol=0)
+    torch.testing.assert_close(best.loss, expected_loss(best.W, best.b, distribution))
+    assert fall[0] == pytest.approx(1 - (best.loss[0] / before[0]).item())
+    assert fall[1] == 0
+    assert torch.equal(best.W[1], pair.W[1])
+
+
+def test_of_several_minima_handed_on_the_lowest_or_the_first_is_kept():
+    """A pair that is a little off comes before the best one, whose loss is not half of that."""
+    distribution = two_features(numbers(0.1, 0.1, 0.1), 1)
+    W = torch.stack((numbers(1, -0.9), numbers(1, -1), numbers(0, 0)))[:, None]
+    b = torch.zeros(3, 2).double()
+    loss = expected_loss(W, b, distribution)
+    assert loss[1] < loss[0] < 2 * loss[1]
+    source, target = torch.tensor([0, 1]), torch.tensor([2, 2])
+    for lowest_first, second in ((False, -0.9), (True, -1)):
+        best = Minima(W.clone(), b.clone(), torch.tensor([1.0, 1.0, torch.inf]).double())
+        hand_on(best, source, target, distribution, steps=1, gain=0.5, lowest_first=lowest_first)
+        assert best.W[2, 0].tolist() == pytest.approx([1, second], abs=0.02)
+
+
+def test_places_refuse_minima_that_they_do_not_admit():
+    distribution = two_features(numbers(0.1, 0.1), 1)
+    W, b = numbers(1, -1).expand(2, 1, 2).clone(), torch.zeros(2, 2).double()
+    best = Minima(W, b, torch.tensor([1.0, torch.inf]).double())
+    pairs = torch.tensor([0]), torch.tensor([1])
+
+    def none(W, places):
+        return torch.zeros(len(W), dtype=torch.bool)
+
+    assert hand_on(best, *pairs, distribution, steps=1, gain=0.0, admits=none).tolist() == [0, 0]
+    assert hand_on(best, *pairs, distribution, steps=1, gain=0.0).tolist() == [0, 1]
+
+
+def test_nothing_is_handed_on_along_no_pairs():
+    distribution = two_features(numbers(0.1), 1)
+    none = torch.empty(0, dtype=torch.long)
+    best = Minima(torch.zeros(1, 1, 2).double(), torch.zeros(1, 2).double(), numbers(1))
+    assert hand_on(best, none, none, distribution, steps=1, gain=0.0).tolist() == [0]
+
+
+def test_maximize_finds_the_top_of_a_parabola_and_keeps_its_start():
+    top, start = numbers([1, -2], [3, 0.5]), torch.zeros(2, 2).double()
+    found = maximize(lambda x: -((x - top) ** 2), start, steps=100)
+    torch.testing.assert_close(found, top)
+    assert torch.equal(start, torch.zeros(2, 2).double())
+    assert not found.requires_grad
+
+
+INF, NAN = float("inf"), float("nan")
+# Differences at four points; point before the change of sign and share of the way, or None.
+SIGN_CHANGES = {
+    "between points": ([-3, -1, 1, 3], (1, 0.5)),
+    "nearer to one": ([-3, -1, 3, 3], (1, 0.25)),
+    "at a point": ([-1, 0, 1, 2], (1, 0.0)),
+    "the first of two": ([-1, 1, -1, 1], (0, 0.5)),
+    "always better": ([-3, -2, -1, 0], None),
+    "from above to below": ([3, 1, -1, -3], None),
+    "one of the two ends": ([-2, -1, INF, INF], (1, 0.5)),
+    "cannot be compared at the change": ([-2, NAN, 1, 2], None),
+}
+
+
+@pytest.mark.parametrize("difference, expected", SIGN_CHANGES.values(), ids=SIGN_CHANGES)
+def test_first_sign_change(difference, expected):
+    change = first_sign_change(numbers(difference))
+    assert change.found.tolist() == [expected is not None]
+    if expected is not None:
+        assert (change.point.item(), change.share.item()) == expected
+        assert change.finite.item() == (INF not in difference)
 
 
 # Many runs of one setting
@@ -96,150 +176,3 @@ def test_the_best_sampled_run_is_nearly_the_best_descent():
     assert torch.equal(sampled.W[1], runs.W[1, runs.loss[1].argmin()])
     assert (sampled.loss >= best * (1 - 1e-3)).all() and (sampled.loss < 1.2 * best).all()
     assert (sampled_runs(PAIRS, 2, Sampling(restarts=1, steps=20)).loss[:, 0] > sampled.loss).all()
-
-
-# The best solution of each kind, on n=2, m=1 at the relative importance whose boundary lies at density 0.3
-
-RATIO = 0.2045  # from the optimum on a grid of 400 ratios
-IGNORED, PAIR = (
-    numbers([1, 0]),
-    numbers([1, -0.7]),
-)  # the second feature not represented, and in an antipodal pair
-LINE = numbers(0.2, 0.26, 0.34, 0.42)
-
-
-def second_represented(W):
-    """0 where the second feature is not represented, 1 where it is."""
-    return (W[:, 0, 1].abs() > 0.3).long()
-
-
-def kinds_on_line(starts, kind=second_represented, density=LINE, **options):
-    """Starts (points, starts, 1, 2) -> distribution and the Kinds found, along one line of densities."""
-    distribution = two_features(density, RATIO)
-    W = starts.expand(len(density), -1, 1, 2)
-    b = torch.zeros(*W.shape[:2], 2, dtype=torch.float64)
-    b[:, :, 1] = 0.1
-    options = {"lines": 1, "steps": 300, "lr": 1e-2, "progress": False} | options
-    return distribution, best_of_kinds(W, b, distribution, kind=kind, kinds=2, **options)
-
-
-def test_best_of_kinds_holds_the_optimum():
-    """The lower of the two kinds is the best of many random descents, and both are what they are called."""
-    distribution, found = kinds_on_line(torch.stack((IGNORED, PAIR)))
-    descended = random_descents(distribution, 1, 64, steps=400, seed=0)
-    torch.testing.assert_close(
-        found.loss.amin(dim=1), descended.loss.amin(dim=1), rtol=1e-4, atol=0
-    )
-    assert found.loss.argmin(dim=1).tolist() == [1, 1, 0, 0]
-    torch.testing.assert_close(found.loss[:, 0], ignored_loss(RATIO, LINE), rtol=1e-4, atol=0)
-    for k in (0, 1):
-        there = found.loss[:, k].isfinite()
-        assert (second_represented(found.W[there, k]) == k).all()
-        of_kind = expected_loss(found.W[there, k], found.b[there, k], distribution.select(there))
-        torch.testing.assert_close(found.loss[there, k], of_kind)
-    assert found.W.shape == (4, 2, 1, 2) and found.b.shape == (4, 2, 2)
-
-
-def test_a_lower_minimum_of_a_kind_replaces_a_higher_one_along_a_line():
-    """Where the kind says nothing, a pair that is found at the first density alone still leads where it is better."""
-    starts = IGNORED.expand(4, 1, 1, 2).clone()
-    starts[0] = PAIR
-    _, found = kinds_on_line(starts, kind=lambda W: torch.zeros(len(W), dtype=torch.long))
-    _, both = kinds_on_line(torch.stack((IGNORED, PAIR)))
-    torch.testing.assert_close(found.loss[:, 0], both.loss.amin(dim=1), rtol=1e-4, atol=0)
-
-
-def test_kinds_are_handed_on_along_a_line():
-    """A pair that is started from at the first density alone is found at all at which it is a local minimum."""
-    starts = IGNORED.expand(4, 1, 1, 2).clone()
-    starts[0] = PAIR
-    _, found = kinds_on_line(starts)
-    _, both = kinds_on_line(torch.stack((IGNORED, PAIR)))
-    torch.testing.assert_close(found.loss, both.loss, rtol=1e-4, atol=0)
-    # where it is not worth it, nothing is handed on
-    _, less = kinds_on_line(starts, worth=0)
-    assert less.loss.isfinite().tolist() == [
-        [False, True],
-        [True, False],
-        [True, False],
-        [True, False],
-    ]
-
-
-def test_nothing_is_handed_on_to_another_line():
-    starts = IGNORED.expand(4, 1, 1, 2).clone()
-    starts[:2] = PAIR
-    _, found = kinds_on_line(starts, lines=2)
-    assert found.loss.isfinite().tolist() == [
-        [False, True],
-        [False, True],
-        [True, False],
-        [True, False],
-    ]
-
-
-@pytest.mark.usefixtures("unchecked")
-def test_lines_must_divide_the_points():
-    with pytest.raises(ValueError, match="lines: expected a divisor of 4 points, got 3"):
-        kinds_on_line(IGNORED.expand(4, 1, 1, 2), lines=3)
-
-
-def test_crossing_is_at_the_known_boundary():
-    distribution, found = kinds_on_line(torch.stack((IGNORED, PAIR)))
-    crossing = crossings(found, distribution, 1, second_represented, steps=300)
-    assert crossing.line.tolist() == [0] and (crossing.below.item(), crossing.above.item()) == (
-        1,
-        0,
-    )
-    assert crossing.met.all()
-    share = crossing.position.item() - 1  # of the way from 0.26 to 0.34
-    assert 0.26 * (0.34 / 0.26) ** share == pytest.approx(0.3, rel=0.005)
-
-
-def test_crossings_of_several_lines_and_of_none():
-    density = numbers(0.42, 0.34, 0.26, 0.2, 0.2, 0.22, 0.24, 0.26)
-    distribution, found = kinds_on_line(torch.stack((IGNORED, PAIR)), density=density, lines=2)
-    crossing = crossings(found, distribution, 2, second_represented, steps=300)
-    assert crossing.line.tolist() == [0] and (crossing.below.item(), crossing.above.item()) == (
-        0,
-        1,
-    )
-    assert 0.34 * (0.26 / 0.34) ** (crossing.position.item() - 1) == pytest.approx(0.3, rel=0.005)
-    none = Kinds(found.W[4:], found.b[4:], found.loss[4:])
-    crossing = crossings(none, distribution.select(slice(4, 8)), 1, second_represented, steps=300)
-    assert all(len(values) == 0 for values in crossing)
-
-
-def test_where_a_kind_ends_before_the_losses_cross_the_best_kind_changes_there(monkeypatch):
-    """A kind that is said to end half-way from 0.26 to 0.3, where the losses would cross."""
-    distribution, found = kinds_on_line(torch.stack((IGNORED, PAIR)))
-
-    def followed(*arguments):
-        losses = torch.stack(
-            (torch.linspace(1, 2, INSIDE), torch.linspace(1.5, 1.6, INSIDE)), dim=0
-        )[None].double()
-        losses[:, 0, 5:] = torch.inf
-        return losses
-
-    monkeypatch.setattr(descents, "_followed", followed)
-    crossing = crossings(found, distribution, 1, second_represented, steps=1)
-    assert (
-        crossing.position.item() == pytest.approx(1 + 4.5 / (INSIDE - 1)) and not crossing.met.any()
-    )
-
-
-def test_where_no_solution_reaches_a_crossing_there_is_none():
-    """The kind that is best below is none that descent stays in."""
-    _, found = kinds_on_line(torch.stack((IGNORED, PAIR)))
-    distribution = two_features(LINE, RATIO)
-    crossing = crossings(
-        found, distribution, 1, lambda W: torch.zeros(len(W), dtype=torch.long), steps=10
-    )
-    assert found.loss.argmin(dim=1).unique().tolist() == [0, 1]
-    assert all(len(values) == 0 for values in crossing)
-
-
-def test_values_between_points_are_logarithmic():
-    lines = numbers(1, 10, 1000).expand(3, -1)
-    torch.testing.assert_close(values_at(lines, numbers(0.5, 1, 1.5)), numbers(10**0.5, 10, 100))
-    assert precision(numbers(1, 2**0.5)) == pytest.approx(2 ** (0.5 / (INSIDE - 1)) - 1)

@@ -10,7 +10,7 @@ def numbers(*values):
 
 
 def test_mean_field_is_the_integral_over_a_gaussian():
-    """The trapezoidal rule over the interference, the midpoint rule over the feature."""
+    """The test integrates by the trapezoidal rule over interference and the midpoint rule."""
     r2, bias, ratio, p = 0.9, -0.2, 3.0, 0.1
     ignored = p / 3 - p**2 / 4
     g = torch.linspace(-9, 9, 4001, dtype=torch.float64)
@@ -24,7 +24,7 @@ def test_mean_field_is_the_integral_over_a_gaussian():
 
 
 def test_the_best_mean_field():
-    """As first calculated, and better than what is tried at random."""
+    """The benefit is as first calculated, and higher than that of random parameters."""
     density = 1 / numbers(5, 6, 8, 12, 20)
     best = mean_field.mean_field_benefit(density)
     torch.testing.assert_close(best, numbers(1.39, 1.49, 1.68, 2.04, 2.71), rtol=0, atol=6e-3)

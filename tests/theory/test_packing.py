@@ -1,5 +1,6 @@
-"""Predictions of polytopes against the exact loss, a table made on a grid, trained models and linear programs."""
+"""Polytopes and mixtures against the exact loss, a table made on a grid and linear programs."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -18,7 +19,8 @@ def numbers(*values):
 
 
 TABLE_INVERSE_DENSITY = 10 ** numbers(0.05, 0.15, 0.2, 0.6, 0.65, 0.7, 1.3)
-TABLE = {  # benefit per dimension, from a coarse grid of scale and bias: the true ones are a little higher
+# Benefit per dimension from a coarse grid of scale and bias; the true one is a little higher.
+TABLE = {
     "digon": (1.0004, 1.0218, 1.0671, 1.6956, 1.7346, 1.7680, 1.9480),
     "triangle": (1.0072, 1.0369, 1.0605, 1.3290, 1.3506, 1.3692, 1.4707),
     "tetrahedron": (1.0086, 1.0328, 1.0498, 1.2162, 1.2311, 1.2440, 1.3138),
@@ -28,7 +30,7 @@ TABLE = {  # benefit per dimension, from a coarse grid of scale and bias: the tr
 
 
 def polytope_distribution(polytope, density):
-    """All features of a polytope at one density, as many instances as densities."""
+    """Return the inputs of the features of a polytope, one instance per density."""
     return FeatureDistribution(density[:, None], features=POLYTOPES[polytope].vertices.shape[1])
 
 
@@ -66,7 +68,7 @@ def test_optimum_of_a_polytope_is_a_stationary_point_of_the_loss_of_all_weights(
 def test_square_antiprism_takes_its_best_angle():
     density = numbers(0.05)
     best = packing.polytope_optimum("square antiprism", density)
-    assert best.benefit > 2.3221 + 0.01  # of the Thomson angle
+    assert best.benefit > 2.3221 + 0.01  # the benefit at the Thomson angle, and a margin
     polar = torch.atan2(
         *(
             packing._stretched(POLYTOPES["square antiprism"].vertices, best.stretch)[0, k, 0]
@@ -77,7 +79,7 @@ def test_square_antiprism_takes_its_best_angle():
 
 
 def test_a_bipyramid_is_worth_its_digon_and_its_waist():
-    """Features of different tegum factors do not see each other: the loss is a sum."""
+    """Features of different tegum factors do not interfere, so the loss is a sum."""
     density = numbers(0.3)
     parts = [0.9 * POLYTOPES["triangle"].vertices, 1.1 * POLYTOPES["digon"].vertices]
     bias = numbers(-0.1, -0.1, -0.1, 0.05, 0.05)
@@ -118,7 +120,7 @@ def test_with_features_enough_one_kind_takes_all_dimensions():
 
 
 def test_few_features_are_shared_out():
-    """Four features in three dimensions: a digon and two dedicated dimensions, or a better tetrahedron."""
+    """Four features in three dimensions are a digon and two dedicated ones, or a tetrahedron."""
     needed, benefit = numbers(1, 4 / 3, 2), numbers(1, 1, 1.1, 1.2, 1.5, 1.5).view(3, 2)
     shares, benefit = packing.best_mixture(needed, benefit, 4 / 3)
     torch.testing.assert_close(shares, numbers(2 / 3, 0, 0, 1, 1 / 3, 0).view(3, 2))
@@ -153,9 +155,9 @@ def test_mixtures_without_a_solution_are_refused():
         packing.best_mixture(NEEDED[1:], torch.ones(2, 1).double(), 1.2)
 
 
-def test_windows_end_where_benefits_cross():
+def test_ranges_end_where_benefits_cross():
     density = 1 / numbers(1, 2, 4)
-    found = packing.windows(
+    found = packing.leading_ranges(
         density, {"triangle": numbers(1.1, 1.2, 1.3), "digon": numbers(1.0, 1.1, 1.5)}
     )
     assert [name for name, _, _ in found] == ["triangle", "digon"]
@@ -164,7 +166,7 @@ def test_windows_end_where_benefits_cross():
 
 
 def test_predicted_order_of_polytopes():
-    """The paper's five, in the order of their dimensionality, between larger simplices and the icosahedron."""
+    """The paper's five come in the order of their dimensionality, between other polytopes."""
     inverse_density = torch.logspace(0.01, 1.3, 28, dtype=torch.float64)
     paper = (
         "4-simplex",
@@ -177,7 +179,7 @@ def test_predicted_order_of_polytopes():
         "hexagon",
     )
     optima = packing.polytope_optima(1 / inverse_density, paper, progress=False)
-    found = packing.windows(
+    found = packing.leading_ranges(
         1 / inverse_density, {name: optimum.benefit for name, optimum in optima.items()}
     )
     assert [name for name, _, _ in found] == list(paper[:-1])
@@ -188,7 +190,7 @@ def test_predicted_order_of_polytopes():
 
 
 def test_sampled_benefit_of_known_models():
-    """Nothing represented saves nothing; three dedicated dimensions save three of four losses, one each dimension."""
+    """Dedicated dimensions have a benefit of 1, and models that represent nothing one of 0."""
     distribution = FeatureDistribution(torch.tensor([[0.7], [0.2]]), features=4)
     W = torch.eye(3, 4).repeat(2, 1, 1)
     b = torch.tensor([[0, 0, 0, 0.35], [0, 0, 0, 0.1]])
@@ -201,3 +203,29 @@ def test_sampled_benefit_of_known_models():
 def test_logarithmic():
     assert packing.logarithmic(1, 16, 5) == (1, 2, 4, 8, 16)
     assert packing.logarithmic(1, 2, 3)[1] == 1.4142
+
+
+def test_factors_are_assembled_side_by_side():
+    W, b = packing.assembled(
+        [(torch.full((1, 2), 2.0), numbers(-1, -2)), (numbers(3).view(1, 1), numbers(-3))],
+        5,
+        3,
+        0.4,
+    )
+    assert W.tolist() == [[2, 2, 0, 0, 0], [0, 0, 3, 0, 0], [0, 0, 0, 0, 0]]
+    assert b.tolist() == pytest.approx([-1, -2, -3, 0.2, 0.2])
+
+
+def test_any_array_of_densities_will_do():
+    strided = np.array([9.0, 0.2, 9.0, 0.5])[1::2]
+    expected = packing.polytope_optimum("digon", numbers(0.2, 0.5))
+    for density in (strided, [0.2, 0.5], (0.2, 0.5)):
+        for values, same in zip(packing.polytope_optimum("digon", density), expected):
+            assert torch.equal(values, same)
+    assert packing.logarithmic(np.int64(1), np.float32(16), np.int64(5)) == (1, 2, 4, 8, 16)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_mixtures_need_a_benefit_of_each_kind():
+    with pytest.raises(ValueError, match=r"benefit: expected one row for each of 3 kinds"):
+        packing.best_mixture(NEEDED, torch.ones(2, 1).double())

@@ -1,8 +1,9 @@
-"""Named solutions, phases, optima and boundary, against the exact loss, sampling, random descents and corners."""
+"""Named solutions, phases and optima against the exact loss, sampling and random descents."""
 
 import json
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -32,14 +33,14 @@ def numbers(*values):
 
 
 def points(densities, ratios):
-    """A grid of density and ratio, flattened."""
+    """Return a grid of density and ratio, flattened."""
     return numbers(*densities).repeat_interleave(len(ratios)), numbers(*ratios).repeat(
         len(densities)
     )
 
 
 def named_model(features, k, density):
-    """Weights of a named solution and its bias, density/2 where a feature is not represented: for each density."""
+    """Return a named solution at each density; its bias is density/2 for features left out."""
     W = torch.tensor(NAMED_SOLUTIONS[features][k].W, dtype=torch.float64).expand(
         len(density), -1, -1
     )
@@ -91,7 +92,8 @@ def test_weights_are_what_the_name_says(features, k):
         assert torch.equal(W[0], vector)
 
 
-REGIONS = {  # corner of the diagram -> features, density, ratio, index of the best named solution
+# Features, density, ratio and index of the best named solution, by corner of the diagram.
+REGIONS = {
     "two dense features, the last unimportant": (2, 1.0, 0.1, 0),
     "two dense features, the last important": (2, 1.0, 10.0, 1),
     "two sparse features, the last unimportant": (2, 0.01, 0.1, 2),
@@ -125,7 +127,7 @@ def test_shapes_over_points(features):
 
 
 def turned(W, generator):
-    """The same features in a hidden space turned at random."""
+    """Return the same features in a hidden space that is turned at random."""
     return torch.linalg.qr(torch.randn(len(W), len(W), generator=generator, dtype=W.dtype))[0] @ W
 
 
@@ -217,7 +219,7 @@ def test_scanned_optimum_is_below_random_weights(grid, scanned):
     for k in range(len(scanned.loss)):
         W = 1.5 * torch.randn(4096, 1, 2, generator=generator, dtype=torch.float64)
         b = torch.rand(4096, 2, generator=generator, dtype=torch.float64) - 0.2
-        near = slice(0, 1024)  # a quarter of them close to what was found
+        near = slice(0, 1024)  # a quarter of the weights is close to those found
         W[near], b[near] = scanned.W[k] + 0.01 * W[near], scanned.b[k] + 0.01 * b[near]
         distribution = phases.grid_distribution(2, *(values[k].expand(4096) for values in grid))
         assert scanned.loss[k] <= expected_loss(W, b, distribution).min() * (1 + 1e-6)
@@ -228,7 +230,7 @@ def test_scanned_optimum_agrees_with_descents(grid, scanned):
     descended = descended_optimum(2, 1, *grid, random_starts=24, progress=False)
     assert (scanned.loss <= descended.loss * (1 + 1e-6)).all()
     torch.testing.assert_close(descended.loss, scanned.loss, rtol=1e-3, atol=0)
-    # the weights too, but at r = 1, where the features may change places
+    # The weights agree too, except at r = 1, where the features may change places.
     unequal = grid[1] != 1
     torch.testing.assert_close(
         descended.W.abs()[unequal], scanned.W.abs()[unequal], rtol=0, atol=0.01
@@ -244,13 +246,14 @@ def test_scanned_optimum_is_symmetric(scanned):
 
 
 def test_optimal_loss_is_concave_in_the_ratio():
-    """It is the least of many straight lines in r, one for each choice of weights."""
+    """The optimal loss is the least of many straight lines in r, one for each choice of weights."""
     ratio = torch.linspace(0.05, 0.4, 15, dtype=torch.float64)
     loss = scanned_optimum(torch.full_like(ratio, 0.3), ratio, progress=False).loss
     assert (loss.diff() >= 0).all() and (loss.diff(n=2) <= 1e-6 * loss[-1]).all()
 
 
-KNOWN = {  # density, ratio -> |W|, b and loss of the optimum
+# |W|, b and loss of the optimum, by density and ratio.
+KNOWN = {
     "dense, the last ignored": (1.0, 0.1, [1, 0], [0, 0.5], 0.1 / 12),
     "dense, the first ignored": (1.0, 10.0, [0, 1], [0.5, 0], 1 / 12),
     "sparse, an antipodal pair": (0.01, 1.0, [1, 1], [0, 0], 2e-4 / 6),
@@ -292,7 +295,7 @@ def test_descended_optimum_of_three_features():
 
 
 def test_nothing_trained_is_below_the_optimum_of_three_features():
-    """Densities at which few starts find the best minimum: 80 other random starts find none that is lower."""
+    """At densities where few starts find the best minimum, 80 other starts find none lower."""
     density, ratio = points([0.8, 0.7, 0.62, 0.55], [0.95, 1.06, 1.2])
     found = descended_optimum(3, 2, density, ratio, progress=False)
     again = descended_optimum(3, 2, density, ratio, random_starts=80, seed=1, progress=False)
@@ -333,11 +336,11 @@ def test_descended_optimum_is_reproducible():
     assert torch.equal(runs[0].W, runs[1].W) and runs[0].share == runs[1].share
 
 
-# The public face of both
+# The public function of both
 
 
 def test_optimum_of_two_and_of_three_features():
-    """The scan for n=2 and descents for n=3; single precision and plain numbers will do."""
+    """It is the scan for n=2 and the descents for n=3, of any array of numbers."""
     density, ratio = numbers(1.0, 0.3), numbers(0.2, 1.0)
     two, scan = (
         optimum(2, density, ratio, progress=False),
@@ -351,7 +354,8 @@ def test_optimum_of_two_and_of_three_features():
     torch.testing.assert_close(again.loss, scan.loss, rtol=1e-6, atol=0)
 
 
-BAD_POINTS = {  # what is wrong -> features, density, ratio and the argument that is named
+# Features, density, ratio and the argument that the error names, by what is wrong.
+BAD_POINTS = {
     "one feature": (1, [0.5], [1], "features"),
     "four features": (4, [0.5], [1], "features"),
     "features that are no whole number": (2.0, [0.5], [1], "features"),
@@ -390,3 +394,17 @@ def test_grid_covers_the_diagram():
     assert density[0] == density[4] and ratio[0] == ratio[5]  # importance varies fastest
     with pytest.raises(ValueError, match="points: expected"):
         phases.grid(0)
+
+
+def test_named_losses_of_any_array_of_numbers():
+    density, ratio = np.array([9.0, 0.2, 9.0, 0.5])[1::2], np.array([3, 1])
+    expected = phases.named_losses(3, numbers(0.2, 0.5), numbers(3, 1))
+    assert torch.equal(phases.named_losses(3, density, ratio), expected)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_named_losses_refuse_bad_points():
+    with pytest.raises(ValueError, match="features: expected 2"):
+        phases.named_losses(4, [0.1], [1.0])
+    with pytest.raises(ValueError, match="ratio: expected one number for each of 1 densities"):
+        phases.best_named(2, [0.1], [1.0, 2.0])

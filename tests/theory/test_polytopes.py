@@ -1,4 +1,4 @@
-"""Polytopes against their known dimensionalities, and factors named in noisy products and not in random weights."""
+"""Polytopes against known dimensionalities; factors of noisy products and of random weights."""
 
 from math import cos, radians, sin
 
@@ -14,10 +14,9 @@ from theory.polytopes import (
     arrangement_name,
     peaks,
     polytope_shares,
-    square_antiprism,
     tegum_factors,
-    tricapped_prism,
 )
+from theory.vertices import square_antiprism, tricapped_prism
 
 DIMENSIONALITIES = {
     "dedicated dimension": 1,
@@ -46,12 +45,13 @@ DIMENSIONALITIES = {
     "4 tilted triangles": 9 / 12,
 }
 
-# Two features 53 degrees apart, and one with zero weights; the second instance is two dedicated dimensions.
+# One instance has two features 53 degrees apart and one with zero weights; the other has two
+# dedicated dimensions.
 W = torch.tensor([[[2.0, 0.3, 0.0], [0.0, 0.4, 0.0]], [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]])
 
 
 def plane(*degrees):
-    """Unit vectors (2, features) at these angles."""
+    """Return unit vectors (2, features) at these angles."""
     return torch.tensor([[cos(radians(d)) for d in degrees], [sin(radians(d)) for d in degrees]])
 
 
@@ -91,7 +91,7 @@ def test_polytopes_of_equal_size_differ_by_more_than_the_tolerance():
 
 
 def test_tilted_digons():
-    """Partners are 120 degrees apart, features of different digons 75.5: one dimension is shared."""
+    """Partners are 120 degrees apart, and features of different digons 75.5 degrees."""
     cosines = POLYTOPES["3 tilted digons"].vertices.mT @ POLYTOPES["3 tilted digons"].vertices
     expected = (
         torch.block_diag(*[torch.tensor([[0.75, -0.75], [-0.75, 0.75]], dtype=torch.float64)] * 3)
@@ -110,7 +110,7 @@ def test_square_antiprism_at_the_tight_angle_is_a_tight_frame():
 
 @st.composite
 def tegum_products(draw):
-    """W (hidden, features) of a noisy product in some rotation, and the factors that it was made of."""
+    """Draw W (hidden, features) of a noisy product in some rotation, and the factors in it."""
     chosen = draw(st.lists(st.sampled_from(list(POLYTOPES)), min_size=1, max_size=6))
     generator = torch.Generator().manual_seed(draw(st.integers(0, 2**32 - 1)))
 
@@ -204,7 +204,8 @@ def test_digons_squeezed_into_too_few_dimensions_are_not_split():
 
 @pytest.mark.parametrize("name", [name for name, p in POLYTOPES.items() if p.vertices.shape[1] > 2])
 def test_random_features_are_not_called_a_polytope(name):
-    # Measured over 20,000 draws: triangle 0.2 %, every other one never. (Two vectors in a plane are a digon in 14 %.)
+    # In 20,000 draws a triangle came up in 0.2 % and every other polytope never. (Two vectors in a
+    # plane are a digon in 14 %.)
     generator = torch.Generator().manual_seed(0)
     shape = POLYTOPES[name].vertices.shape
     draws = [torch.randn(shape, generator=generator, dtype=torch.float64) for _ in range(1000)]
@@ -246,7 +247,7 @@ def test_tegum_factors_refuses_bad_input(bad, match):
 
 
 def test_peaks_are_made_of_their_polytope():
-    """Six digons, a triangle and features of no polytope, at a triangle's level and beside the digons'."""
+    """There are six digons, a triangle, and irregular features at and beside their levels."""
     digons, triangle = [POLYTOPES["digon"].vertices] * 6, POLYTOPES["triangle"].vertices
     W = torch.block_diag(*digons, triangle)
     assert peaks(W[None]) == pytest.approx(
@@ -267,7 +268,7 @@ def test_peaks_are_made_of_their_polytope():
 
 
 def test_no_peak_where_the_polytope_is_off_its_level():
-    """Tetrahedra whose vertices differ in length: named as such, but of dimensionalities off 3/4."""
+    """Tetrahedra whose vertices differ in length are named, but have dimensionalities off 3/4."""
     W = POLYTOPES["tetrahedron"].vertices * torch.tensor([1.3, 1.3, 1, 1], dtype=torch.float64)
     assert [factor.polytope for factor in tegum_factors(W)] == ["tetrahedron"]
     assert peaks(W[None])["tetrahedron"] == 0
@@ -275,7 +276,7 @@ def test_no_peak_where_the_polytope_is_off_its_level():
 
 @pytest.mark.parametrize("pairs, share", [(0, 1), (2, 8 / 12), (3, 0)])
 def test_a_peak_stands_out_from_either_side(pairs, share):
-    """Eight digon features at 1/2 beside pairs at 0.515: two features of cosine c have the dimensionality 1/(1+c^2)."""
+    """Digon features at 1/2 lie beside pairs at 0.515, which is 1/(1+c^2) at their cosine c."""
     cosine = (1 / 0.515 - 1) ** 0.5
     pair = torch.tensor([[1, cosine], [0, (1 - cosine**2) ** 0.5]], dtype=torch.float64)
     W = torch.block_diag(*[POLYTOPES["digon"].vertices] * 4, *[pair] * pairs)
@@ -310,7 +311,7 @@ def test_factors_are_named_in_any_precision(dtype):
 
 
 def test_features_in_one_direction_stay_together():
-    """Collapsed sets, in one line or two: rounding of their cosines parts no feature from itself."""
+    """Rounding of the cosines of collapsed sets parts no feature from itself."""
     generator = torch.Generator().manual_seed(0)
     for _ in range(20):
         line = torch.randn(3, 1, generator=generator, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""Sparse autoencoders: the code and its gradients, matching by hand, an easy dictionary found, claims refused."""
+"""Sparse autoencoders: codes and gradients, matching by hand, claims on made-up results."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +25,7 @@ from experiments.autoencoders.recovered_features import (
 )
 from experiments.autoencoders.sparse_autoencoder import (
     Autoencoders,
+    Rows,
     Sparsity,
     encode,
     fit,
@@ -77,6 +78,21 @@ def test_a_top_k_code_has_at_most_k_actives():
         torch.testing.assert_close(
             kept[k - 1].sum(dim=1), every[k - 1].topk(k, dim=1).values.sum(dim=1)
         )
+
+
+@pytest.mark.parametrize("keep", [1, 2, 3, 5])
+def test_of_equal_codes_the_first_are_kept(keep):
+    """Codes of axis 0 stand in three equal columns, and one more column is larger."""
+    D = torch.eye(2)[None, :, [0, 1, 0, 0]]
+    h = torch.tensor([[[3.0, 4.0], [4.0, 3.0], [2.0, 2.0]]])
+    kept = encode(from_dictionary(D), h, torch.tensor([keep]))[0]
+    expected = {
+        1: [[0, 4, 0, 0], [4, 0, 0, 0], [2, 0, 0, 0]],
+        2: [[3, 4, 0, 0], [4, 0, 4, 0], [2, 2, 0, 0]],
+        3: [[3, 4, 3, 0], [4, 0, 4, 4], [2, 2, 2, 0]],
+        5: [[3, 4, 3, 3], [4, 3, 4, 4], [2, 2, 2, 2]],
+    }
+    assert kept.tolist() == expected[keep]
 
 
 def test_gradients_are_those_of_the_objective():
@@ -148,7 +164,7 @@ def test_a_permuted_dictionary_is_found_and_a_negated_one_is_not():
 
 
 def test_matching_is_one_to_one():
-    """Two features close to one code: one of them has it; one is left over where there are fewer codes."""
+    """Of two features close to one code one has it; without enough codes one is left over."""
     directions = torch.tensor([[1.0, 0.8], [0.0, 0.6]])
     assert matched(directions, torch.tensor([[1.0, 0.0], [0.0, 1.0]])).tolist() == pytest.approx(
         [1, 0.6]
@@ -160,7 +176,7 @@ def test_matching_is_one_to_one():
 
 
 def made(settings, share=1.0, true=0.2, learned=0.2):
-    """A result whose dictionaries hold this share of the features, the first ones, and codes that hit nothing."""
+    """A result whose dictionaries hold the first features up to a share, and useless codes."""
     levels = [(penalty, 0) for penalty in settings.penalties] + [(0.0, k) for k in settings.keep]
     features, hidden = 20, 41  # axes: the last dimensions are left for codes that hit nothing
     sizes = [round(multiple * features) for multiple in settings.multiples]
@@ -174,7 +190,8 @@ def made(settings, share=1.0, true=0.2, learned=0.2):
     objective = torch.full(shape, learned)
     return Result(
         penalty, keep, axes[:, :features].clone(), torch.tensor(2.0), torch.tensor(sizes),
-        stacked[:, None, None].expand(*shape, -1, -1).clone(), torch.full((*shape, codes), 0.5), objective,
+        stacked[:, None, None].expand(*shape, -1, -1).clone(),
+        torch.full((*shape, codes), 0.5), objective,
         torch.full((len(levels),), true), torch.full((len(levels),), true),
         axes[:, :features].expand(len(levels), -1, -1).clone(),
     )  # fmt: skip
@@ -238,8 +255,8 @@ def ideal():
 CLAIMS = {
     claim.__name__.removeprefix("claim_"): claim
     for claim in (
-        script.claim_sparse, script.claim_weak, script.claim_middle, script.claim_correlated, script.claim_dense,
-        script.claim_unequal,
+        script.claim_sparse, script.claim_weak, script.claim_middle,
+        script.claim_correlated, script.claim_dense, script.claim_unequal,
     )
 }  # fmt: skip
 
@@ -301,18 +318,10 @@ def test_run_and_figure():
     drawn(recovered_features.figure, [result] * 3, ["one", "two", "three"], ["one", "three"])
 
 
-def test_the_model_decides_the_key(tmp_path, monkeypatch):
-    for part in (recovered_features.CONFIG, recovered_features.TENSORS):
-        (tmp_path / "pentagon").mkdir(exist_ok=True)
-        (tmp_path / "pentagon" / part).write_bytes(
-            (recovered_features.ZOO / "pentagon" / part).read_bytes()
-        )
-    monkeypatch.setattr(recovered_features, "ZOO", tmp_path)
-    before = Settings("pentagon")
-    assert before == Settings("pentagon") and before.checksum != ""
-    with open(tmp_path / "pentagon" / recovered_features.TENSORS, "ab") as file:
-        file.write(b" ")
-    assert Settings("pentagon") != before
+def test_the_files_of_every_model_are_inputs():
+    for settings in (*recovered_features.MODELS, *QUICK):
+        folder = recovered_features.ZOO / settings.model
+        assert settings.model == DIGONS or set(folder.iterdir()) <= set(recovered_features.INPUTS)
 
 
 WRONG = {
@@ -331,3 +340,13 @@ WRONG = {
 def test_bad_settings(name, unchecked):
     with pytest.raises(ValueError, match=f"^{name.strip()}.*: expected "):
         Settings(**WRONG[name])
+
+
+def test_test_rows_depend_on_the_seed():
+    model, inputs = recovered_features._toy_model(Settings(DIGONS))
+    first, again, other = (Rows(model, inputs, 8, seed) for seed in (0, 0, 1))
+    assert torch.equal(first.test[0], again.test[0])
+    assert not torch.equal(first.test[0], other.test[0])
+    assert first.scale != other.scale
+    batch, _ = first(generator(0))
+    assert not torch.equal(first.test[0][:, :8], batch[:, :8])  # training has rows of its own

@@ -1,4 +1,4 @@
-"""Section 2: what a short run returns, its numbers and figures, and its claims on results made up for the purpose."""
+"""Section 2: a short run, the measures and figures, and the claims on ideal and broken results."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -80,12 +80,13 @@ def test_figures_and_claims_of_a_quick_run(quick):
 
 
 def dedicated_and_pairs(hidden, features, pairs):
-    """W of the most important features in dimensions of their own, and pairs in the remaining dimensions."""
+    """W with the most important features dedicated, and pairs in the remaining dimensions."""
     alone = hidden - pairs
     W = torch.eye(hidden, features)
     for k in range(pairs):
         W[alone + k] = 0
-        W[alone + k, alone + 2 * k], W[alone + k, alone + 2 * k + 1] = 1, -1
+        W[alone + k, alone + 2 * k] = 1
+        W[alone + k, alone + 2 * k + 1] = -1
     return W
 
 
@@ -131,7 +132,7 @@ def triangles(W):
 
 
 def one_less(W):
-    """At the sparsest density the last feature is gone that is represented at the density before."""
+    """Remove the last represented feature at the sparsest density."""
     last = int(W[2].norm(dim=0).nonzero().max())
     return torch.stack((W[0], W[2], W[2].index_fill(1, torch.tensor([last]), 0)))
 
@@ -141,10 +142,12 @@ def noise(W):
     return torch.randn(W.shape, generator=torch.manual_seed(0)) / W.shape[1] ** 0.5
 
 
-BROKEN = {  # how results differ from ideal ones -> what changes, how, and the claims that fail
+BROKEN = {  # name -> models and tensor that differ from the ideal, how, and the claims that fail
     "linear weights too small": ("linear", "W", lambda W: 0.9 * W, ["2.1"]),
     "linear features not the most important": ("linear", "W", lambda W: W.roll(1, dims=2), ["2.1"]),
-    "linear features not orthogonal": ("linear", "W", lambda W: W + 0.2 * W.roll(1, dims=2), ["2.1"]),
+    "linear features not orthogonal": (
+        "linear", "W", lambda W: W + 0.2 * W.roll(1, dims=2), ["2.1"],
+    ),
     "no bias": ("linear", "b", lambda b: 0 * b, ["2.1"]),
     "bias of represented features": ("linear", "b", lambda b: b[:, -1:].expand_as(b), ["2.1"]),
     "dense features not the most important": (
@@ -152,7 +155,9 @@ BROKEN = {  # how results differ from ideal ones -> what changes, how, and the c
     ),
     "no growth": ("relu", "W", lambda W: W[[0, 1, 1]], ["2.3"]),
     "one feature less at the sparsest density": ("relu", "W", one_less, ["2.3"]),
-    "the most important share first": ("relu", "W", lambda W: torch.cat((W[:1], W[1:].flip(2))), ["2.3"]),
+    "the most important share first": (
+        "relu", "W", lambda W: torch.cat((W[:1], W[1:].flip(2))), ["2.3"],
+    ),
     "no superposition": ("relu", "W", lambda W: W[[0, 0, 0]], ["2.3", "2.4"]),
     "triangles first": ("relu", "W", triangles, ["2.3", "2.4"]),
     "noise": ("relu", "W", noise, ["2.2", "2.3", "2.4"]),
@@ -207,8 +212,8 @@ def test_numbers_of_ideal_claims():
 
 def test_without_superposition_there_is_no_density_of_the_first():
     small, large = ideal()
-    none = changed(small, "relu", "W", lambda W: W[[0, 0, 0]])
-    *_, pairs, _ = section2.claims(SimpleNamespace(demonstration=[none, large]))
+    without = changed(small, "relu", "W", lambda W: W[[0, 0, 0]])
+    *_, pairs, _ = section2.claims(SimpleNamespace(demonstration=[without, large]))
     assert list(pairs.numbers.values()) == [0, 0]
 
 
@@ -216,7 +221,7 @@ def test_without_superposition_there_is_no_density_of_the_first():
 
 
 def test_bias_errors_by_hand():
-    """One feature represented of three; half of the expected value is missing, or a tenth of it too much."""
+    """Biases of one represented feature and of two others, at two densities."""
     models = Models(torch.zeros(2, 1, 3), torch.tensor([[0.5, 0.5, 0.25], [0.0, 0.22, 0.18]]))
     errors = demonstration.bias_errors(models, torch.tensor([1.0, 0.4]))
     assert errors.most_important.tolist() == pytest.approx([1, 0])
@@ -225,14 +230,15 @@ def test_bias_errors_by_hand():
 
 def test_top_projection_error_by_hand():
     W = torch.eye(2, 3).repeat(3, 1, 1)
-    W[1, 1, 2], W[2] = 0.3, W[2].roll(1, dims=1)
+    W[1, 1, 2] = 0.3
+    W[2] = W[2].roll(1, dims=1)
     assert demonstration.top_projection_error(W).tolist() == pytest.approx([0, 0.3, 1])
 
 
 def test_least_important_first_by_hand():
     none, one, two = (dedicated_and_pairs(2, 4, pairs) for pairs in (0, 1, 2))
     W = torch.stack((none, one, two, one.roll(1, dims=1), one.roll(2, dims=1)))
-    # in the last two the dedicated feature is the second and the third, of places 0 to 3
+    # In the last two the dedicated feature is the second and the third of four.
     assert demonstration.least_important_first(W).tolist() == [True, True, False]
 
 
@@ -265,13 +271,11 @@ def test_panels_show_each_density():
         torch.testing.assert_close(torch.tensor(heat), W[k].T @ W[k])
         torch.testing.assert_close(torch.tensor(bias)[:, 0], b[k])
     bars = [ax.patches for ax in figure.axes if len(ax.patches) == 20]
-    torch.testing.assert_close(
-        torch.tensor([[bar.get_height() for bar in of] for of in bars]), feature_norms(W).double()
-    )
-    for of, values in zip(bars, interference(W).clamp(0, 1).numpy()):
-        assert [bar.get_facecolor() for bar in of] == [
-            pytest.approx(c) for c in visualization.SUPERPOSITION(values)
-        ]
+    heights = torch.tensor([[bar.get_height() for bar in panel] for panel in bars])
+    torch.testing.assert_close(heights, feature_norms(W).double())
+    for panel, values in zip(bars, interference(W).clamp(0, 1).numpy()):
+        colours = [pytest.approx(colour) for colour in visualization.SUPERPOSITION(values)]
+        assert [bar.get_facecolor() for bar in panel] == colours
     titles = [ax.get_title() for ax in figure.axes]
     for title in (
         "linear, density 1",
@@ -288,7 +292,7 @@ def product(*names, features):
 
 
 def test_counts_show_what_is_represented_and_what_shares():
-    """Four dedicated dimensions; two digons and a triangle; a dedicated dimension and a tetrahedron."""
+    """The counts of three models that are made of known polytopes."""
     names = (
         ["dedicated dimension"] * 4,
         ["digon", "digon", "triangle"],
@@ -298,7 +302,8 @@ def test_counts_show_what_is_represented_and_what_shares():
     results = []
     for features in (9, 7):
         models = Models(
-            torch.stack([product(*of, features=features) for of in names]), torch.zeros(3, features)
+            torch.stack([product(*model, features=features) for model in names]),
+            torch.zeros(3, features),
         )
         results.append(Result(density, models, models))
     figure = drawn(demonstration.counts_figure, results)

@@ -1,4 +1,4 @@
-"""The introduction's figure: what a short run returns, and what is drawn of it."""
+"""The introduction: what a short run returns, and what its figure shows."""
 
 from dataclasses import replace
 

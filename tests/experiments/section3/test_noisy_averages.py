@@ -1,4 +1,4 @@
-"""Averages: what local minima explain of their noise, by hand, and the changes of the training."""
+"""Noisy averages: what local minima explain, computed by hand, and the changes of the training."""
 
 from dataclasses import replace
 
@@ -8,28 +8,28 @@ from drawing import drawn
 from test_phase_diagram import ideal_diagram, noisy, spoil
 
 from experiments.section3 import noisy_averages
-from experiments.section3.noisy_averages import STUDY
+from experiments.section3.noisy_averages import CHANGES
 from experiments.section3.phase_diagram import THREE
 from theory import phases
 
 
 def test_each_change_of_the_study_is_one_of_the_diagrams_settings():
     studied = noisy_averages.study(THREE)
-    assert studied[0] == THREE and len(set(studied)) == len(STUDY)
+    assert studied[0] == THREE and len(set(studied)) == len(CHANGES)
     assert noisy_averages.study(THREE, ["initial weights 1"]) == (replace(THREE, init_scale=1.0),)
 
 
 def test_explained_by_hand():
-    """Without restarts in local minima the mean is right; blindly it is right where the good one stays."""
+    """The mean is right without the local minima, or if the one good restart happens to be kept."""
     result, optimum = ideal_diagram(2, points=6)
     assert noisy_averages.explained(result, optimum) == (0, 1, 1)
     minima = noisy_averages.explained(spoil(result, [0, 1]), optimum, draws=200)
     represented = int((phases.phase(*phases.last_feature(optimum.W)) != 0).sum())
     assert minima.points == represented and minima.share == 1
-    assert minima.chance == pytest.approx(1 / 3, abs=0.05)  # which of the three is kept
+    assert minima.chance == pytest.approx(1 / 3, abs=0.05)  # if the good one of three is kept
     assert noisy_averages.explained(noisy(result), optimum) == (represented, 0, 0)
     everywhere = noisy_averages.explained(spoil(result, [0, 1, 2]), optimum)
-    assert everywhere == (represented, 1, 1)  # then chance says as much, and nothing is shown
+    assert everywhere == (represented, 1, 1)  # chance does as well, so this shows nothing
 
 
 def test_success_by_hand():
@@ -44,7 +44,7 @@ def test_study_figure_shows_each_measure():
     panels = [
         ([result, spoil(result, [0]), spoil(result, [0, 1])], optimum) for result, optimum in cases
     ]
-    changes = list(STUDY)[:3]
+    changes = list(CHANGES)[:3]
     figure = drawn(noisy_averages.figure, panels, changes)
     for ax, (results, optimum) in zip(figure.axes, panels):
         shown = torch.tensor([bar.get_width() for bar in ax.patches]).view(3, 3).T

@@ -1,18 +1,18 @@
-"""The boundary of the phase change: what a short run returns, its figure, and its claim on results made by hand."""
+"""The boundary of the phase change: a short run, the figure, and the claim on made-up results."""
 
 import pytest
 import torch
 from drawing import drawn
 
 from experiments.section3 import phase_boundary
-from experiments.section3.phase_boundary import QUICK, SMALL, Result, Settings, figure, run
+from experiments.section3.phase_boundary import QUICK, SMALL_NORM, Result, Settings, figure, run
 from Section3main import _claim_first_order as claim
 from theory.boundary import NORMS, landau, named_boundary, tricritical_densities
 from theory.descents import ignored_loss
 
 LINE = torch.tensor([1.0, 0.3, 0.01], dtype=torch.float64)
 JUMP = 0.7 + 0.1 * LINE
-ABOVE = NORMS**2 + landau(LINE).onset[:, None]  # where it pays ever later: smooth
+ABOVE = NORMS**2 + landau(LINE).onset[:, None]  # rises with the norm: a continuous onset
 IDEAL = Result(
     LINE,
     LINE / 2,
@@ -30,19 +30,16 @@ def test_run():
     result = run(QUICK, progress=False)
     assert result.density.tolist() == list(QUICK.densities)
     assert all(len(values) == 3 and values.isfinite().all() for values in result)
-    # the densest and the sparsest features jump out of zero, those between after a smooth rise
-    assert phase_boundary.jumps(result).all() and phase_boundary.out_of_zero(result).tolist() == [
-        True,
-        False,
-        True,
-    ]
+    assert phase_boundary.jumps(result).all()
+    # The densest and the sparsest features jump from zero, the others after a continuous rise.
+    assert phase_boundary.jumps_from_zero(result).tolist() == [True, False, True]
     assert claim(result).holds
     drawn(figure, result)
     assert phase_boundary.SEEDED is False and set(QUICK.densities) <= set(Settings().densities)
 
 
 def without_jump(*densities):
-    """The ideal result, but a smooth change at some densities; only at r = 1 do the features change places."""
+    """The ideal result, but with a jump only at r = 1 at some densities."""
     smooth = torch.zeros(3, dtype=torch.bool)
     smooth[list(densities)] = True
     return IDEAL._replace(
@@ -103,6 +100,6 @@ def test_figure_shows_where_it_pays_and_the_expansion():
         assert line.get_ydata() == pytest.approx(100 * NORMS.numpy() ** 2)
     slopes = expansion.cubic / ignored_loss(1, density) / expansion.onset
     for line, slope in zip(near.lines[1:4:2], slopes.tolist()):
-        assert line.get_ydata()[1] == pytest.approx(100 * SMALL * slope)
+        assert line.get_ydata()[1] == pytest.approx(100 * SMALL_NORM * slope)
     assert slopes[0] < 0 < slopes[1]
     assert cubic.lines[2].get_xdata().tolist() == tricritical_densities().tolist()

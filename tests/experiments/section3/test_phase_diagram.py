@@ -1,4 +1,4 @@
-"""Section 3: what short runs return, numbers and figures of the diagrams, and claims on results made by hand."""
+"""Section 3: short runs, measures and figures of the diagrams, and claims on made-up results."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -26,7 +26,7 @@ def numbers(*values):
 
 @pytest.fixture(scope="module")
 def quick():
-    """The section's results, with a study of one change and one point."""
+    """The section's results, with a study on a small grid."""
     optima = [
         exact_optimum.run(settings, progress=False)
         for settings in section3.EXPERIMENTS["optima"].quick
@@ -49,23 +49,23 @@ def quick():
 
 def test_run(quick):
     runs = [(6, result, optimum) for result, optimum in zip(quick.diagrams, quick.optima)]
-    for of_case, optimum in zip((quick.study_two, quick.study_three), quick.study_optima):
-        runs += [(2, result, optimum) for result in of_case]
-    assert len(runs) == 2 + 2 * len(noisy_averages.STUDY)
+    for study, optimum in zip((quick.study_two, quick.study_three), quick.study_optima):
+        runs += [(2, result, optimum) for result in study]
+    assert len(runs) == 2 + 2 * len(noisy_averages.CHANGES)
     for points, result, optimum in runs:
         hidden, features = optimum.W.shape[1:]
         assert result.W.shape == (points**2, 10, hidden, features)
         assert torch.equal(result.density, optimum.density) and torch.equal(
             result.ratio, optimum.ratio
         )
-        # from where training ended it is downhill to the bottom of the basin
+        # Settling goes downhill from where training ended.
         assert (result.settled <= result.loss * (1 + 1e-9)).all()
         assert (optimum.loss[:, None] <= result.settled * (1 + 1e-6)).all()
         assert (result.lowest_loss <= result.settled.amin(dim=1) * (1 + 1e-9)).all()
         distribution = phases.grid_distribution(features, result.density, result.ratio)
-        of_lowest = expected_loss(result.lowest_W, result.lowest_b, distribution)
-        torch.testing.assert_close(of_lowest, result.lowest_loss, rtol=1e-12, atol=0)
-        assert not phase_diagram.below(result, optimum).any()
+        lowest_loss = expected_loss(result.lowest_W, result.lowest_b, distribution)
+        torch.testing.assert_close(lowest_loss, result.lowest_loss, rtol=1e-12, atol=0)
+        assert not phase_diagram.below_optimum(result, optimum).any()
 
 
 def test_run_is_a_function_of_the_seed():
@@ -97,7 +97,8 @@ def test_figures_and_claims_of_a_quick_run(quick):
 def test_section_studies_the_diagrams_settings_on_one_grid():
     experiments = section3.EXPERIMENTS
     for name, settings, n in (("study_two", Settings(), 2), ("study_three", THREE, 3)):
-        studied, optima = experiments[name].settings, experiments["study_optima"].settings
+        studied = experiments[name].settings
+        optima = experiments["study_optima"].settings
         assert studied == noisy_averages.study(replace(settings, points=12))
         assert exact_optimum.Settings(n, 12) in optima
     for settings, optimum in zip(experiments["diagrams"].settings, experiments["optima"].settings):
@@ -108,7 +109,7 @@ def test_section_studies_the_diagrams_settings_on_one_grid():
 
 
 def ideal_diagram(features, points=6, restarts=3):
-    """Every restart in the named solution that is best, but for a little noise, and that is the optimum too."""
+    """Every restart ends in the best named solution, nearly, and that is the optimum too."""
     density, ratio = phases.grid(points)
     lowest, W = phases.best_named(features, density, ratio)
     loss = phases.named_losses(features, density, ratio).gather(1, lowest[:, None])
@@ -129,10 +130,8 @@ def ideal():
     """Results as the paper describes them."""
     diagrams, optima = zip(*(ideal_diagram(features) for features in (2, 3)))
     line = numbers(1.0, 0.3, 0.01)
-    paying, exchange = (
-        boundary.paying_ratio(line, boundary.NORMS, steps=1),
-        torch.ones(3, 2, dtype=torch.float64),
-    )
+    paying = boundary.paying_ratio(line, boundary.NORMS, steps=1)
+    exchange = torch.ones(3, 2, dtype=torch.float64)
     jump = phase_boundary.Result(
         line,
         line / 2,
@@ -157,7 +156,7 @@ def spoil(result, restarts):
 
 
 def noisy(result):
-    """Two restarts in three are far off, but in the basin that is the optimum's: no local minimum explains it."""
+    """Two restarts in three are far off, though in the optimum's basin and in no local minimum."""
     return result._replace(W=spoil(result, [0, 1]).W)
 
 
@@ -186,7 +185,7 @@ def noise(result):
     )
 
 
-BROKEN = {  # how results differ from ideal ones -> the features of the diagram, its change, the claims that fail
+BROKEN = {  # name -> features of the diagram that is not ideal, its change, the claims that fail
     "the worst restart in a local minimum": (2, lambda r: spoil(r, [1]), []),
     "two restarts of n=2 in local minima": (2, lambda r: spoil(r, [0, 1]), ["3.1"]),
     "two restarts of n=3 in local minima": (3, lambda r: spoil(r, [0, 1]), ["3.4"]),
@@ -233,81 +232,76 @@ def test_the_named_diagram_is_refuted_where_the_optimum_leaves_a_region():
     results = ideal()
     changed = without_region(results.diagrams[0], 2, 0, 2)
     optimum = results.optima[0]._replace(W=changed.W[:, 0])
-    results.diagrams, results.optima = [changed, results.diagrams[1]], [optimum, results.optima[1]]
+    results.diagrams = [changed, results.diagrams[1]]
+    results.optima = [optimum, results.optima[1]]
     failed = [claim.id for claim in section3.claims(results) if not claim.holds]
-    assert failed == ["3.1", "3.2"]  # a region is nowhere, so nothing gives it back
+    assert failed == ["3.1", "3.2"]  # nothing reproduces the region that has gone
 
 
 # Numbers
 
 
 def test_regions_by_hand():
-    """Each restart shows the named solution; of the region of W = [1, 0] the optimum has left a part."""
+    """The optimum has left a part of the region of W = [1, 0], and some restarts a further part."""
     result, optimum = ideal_diagram(2, points=8)
     region, _ = phases.best_named(2, result.density, result.ratio)
     points = (region == 0).nonzero()[:, 0]
-    pair, first = (numbers(*phases.NAMED_SOLUTIONS[2][k].W) for k in (2, 0))
+    pair = numbers(*phases.NAMED_SOLUTIONS[2][2].W)
     W = optimum.W.clone()
     W[points[:2]] = pair
     shares = phase_diagram.regions(result, optimum._replace(W=W))
     assert shares.optimum.tolist() == pytest.approx([1 - 2 / len(points), 1, 1])
     assert shares.best.tolist() == shares.mean.tolist() == [1, 1, 1]  # of what the optimum has left
     spoilt = result.W.clone()
-    spoilt[points[2]], spoilt[points[3], 1:] = (
-        pair,
-        pair,
-    )  # everywhere; in all restarts but the best
+    spoilt[points[2]] = pair  # in all restarts
+    spoilt[points[3], 1:] = pair  # in all restarts but the best
     shares = phase_diagram.regions(result._replace(W=spoilt), optimum._replace(W=W))
     left = len(points) - 2
     assert shares.best.tolist() == pytest.approx([1 - 1 / left, 1, 1])
-    assert shares.mean.tolist() == pytest.approx(
-        [1 - 1 / left, 1, 1]
-    )  # the mean of a pair and of none has norm 0.5
-    assert first[0, 1] == 0
+    # At the second point the last feature has norm 1/2 on average, so it is not represented.
+    assert shares.mean.tolist() == pytest.approx([1 - 1 / left, 1, 1])
 
 
 def test_models_below_the_optimum_take_its_place():
     result, optimum = ideal_diagram(3, points=3)
-    assert (
-        not phase_diagram.below(result, optimum).any()
-        and phase_diagram.best_known(result, optimum).loss is not None
-    )
+    assert not phase_diagram.below_optimum(result, optimum).any()
+    assert torch.equal(phase_diagram.best_known(result, optimum).loss, optimum.loss)
     lower = settled_below(result)._replace(lowest_W=result.lowest_W + 1)
-    assert phase_diagram.below(lower, optimum).nonzero().tolist() == [[7]]
+    assert phase_diagram.below_optimum(lower, optimum).nonzero().tolist() == [[7]]
     known = phase_diagram.best_known(lower, optimum)
     assert torch.equal(known.loss, lower.lowest_loss)
     assert torch.equal(known.W[7], lower.lowest_W[7]) and torch.equal(known.W[:7], optimum.W[:7])
     hardly = result._replace(lowest_loss=optimum.loss * (1 - 1e-7))
-    assert not phase_diagram.below(hardly, optimum).any()
+    assert not phase_diagram.below_optimum(hardly, optimum).any()
 
 
 def test_averaged_discards_the_worst_restart():
-    """Norms of the last feature 1, 0.6 and 0; the restart of highest loss does not count, wherever it stands."""
+    """The last feature has norms 1, 0.6 and 0; the restart of highest loss does not count."""
     W = numbers([[0.0, 1.0]], [[0.8, 0.6]], [[1.0, 0.0]]).expand(3, 3, 1, 2)
     loss = numbers([1, 2, 3], [1, 3, 2], [3, 1, 2])
     result = Result(
         torch.ones(3), torch.ones(3), W, loss, loss, W[:, 0], torch.zeros(3, 2), loss[:, 0]
     )
-    norm, superposition = phase_diagram.averaged(result)
+    norm, superposition = phase_diagram.averaged_diagram(result)
     assert norm.tolist() == pytest.approx([0.8, 0.5, 0.3])
     assert superposition.tolist() == pytest.approx([0.32, 0, 0.32])  # 0, 0.64 and 0
-    assert phase_diagram.best(result).norm.tolist() == pytest.approx([1, 1, 0.6])
+    assert phase_diagram.best_diagram(result).norm.tolist() == pytest.approx([1, 1, 0.6])
     assert phase_diagram.best_weights(result)[2].tolist() == [[0.8, 0.6]]
 
 
 def test_agreement_counts_points():
     result, optimum = ideal_diagram(2, points=4)
     exact = phases.last_feature(optimum.W)
-    assert phase_diagram.agreement(phase_diagram.best(result), exact) == 1
+    assert phase_diagram.agreement(phase_diagram.best_diagram(result), exact) == 1
     ignored = (phases.phase(*exact) == 0).double().mean().item()
-    spoilt = phase_diagram.best(spoil(result, [0, 1, 2]))
+    spoilt = phase_diagram.best_diagram(spoil(result, [0, 1, 2]))
     assert 0 < ignored < 1 and phase_diagram.agreement(spoilt, exact) == pytest.approx(ignored)
     assert phase_diagram.phase_shares(spoilt).tolist() == [1, 0, 0]
     assert sum(phase_diagram.phase_shares(exact).tolist()) == pytest.approx(1)
 
 
 def test_in_the_basin_of_the_optimum():
-    """One restart in six ends in a local minimum of double the loss, another within a thousandth of the optimum."""
+    """One restart ends at double the optimum's loss, another within a thousandth of it."""
     result, optimum = ideal_diagram(2, points=2)
     result = result._replace(
         settled=optimum.loss[:, None] * numbers([1, 1.0005, 2], *[[1, 1, 1]] * 3)
@@ -318,10 +312,8 @@ def test_in_the_basin_of_the_optimum():
 
 # Figures
 
-NORM, SUPERPOSITION = (
-    numbers(0, 0.1, 1, 0, 1, 1, 0.9, 1, 1),
-    numbers(0, 0, 0, 0, 1, 0.2, 1, 1.2, 0.9),
-)
+NORM = numbers(0, 0.1, 1, 0, 1, 1, 0.9, 1, 1)
+SUPERPOSITION = numbers(0, 0, 0, 0, 1, 0.2, 1, 1.2, 0.9)
 
 
 @pytest.mark.parametrize(
@@ -354,7 +346,7 @@ def test_diagrams_show_each_point(monkeypatch):
     settled = result.settled * (1 + torch.linspace(0, 2, 27).view(9, 3) % 1)
     result = result._replace(settled=settled)
     monkeypatch.setattr(
-        phase_diagram, "averaged", lambda result: phases.LastFeature(NORM, SUPERPOSITION)
+        phase_diagram, "averaged_diagram", lambda result: phases.LastFeature(NORM, SUPERPOSITION)
     )
     figure = drawn(phase_diagram.figure, result, optimum)
     panels = {ax.get_title(): ax for ax in figure.axes}
@@ -367,10 +359,8 @@ def test_diagrams_show_each_point(monkeypatch):
     }
     for title, (norm, superposition) in shown.items():
         (mesh,) = panels[title].collections
-        colours, expected = (
-            mesh.get_array(),
-            phase_diagram.phase_colours(norm, superposition).tolist(),
-        )
+        colours = mesh.get_array()
+        expected = phase_diagram.phase_colours(norm, superposition).tolist()
         for k in range(9):  # (importances, densities, 3)
             assert colours[k % 3, k // 3].tolist() == pytest.approx(expected[k]), (title, k)
         assert panels[title].get_xlim() == (1, 0.01) and panels[title].get_ylim() == (0.1, 10)

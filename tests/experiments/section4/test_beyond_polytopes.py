@@ -1,4 +1,4 @@
-"""Arrangements known by their cosines alone save what their weights do; measures on weights that are made up."""
+"""Arrangements known by their cosines, and measures on weights that are made up."""
 
 from collections import Counter
 from itertools import product as every

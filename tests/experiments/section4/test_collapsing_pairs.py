@@ -18,7 +18,8 @@ from experiments.section4.collapsing_pairs import (
 from features import CORRELATIONS, FeatureDistribution
 from geometry import collapsed_pairs
 from losses.exact import expected_loss
-from theory.descents import Crossings, Solutions
+from theory.descents import Solutions
+from theory.kinds import Crossings
 from theory.polytopes import POLYTOPES
 
 HEXAGON = POLYTOPES["hexagon"].vertices
@@ -36,7 +37,7 @@ def pair_distribution(density):
 
 
 def ideal():
-    """Pairs collapse one by one at the paper's densities, and the loss meets the principal components' at 0.5."""
+    """Pairs collapse at the paper's densities, and the loss meets the principal components'."""
     density = 0.02 * 1.15 ** torch.arange(28, dtype=torch.float64)
     boundaries = torch.tensor(section4.PAPER_COLLAPSES, dtype=torch.float64)
     counts = torch.bucketize(density, boundaries)
@@ -129,7 +130,7 @@ def test_what_was_not_located_has_no_number():
 
 
 def test_meets_principal_is_interpolated():
-    """A gap that shrinks in proportion to log density, from 4 % to none: 1 % at three quarters of the way."""
+    """A gap of 4 % that vanishes linearly in log density is 1 % at three quarters of the way."""
     density = torch.tensor([0.1, 0.2, 0.4, 0.8, 1.0], dtype=torch.float64)
     below = torch.tensor([0.1, 0.06, 0.04, 0, 0], dtype=torch.float64)
     loss = (principal_components_loss(pair_distribution(density), 2) * (1 - below))[:, None].expand(
@@ -191,7 +192,7 @@ def set_distributions(draw):
 @given(distribution=set_distributions(), data=st.data())
 @settings(max_examples=60, deadline=None)
 def test_principal_components_loss_is_that_of_the_projection(distribution, data):
-    """A linear model that projects on the first principal components, with its best bias, has this loss."""
+    """A linear model that projects on principal components has this loss at its best bias."""
     n = distribution.features
     hidden = data.draw(st.integers(1, n))
     mean, own, shared = (value[0] for value in distribution.moments())
@@ -210,7 +211,7 @@ def test_principal_components_loss_is_that_of_the_projection(distribution, data)
 
 
 def test_principal_components_loss_by_hand():
-    """Three pairs, always active together: each has variance 1/12 of either member and no covariance left."""
+    """In pairs that are always active each difference has 1/12 of a member's variance."""
     pairs = FeatureDistribution(1.0, features=6, set_size=2, correlation="correlated")
     assert principal_components_loss(pairs, 2).item() == pytest.approx(4 / 12)
     rare = FeatureDistribution(0.1, features=6, set_size=2, correlation="correlated")

@@ -44,7 +44,7 @@ def test_claim_refuses_broken_results(change):
 
 @pytest.mark.parametrize("shared, holds", [(4, True), (5, False)])
 def test_less_than_half_of_a_set_may_lie_along_the_other(shared, holds):
-    """Bases with some directions in common, the others mirrored so that none keeps its direction."""
+    """Bases with some directions in common, and no other direction in both."""
     turn = torch.eye(10 - shared) - 2 / (10 - shared)
     W = torch.cat((torch.eye(10), -torch.block_diag(torch.eye(shared), turn)), dim=1)
     result = ideal()._replace(W=W.expand(2, 3, 10, 20))

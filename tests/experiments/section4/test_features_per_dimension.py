@@ -1,4 +1,4 @@
-"""Crowding: what is predicted for few and many features per dimension, and the colours of both maps."""
+"""Features per dimension: what is predicted for few and many, and the colours of the maps."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ def test_settings_differ_in_the_features_alone():
     ratios = [settings.features / settings.hidden for settings in features_per_dimension.SETTINGS]
     assert ratios == sorted(ratios)
     assert {settings.inverse_density for settings in features_per_dimension.SETTINGS} == {
-        features_per_dimension.DENSITIES
+        features_per_dimension.INVERSE_DENSITY
     }
 
 

@@ -1,4 +1,4 @@
-"""Pairs in the plane: what short runs return, and ideal Results and broken ones for each arrangement."""
+"""Pairs in the plane: short runs, and ideal and broken Results for each arrangement."""
 
 import pytest
 import torch
@@ -100,7 +100,7 @@ def test_noise_is_refused(k):
 
 
 def test_collapsed_pairs_are_not_side_by_side():
-    """Three directions of two features each, as far apart as can be: neighbours on the circle, but one."""
+    """Three pairs, each collapsed into one direction, are as far apart as can be."""
     result, collapsed = ideal(2), HEXAGON[:, [0, 0, 2, 2, 4, 4]]
     assert section4.pairs_in_the_plane.beside(torch.stack((HEXAGON, collapsed))).tolist() == [
         True,

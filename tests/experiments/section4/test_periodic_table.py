@@ -1,4 +1,4 @@
-"""The periodic table: made-up ones whose leads and mixtures are known, a small one computed, and the committed one."""
+"""The periodic table: made-up tables, a small one that is computed, and the committed one."""
 
 import shutil
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from drawing import drawn
 
-import PeriodicTable
+import Section4main
 from experiments.section4 import periodic_table
 from experiments.section4.periodic_table import QUICK, Result, Settings, run
 from features import FeatureDistribution
@@ -18,7 +18,7 @@ from theory.polytopes import PAPER_POLYTOPES, POLYTOPES, arrangement_name
 
 
 def made_up(inverse_density, arrangements):
-    """A table from {name: (W (dimensions, features), benefit (densities,))}, its cells in their order."""
+    """A table from {name: (W (dimensions, features), benefit (densities,))}, in that order."""
     parts = []
     for W, benefit in arrangements.values():
         benefit = torch.as_tensor(benefit, dtype=torch.float64)[None]
@@ -220,7 +220,7 @@ def test_a_table_of_other_code_is_loaded_and_named(capsys, monkeypatch):
     monkeypatch.setattr(cells, "code_digest", lambda *_: "other")
     assert periodic_table.table().size.shape[1] == 2
     assert (
-        "periodic_table.safetensors: of other code; anew: python PeriodicTable.py"
+        "periodic_table.safetensors: of other code; anew: python Section4main.py --table"
         in capsys.readouterr().err
     )
 
@@ -246,8 +246,16 @@ def test_the_script_writes_the_table_that_is_read(tmp_path, monkeypatch, capsys,
     monkeypatch.setattr(periodic_table, "FILE", tmp_path / "table.safetensors")
     whole = periodic_table.whole()._replace(settings=QUICK)
     monkeypatch.setattr(periodic_table, "whole", lambda: whole)
-    assert PeriodicTable.main(["--jobs", "1", "--out", str(tmp_path)]) == 0
+    small = Section4main.Experiment(periodic_table, QUICK, QUICK)
+    monkeypatch.setitem(Section4main.TABLE.EXPERIMENTS, "table", small)
+    assert Section4main.main(["--table", "--jobs", "1", "--out", str(tmp_path)]) == 0
     capsys.readouterr()
     for one, other in zip(periodic_table.table(), quick):
         assert torch.equal(one, other)
     assert capsys.readouterr().err == ""
+
+
+def test_small_settings_never_replace_the_committed_table(tmp_path, capsys):
+    with pytest.raises(SystemExit) as end:
+        Section4main.main(["--table", "--quick", "--out", str(tmp_path)])
+    assert end.value.code == 2 and "argument --quick" in capsys.readouterr().err

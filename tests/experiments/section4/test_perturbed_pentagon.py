@@ -15,7 +15,8 @@ from experiments.section4.perturbed_pentagon import (
     geometry_of,
     run,
 )
-from theory.descents import Crossings, Sampling, Solutions
+from theory.descents import Sampling, Solutions
+from theory.kinds import Crossings
 from theory.polytopes import POLYTOPES
 
 PENTAGON = POLYTOPES["pentagon"].vertices
@@ -124,26 +125,26 @@ def test_claim_without_any_crossing():
     assert not any("times sparser" in name and "density" in name for name in claim.numbers)
 
 
-def test_snap_and_lasts_by_hand():
+def test_snap_and_extent_by_hand():
     result = ideal()
     assert perturbed_pentagon.snap(result).tolist() == [0.4, 0.4]
     ratio = result.ratio[0]
-    assert (
-        perturbed_pentagon.lasts(result, perturbed_pentagon.PENTAGON).tolist()
-        == [pytest.approx([ratio[2].item(), 10])] * 2
-    )
+    lowest, highest = perturbed_pentagon.extent(result, perturbed_pentagon.PENTAGON)
+    assert lowest.tolist() == [ratio[2].item()] * 2
+    assert highest.tolist() == pytest.approx([10, 10])
     result.crossing.below[0] = 2
     assert torch.equal(perturbed_pentagon.snap(result).isnan(), torch.tensor([True, False]))
-    result.crossing.line[0], result.crossing.below[2], result.crossing.above[2] = 1, 1, 0
-    assert (
-        perturbed_pentagon.snap(result)[1] == 0.4
-    )  # the lower of two crossings at the second density
+    # Now the second density has two crossings, of which the lower one counts.
+    result.crossing.line[0] = 1
+    result.crossing.below[2] = 1
+    result.crossing.above[2] = 0
+    assert perturbed_pentagon.snap(result)[1] == 0.4
 
 
-def test_elsewhere_counts_descents():
+def test_missed_optimum_counts_descents():
     result = ideal()
     result.random.W[0, :2, 0] = KEPT
-    assert perturbed_pentagon.elsewhere(result) == pytest.approx(2 / 14)
+    assert perturbed_pentagon.missed_optimum(result) == pytest.approx(2 / 14)
 
 
 GEOMETRIES = {  # weights -> index of the geometry

@@ -1,4 +1,4 @@
-"""Predictions made up and computed: what they say at a density, and what the figures show of them."""
+"""Predictions, made up and computed: what they say and what the figures show."""
 
 import pytest
 import torch
@@ -10,14 +10,14 @@ from test_started_as_polytopes import ideal as ideal_starts
 from test_uniform_superposition import SWEEP, sweep
 
 from experiments.section4 import periodic_table, predicted_polytopes
-from experiments.section4.predicted_polytopes import Result, Settings, run
+from experiments.section4.predicted_polytopes import Result, run
 from theory.packing import polytope_optimum
 from theory.polytopes import PAPER_POLYTOPES, POLYTOPES
 from visualization import POLYTOPE_COLOURS
 
 
 def made_up(inverse_density, benefits):
-    """Benefits (densities,) by polytope, of a table and of the paper's polytopes: 0 where they are not given."""
+    """A result from {polytope: benefit (densities,)}, with 0 where none is given."""
     none = torch.zeros_like(inverse_density)
     of_paper = [
         torch.as_tensor(benefits.get(name, none), dtype=torch.float64) for name in PAPER_POLYTOPES
@@ -28,7 +28,7 @@ def made_up(inverse_density, benefits):
 
 
 def ideal(tetrahedra=0.0):
-    """Each of the paper's polytopes is best where the ideal sweep has it, and hardly worse elsewhere.
+    """Each of the paper's polytopes is best where the ideal sweep has it.
 
     tetrahedra: what is added to their benefit
     """
@@ -61,19 +61,11 @@ def test_nothing_is_by_chance_and_all_follows_from_the_committed_table(quick):
     assert torch.equal(
         quick.benefit, run(predicted_polytopes.QUICK, seed=7, progress=False).benefit
     )
-    assert predicted_polytopes.Settings().table == periodic_table.checksum()
-
-
-@pytest.mark.usefixtures("unchecked")
-def test_another_table_is_refused():
-    with pytest.raises(
-        ValueError, match="table: expected the checksum of the committed one, got 'abc'"
-    ):
-        Settings(table="abc")
+    assert predicted_polytopes.INPUTS == (periodic_table.FILE,)
 
 
 def test_what_is_best_where():
-    """Triangles give way to digons where their benefits cross, a third of the way from 2 to 4 in the logarithm."""
+    """Triangles give way to digons where benefits cross, a third of the way from 2 to 4."""
     result = made_up(numbers(1, 2, 4), {"digon": [1.0, 1.1, 1.5], "triangle": [1.1, 1.2, 1.3]})
     windows = predicted_polytopes.windows(result)
     assert [window.name for window in windows] == ["triangle", "digon"]
@@ -95,7 +87,7 @@ def test_what_is_best_where():
 
 
 def test_a_window_begins_where_an_arrangement_goes_on_to():
-    """Two digons as long as they are the best of four in two, then squares: their line goes on to where they begin."""
+    """Two digons are followed to the densities at which their cell prefers squares."""
     digon, square = numbers(1, -1)[None], numbers(1, 0.7, -1, -0.7, 0, 0.7, 0, -0.7).view(2, 4)
     x = numbers(1, 2, 4, 8, 16)
     table = table_of(

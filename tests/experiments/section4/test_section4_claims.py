@@ -1,4 +1,4 @@
-"""Section 4: all claims on ideal Results, those that need several experiments on broken ones, and all figures."""
+"""Section 4: claims on ideal and on broken Results, and all figures."""
 
 import pytest
 import torch
@@ -42,7 +42,8 @@ def test_claims_hold_on_ideal_results():
     assert failing(Results()) == []
 
 
-BROKEN = {  # weights at each density and the claims that refuse them, where searches find nothing either
+# Weights at each density and the claims that refuse them, where searches find nothing either.
+BROKEN = {
     "digons only": ([DIGONS] * 12, ["4.1", "4.2", "4.3", "4.6"]),
     "no plateau of digons": (SWEEP[:5] + [SWEEP[9]] * 6 + SWEEP[5:6] + SWEEP[10:], ["4.1", "4.6"]),
     "no tetrahedra": ([W for k, W in enumerate(SWEEP) if k != 3], ["4.2", "4.6"]),

@@ -1,4 +1,6 @@
-"""Models that start as polytopes: what a short run returns, and which of them still are what they were."""
+"""Models that start as polytopes: a short run, and which of them keep their polytope."""
+
+from dataclasses import replace
 
 import pytest
 import torch
@@ -17,7 +19,7 @@ def product(polytope):
 
 
 def ideal():
-    """Where the ideal sweep has tetrahedra and pentagons these are best, and all models kept their polytope."""
+    """Each polytope is best where the ideal sweep has it, and all models kept theirs."""
     inverse_density = torch.logspace(0, 1.3, 12, dtype=torch.float64)[[3, 9]]
     benefit = torch.tensor(
         [[1.5, 1.2, 1.1, 1.1, 1.1], [1.0, 1.1, 1.2, 1.5, 1.3]], dtype=torch.float64
@@ -71,3 +73,16 @@ def test_run():
     torch.testing.assert_close(result.benefit, predicted, rtol=0.03, atol=0)
     again, other = (run(settings, seed=seed, progress=False) for seed in (0, 1))
     assert torch.equal(again.W, result.W) and not torch.equal(other.W, result.W)
+
+
+def test_benefits_are_measured_on_rows_of_the_seed(monkeypatch):
+    seeds = []
+
+    def measured(model, distribution, *, seed, **rows):
+        seeds.append(seed)
+        return torch.zeros(model.instances, dtype=torch.float64)
+
+    monkeypatch.setattr(started_as_polytopes, "sampled_benefit", measured)
+    settings = replace(started_as_polytopes.QUICK, inverse_density=(3.0,), steps=1)
+    started_as_polytopes.run(settings, seed=7, progress=False)
+    assert seeds == [7]

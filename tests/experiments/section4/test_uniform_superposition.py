@@ -1,4 +1,4 @@
-"""Uniform superposition: what a short run returns, and sweeps made of known polytopes, ideal and broken."""
+"""Uniform superposition: a short run, and sweeps of known polytopes, ideal and broken."""
 
 from dataclasses import replace
 
@@ -8,6 +8,7 @@ from drawing import drawn
 
 import Section4main as section4
 from experiments.section4 import uniform_superposition
+from experiments.section4.predicted_polytopes import Window
 from experiments.section4.uniform_superposition import Result, longest_range, run
 from geometry import dimensions_per_feature
 from theory.polytopes import PAPER_POLYTOPES, POLYTOPES, peaks
@@ -134,15 +135,17 @@ def test_longest_range(chosen, expected):
     )
 
 
-def test_shares_and_windows():
+def test_shares_and_ranges():
     result = sweep(SWEEP)
     shares = uniform_superposition.shares(result)
     assert shares["tetrahedron"].tolist() == [0] * 3 + [1] + [0] * 8
     assert shares["digon"].tolist() == pytest.approx([0] * 5 + [1] * 4 + [0, 0, 2 / 15])
     assert sum(shares.values()).tolist() == pytest.approx([1] * 12)
-    windows, at = uniform_superposition.windows(result), result.inverse_density.tolist()
-    assert windows["dedicated dimension"] == (at[0], at[2]) and windows["digon"] == (at[5], at[11])
-    assert "irregular" not in windows
+    ranges = uniform_superposition.ranges_with(result)
+    at = result.inverse_density.tolist()
+    assert ranges["dedicated dimension"] == (at[0], at[2])
+    assert ranges["digon"] == (at[5], at[11])
+    assert "irregular" not in ranges
     assert uniform_superposition.centre(result, "tetrahedron") == pytest.approx(at[3])
     assert uniform_superposition.centre(result, "dedicated dimension") == pytest.approx(at[1])
     assert uniform_superposition.centre(result, "cube") is None
@@ -166,16 +169,16 @@ def test_nothing_represented_is_no_peak():
     )
 
 
-def test_most_held_in_a_range():
+def test_largest_shares_in_a_range():
     result = sweep(SWEEP)
     at = result.inverse_density.tolist()
-    held = uniform_superposition.most_held(result, (at[4], at[9]))
+    held = uniform_superposition.largest_shares(result, (at[4], at[9]))
     assert {name: share for name, share in held.items() if share} == {
         "triangle": 1,
         "digon": 1,
         "pentagon": 1,
     }
-    assert uniform_superposition.most_held(result, None) == {}
+    assert uniform_superposition.largest_shares(result, None) == {}
 
 
 def test_a_search_counts_models():
@@ -228,7 +231,7 @@ def test_a_sweep_in_parts_is_the_sweep(monkeypatch, restarts):
     settings = replace(
         uniform_superposition.QUICK, features=20, hidden=5, restarts=restarts, steps=20
     )
-    monkeypatch.setattr(uniform_superposition, "SHARD", 3.9 * restarts * 20 * 128 * 20)
+    monkeypatch.setattr(uniform_superposition, "NUMBERS_PER_CELL", 3.9 * restarts * 20 * 128 * 20)
     parts = uniform_superposition.shards(settings)
     assert [len(part.inverse_density) for part in parts] == [3, 3, 2] and [
         part.first for part in parts
@@ -243,7 +246,7 @@ def test_a_sweep_in_parts_is_the_sweep(monkeypatch, restarts):
 
 
 def test_no_density_is_trained_by_itself():
-    parts = uniform_superposition.shards(uniform_superposition.SETTLED)
+    parts = uniform_superposition.shards(uniform_superposition.TEN_TIMES_LONGER)
     assert [len(part.inverse_density) for part in parts] == [2, 2, 2, 2]
     assert [part.first for part in parts] == [0, 2, 4, 6]
 
@@ -260,9 +263,9 @@ def test_settings_of_the_section():
 # The figure
 
 WINDOWS = [
-    ("tetrahedron", 1.0, 1.5, 3 / 4),
-    ("4-simplex", 1.5, 3.0, 4 / 5),
-    ("digon", 3.0, 30.0, 1 / 2),
+    Window("tetrahedron", 1.0, 1.5, 3 / 4),
+    Window("4-simplex", 1.5, 3.0, 4 / 5),
+    Window("digon", 3.0, 30.0, 1 / 2),
 ]
 
 
@@ -303,3 +306,16 @@ def test_figure_of_a_run(quick):
         WINDOWS,
         (quick.inverse_density, 1 / quick.inverse_density),
     )
+
+
+def test_benefits_are_measured_on_rows_of_the_seed(monkeypatch):
+    seeds = []
+
+    def measured(model, distribution, *, seed, **rows):
+        seeds.append(seed)
+        return torch.zeros(model.instances, dtype=torch.float64)
+
+    monkeypatch.setattr(uniform_superposition, "sampled_benefit", measured)
+    settings = replace(uniform_superposition.QUICK, inverse_density=(3.0,), steps=1)
+    uniform_superposition.run(settings, seed=7, progress=False)
+    assert seeds == [7]

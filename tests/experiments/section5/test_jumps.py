@@ -1,4 +1,6 @@
-"""Jumps of dimensionality: the rules on made-up courses, an ideal Result and broken ones, and a short run."""
+"""Jumps of dimensionality: the rules, the claim on ideal and broken results, and a short run."""
+
+import math
 
 import pytest
 import torch
@@ -16,14 +18,13 @@ DIGON = POLYTOPES["digon"].vertices.float()
 
 
 def risen(start, factor):
-    """Shares from 0 to 1 over STEPS, in proportion to log step from `start` to `factor` times as many."""
+    """Rise from 0 to 1 over STEPS, linearly in log step, from `start` to `factor` times `start`."""
     time = STEPS.clamp(min=1).double().log()
-    at = torch.tensor([float(start), float(factor)]).double().log()
-    return ((time - at[0]) / at[1]).clamp(0, 1)
+    return ((time - math.log(start)) / math.log(factor)).clamp(0, 1)
 
 
 def course(events, others=2):
-    """Two runs: at each event (step, factor) a pair of features rises to 1/2 and a part of the loss goes."""
+    """Two runs, in which a pair of features rises to 1/2 and the loss drops at each event."""
     rises = torch.stack([risen(*event) for event in events], dim=1)  # (records, pairs)
     never = torch.zeros(len(STEPS), others).double()
     D = torch.cat((rises.repeat_interleave(2, dim=1) / 2, never), dim=1)
@@ -103,8 +104,8 @@ def test_levels():
     assert level(values).tolist() == [0, 0, -1, -1, -1, 1, 1, -1, -1, 2, 2]
 
 
-def of_series(values):
-    """A Result of one feature with these dimensionalities, one a doubling of steps."""
+def one_feature(values):
+    """A Result of one feature with these dimensionalities; steps double from record to record."""
     D = torch.tensor(values)[:, None, None]
     steps = 2 ** torch.arange(len(values))
     return Result(steps, torch.ones(len(values), 1), D, torch.zeros(1, 1, 1))
@@ -122,12 +123,12 @@ def of_series(values):
     ],
 )
 def test_moves(values, expected):
-    found = jumps.moves(of_series(values))
+    found = jumps.moves(one_feature(values))
     assert list(zip(found.first.tolist(), found.last.tolist())) == expected
 
 
 def test_sudden_is_up_to_a_doubling_of_steps():
-    result = of_series([0.0, 0.0, 0.5, 0.5])  # steps 1, 2, 4, 8
+    result = one_feature([0.0, 0.0, 0.5, 0.5])  # steps 1, 2, 4, 8
     spans = torch.tensor([0, 1, 1]), torch.tensor([1, 2, 3])
     assert jumps.sudden(result, *spans).tolist() == [True, True, False]
     result = result._replace(steps=torch.tensor([10, 100, 199, 202]))
@@ -141,25 +142,25 @@ def test_drops_are_where_the_loss_falls_twice_as_fast_as_on_average():
     assert 70 < STEPS[found.first[0]] <= 110 and 180 <= STEPS[found.last[0]] < 290
     smooth = with_loss(falls, (-risen(1, 4096)).exp())
     assert len(jumps.drops(smooth).run) == 0
-    assert 0.05 < jumps.covered(falls) < 0.2 and jumps.covered(smooth) == 0
+    assert 0.05 < jumps.dropping_share(falls) < 0.2 and jumps.dropping_share(smooth) == 0
 
 
-def test_together():
-    apart, at_once = course(IDEAL), course([(30, 1.6)] * 3)
-    assert jumps.together(apart, jumps.moves(apart)).tolist() == pytest.approx([1 / 3] * 2)
-    assert jumps.together(at_once, jumps.moves(at_once)).tolist() == [1, 1]
+def test_simultaneous_share():
+    apart = course(IDEAL)
+    at_once = course([(30, 1.6)] * 3)
+    assert jumps.simultaneous_share(apart, jumps.moves(apart)).tolist() == pytest.approx(
+        [1 / 3] * 2
+    )
+    assert jumps.simultaneous_share(at_once, jumps.moves(at_once)).tolist() == [1, 1]
 
 
 def test_run():
     result, again, other = (run(QUICK, seed=seed, progress=False) for seed in (0, 0, 1))
     assert result.steps[[0, -1]].tolist() == [0, QUICK.steps]
-    assert result.loss.shape == (len(result.steps), 2) and result.dimensionality.shape[1:] == (
-        2,
-        24,
-    )
-    assert torch.equal(again.dimensionality, result.dimensionality) and torch.equal(
-        again.loss, result.loss
-    )
+    assert result.loss.shape == (len(result.steps), 2)
+    assert result.dimensionality.shape[1:] == (2, 24)
+    assert torch.equal(again.dimensionality, result.dimensionality)
+    assert torch.equal(again.loss, result.loss)
     assert not torch.equal(other.W, result.W)
     assert (result.loss[-1] < 0.8 * result.loss[0]).all()
     figure = drawn(jumps.figure, [result, course(IDEAL)])

@@ -1,5 +1,6 @@
-"""Curves whose slope is known, and stretches by hand."""
+"""Learning curves whose slope is known, and stretches found by hand."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -16,6 +17,7 @@ def test_steps_are_evenly_spaced_on_a_log_axis():
     assert logarithmic_steps(1000, 4) == [0, 1, 10, 100, 1000]
     steps = logarithmic_steps(5000, 200)
     assert steps[:4] == [0, 1, 2, 3] and steps[-1] == 5000 and len(steps) < 202
+    assert logarithmic_steps(np.int16(1000), np.uint8(4)) == [0, 1, 10, 100, 1000]
     late = torch.tensor(steps[-50:], dtype=torch.float64).log().diff()
     assert late.max() < 1.1 * late.min()
 

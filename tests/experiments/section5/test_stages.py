@@ -1,4 +1,4 @@
-"""Stages of learning: the rules on made-up courses, an ideal Result and broken ones, and a short run."""
+"""Stages of learning: the rules, the claim on ideal and broken results, and a short run."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from drawing import drawn
 import Section5main as section5
 from experiments.section5 import stages
 from experiments.section5.stages import QUICK, Course, Result, Settings, Stationary, run
-from sweeps.running import save_figure
+from sweeps.figures import save_figure
 
 OCTAHEDRON = torch.cat((torch.eye(3), -torch.eye(3)[:, [1, 2, 0]]), dim=1).double()
 COLLAPSED = (
@@ -18,22 +18,34 @@ STEPS = torch.tensor([0, *(2.0 ** (torch.arange(8, 45) / 4)).round().long().toli
 
 
 def ideal(runs=10):
-    """Runs rest at the origin, with both sets collapsed, and as an octahedron."""
+    """Runs that rest at the origin, then with both sets collapsed, and then as an octahedron."""
     which = torch.bucketize(STEPS, torch.tensor([30, 300]), right=True)
     loss = torch.tensor([0.1, 0.02, 0.003]).double()[which]
     W = torch.stack((NOTHING, COLLAPSED, OCTAHEDRON))[which]
     course = Course(
-        STEPS, W[:, None].repeat(1, runs, 1, 1), torch.zeros(len(STEPS), runs, 6).double(),
-        loss[:, None].repeat(1, runs), torch.full((len(STEPS), runs), 0.1).double(),
-    )  # fmt: skip
-    found = [(k, *stage) for k, of_run in enumerate(stages.stages(course)[:2]) for stage in of_run]
-    of_run, first, last = torch.tensor(found).T
-    curvatures = torch.ones(len(found), 24).double()
+        steps=STEPS,
+        W=W[:, None].repeat(1, runs, 1, 1),
+        b=torch.zeros(len(STEPS), runs, 6).double(),
+        loss=loss[:, None].repeat(1, runs),
+        gradient=torch.full((len(STEPS), runs), 0.1).double(),
+    )
+    spans = []
+    for k, run_stages in enumerate(stages.stages(course)[:2]):
+        spans += [(k, first, last) for first, last in run_stages]
+    run_index, first, last = torch.tensor(spans).T
+    curvatures = torch.ones(len(spans), 24).double()
     curvatures[last < len(STEPS) - 1, :4] = -0.1
     points = Stationary(
-        of_run, first, last, first, W[(first + last) // 2], torch.zeros(len(found), 6).double(), loss[first],
-        torch.full((len(found),), 1e-6).double(), curvatures,
-    )  # fmt: skip
+        run=run_index,
+        first=first,
+        last=last,
+        start=first,
+        W=W[(first + last) // 2],
+        b=torch.zeros(len(spans), 6).double(),
+        loss=loss[first],
+        gradient=torch.full((len(spans),), 1e-6).double(),
+        curvatures=curvatures,
+    )
     return Result(course, course, points)
 
 
@@ -47,7 +59,7 @@ def with_points(result, **changes):
 
 def ending_in(W):
     def change(result):
-        result.sampled.W[-1, :2] = W  # the exact runs' too: an ideal Result has one course
+        result.sampled.W[-1, :2] = W  # also of the exact runs, since both share one course
         return result
 
     return change
@@ -90,9 +102,10 @@ def test_claim_refuses_broken_results(change):
     assert not section5._claim_stages(change(ideal())).holds
 
 
-def of_slopes(*parts):
-    """A course whose loss falls with these powers of the step, (power, factor by which steps grow)."""
-    time, log_loss = [0.0], [0.0]
+def sloping(*parts):
+    """A course whose loss falls with some powers of the step: (power, growth of the step)."""
+    time = [0.0]
+    log_loss = [0.0]
     for power, factor in parts:
         for _ in range(20):
             time.append(time[-1] + torch.tensor(factor).log().item() / 20)
@@ -115,7 +128,7 @@ def of_slopes(*parts):
     ],
 )
 def test_stages(parts, count):
-    assert [len(of_run) for of_run in stages.stages(of_slopes(*parts))] == [count]
+    assert [len(run_stages) for run_stages in stages.stages(sloping(*parts))] == [count]
 
 
 def test_endings():
@@ -128,11 +141,11 @@ def test_endings():
 
 def test_ways_down_are_counted_by_the_steepest():
     result = ideal()
-    assert stages.negative(result).tolist() == [4, 4, 0] * 2
+    assert stages.ways_down(result).tolist() == [4, 4, 0] * 2
     result.stationary.curvatures[0, :3] = torch.tensor([-1.1e-3, -0.9e-3, -1e-9])
-    assert stages.negative(result).tolist()[0] == 2
+    assert stages.ways_down(result).tolist()[0] == 2
     assert (
-        stages.negative(with_points(result, curvatures=result.stationary.curvatures.abs())).sum()
+        stages.ways_down(with_points(result, curvatures=result.stationary.curvatures.abs())).sum()
         == 0
     )
 
@@ -149,14 +162,12 @@ def test_approach_is_up_to_rotation():
 
 def test_run(tmp_path):
     result, again, other = (run(QUICK, seed=seed, progress=False) for seed in (0, 0, 1))
-    assert torch.equal(again.stationary.W, result.stationary.W) and torch.equal(
-        again.sampled.W, result.sampled.W
-    )
+    assert torch.equal(again.stationary.W, result.stationary.W)
+    assert torch.equal(again.sampled.W, result.sampled.W)
     assert not torch.equal(other.exact.W, result.exact.W)
     points = result.stationary
-    assert (
-        points.gradient[0] < 1e-6 and stages.negative(result)[0] == 18
-    )  # the origin, which every run leaves
+    # Every run first leaves the origin, which is a saddle point.
+    assert points.gradient[0] < 1e-6 and stages.ways_down(result)[0] == 18
     assert (points.gradient <= result.exact.gradient[points.start, points.run] * (1 + 1e-9)).all()
     drawn(stages.figure, result)
     save_figure(stages.animation(result), tmp_path, "octahedron")

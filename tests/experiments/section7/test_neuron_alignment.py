@@ -1,4 +1,4 @@
-"""Alignment with the basis: the measure, the comparison with random rotations, ideal and broken, a short run."""
+"""Alignment with the basis: its measure, random rotations, claims, a short run."""
 
 from dataclasses import replace
 
@@ -38,10 +38,10 @@ def test_spread_is_of_the_represented_features():
 
 
 def test_by_chance_is_of_rotations():
-    """A rotation changes no lengths: on average a direction is spread as a random one, E (sum |z_k|)^2 / |z|^2."""
+    """On average a rotated direction is spread as a random one, E (sum |z_k|)^2 / |z|^2."""
     z = torch.randn(100_000, 5, generator=torch.Generator().manual_seed(3))
     expected = (z.abs().sum(dim=1) / z.norm(dim=1)).square().mean()
-    chance = neuron_alignment.spread_by_chance(torch.stack([on_neurons(), torch.ones(5, 10)]))
+    chance = neuron_alignment.rotated_spread(torch.stack([on_neurons(), torch.ones(5, 10)]))
     assert chance.shape == (2, neuron_alignment.ROTATIONS)
     torch.testing.assert_close(chance.mean(dim=1), expected.expand(2), rtol=0.02, atol=0)
 

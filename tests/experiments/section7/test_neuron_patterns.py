@@ -1,4 +1,4 @@
-"""Neurons from monosemantic to polysemantic: a short run, the rules on both sides of their lines, ideal and broken."""
+"""Mono- and polysemantic neurons: rules, claims on made-up results, a short run."""
 
 from dataclasses import replace
 from itertools import combinations
@@ -32,7 +32,7 @@ PAPER = (
 
 
 def code(name):
-    """(5, 10): each feature evenly on its neurons; larger negative weights on all others count for nothing."""
+    """W (5, 10) with each feature evenly on its neurons and negative weights elsewhere."""
     W = torch.zeros(5, 10)
     for feature, neurons in enumerate(CODES[name]):
         W[:, feature] = -2.0
@@ -41,7 +41,7 @@ def code(name):
 
 
 def result_with(codes):
-    """A Result with these codes as the best of its two parts, the solution that was found at the same density."""
+    """A Result of two parts, with these codes as the best solutions."""
     points = len(codes)
     best = torch.stack([W if isinstance(W, torch.Tensor) else code(W) for W in codes])
     loss = 1 + 0.01 * (torch.arange(points)[:, None] - torch.arange(points)).abs().double()
@@ -212,7 +212,7 @@ def test_fresh_runs_are_trained_on_where_they_were_found_and_elsewhere():
 
 
 def test_starts():
-    """At each density the best of all, then its own with neighbouring features exchanged, in W and b alike."""
+    """Starts are the best of all densities, then the own best with neighbours exchanged."""
     best = ReLUHiddenModel(2, 10, 5, seed=3)
     best.b.data = torch.arange(20.0).view(2, 10)
     starts = neuron_patterns._starts(best)

@@ -1,4 +1,4 @@
-"""Section 8: what short runs return, the rules on neurons and weights made by hand, claims on made-up results."""
+"""Absolute values: rules for neurons, claims on made-up results, short runs."""
 
 from dataclasses import replace
 
@@ -7,15 +7,14 @@ import torch
 from drawing import drawn
 
 import Section8main as section8
-from experiments.section8 import absolute_value, asymmetric_motif
+from experiments.section8 import absolute_value
 from experiments.section8.absolute_value import (
     Result,
+    best_neurons,
     importance_order,
-    neurons,
     one_neuron_a_side,
     over_monosemantic,
 )
-from experiments.section8.asymmetric_motif import motifs, strongest, without_inhibition
 
 
 def noise(*shape, seed=0):
@@ -90,7 +89,7 @@ def layer(in_weights, out=1.0):
 
 
 def test_kinds_of_neurons():
-    of = neurons(
+    of = best_neurons(
         layer([[3.0, 0.9], [3.0, 1.1], [-1.1, 3.0], [0.01, 0.05]])
     )  # squares: 0.92, 0.88, 0.88; not in use
     assert of.monosemantic.tolist() == [[True, False, False, False]]
@@ -98,8 +97,8 @@ def test_kinds_of_neurons():
     assert of.main.tolist() == [[0, 0, 1, 1]]
     assert of.superposition[0, 1].item() == pytest.approx(1.21 / 10.21)
     for weight, used in ((0.11, True), (0.09, False)):
-        assert neurons(layer([[weight, 0.0]])).monosemantic.item() == used
-    unheard = neurons(layer([[3.0, 3.0]], out=-1.0))  # it writes to no output
+        assert best_neurons(layer([[weight, 0.0]])).monosemantic.item() == used
+    unheard = best_neurons(layer([[3.0, 3.0]], out=-1.0))  # it writes to no output
     assert not unheard.monosemantic.any() and not unheard.polysemantic.any()
 
 
@@ -110,7 +109,7 @@ def test_importance_order():
     )
 
     def order(rows):
-        return importance_order(neurons(layer(rows))).item()
+        return importance_order(best_neurons(layer(rows))).item()
 
     assert order([alone[0], alone[1], mixed[2]]) == 1
     assert order([alone[2], mixed[0], mixed[1]]) == 0
@@ -120,7 +119,7 @@ def test_importance_order():
 
 
 def model_of(alone, hidden=40, features=100, backwards=False):
-    """W1 of `hidden` neurons, of which the first `alone` have a feature of their own and the others two."""
+    """W1 of neurons, the first `alone` with a feature of their own and the others with two."""
     main = torch.arange(hidden) // 2
     if backwards:
         main = main.flip(0)
@@ -159,138 +158,11 @@ def test_claim_of_neurons():
 
 
 def test_over_monosemantic():
-    """Two features of equal importance, two neurons: the other one is ignored and costs s/3 - s^2/4."""
+    """With two equal features and two neurons one is ignored, which costs s/3 - s^2/4."""
     result = layer([[1.0, 0], [-1.0, 0]])._replace(density=torch.tensor([0.4]).double())
     result = result._replace(loss=torch.tensor([[0.4 / 3 - 0.04]]).double())
     assert over_monosemantic(result, 1.0).item() == pytest.approx(1)
     assert over_monosemantic(result, 0.5).item() == pytest.approx(2)
-
-
-# The motif
-
-
-def motif_model():
-    """n=3, m=4: neuron 0 holds (0, +) and (1, -) with in-weights 2, -1/2; neuron 1 reads (0, +) and inhibits output 1.
-
-    Neurons 2 and 3 are the other sides of features 1 and 0; feature 2 has none.
-    """
-    W1 = torch.tensor([[2.0, -0.5, 0], [1, 0, 0], [0, 1, 0], [-1, 0, 0]])
-    W2 = torch.tensor([[0.5, 0, 0, 1], [2, -4, 1, 0], [0, 0, 0, 0]])
-    return W1[None], W2[None]
-
-
-def met(W1, W2):
-    return [part.any().item() for part in motifs(W1, W2)]
-
-
-def test_motif_is_found():
-    W1, W2 = motif_model()
-    assert met(W1, W2) == [True] * 4
-    assert [value.item() for value in strongest(W1, W2)] == [True, 0, 0, 1, 1]
-    assert (
-        met(W1[:, [1, 3, 0, 2]] * 3, W2[:, :, [1, 3, 0, 2]] / 3) == [True] * 4
-    )  # neurons in any order and scale
-    assert met(-W1, W2) == [True] * 4  # and features with either sign
-    expected = W2.clone()
-    expected[0, 1, 1] = 0
-    assert torch.equal(without_inhibition(W1, W2), expected)
-
-
-CASES = {  # what is changed: (weights, place, value just inside, value just outside), and how many parts are met then
-    "reads a third feature": (0, (0, 2), 0.19, 0.21, 0),
-    "feature a not computed": (1, (0, 0), 0.38, 0.37, 0),
-    "feature b not computed": (1, (1, 0), 1.55, 1.45, 0),  # slope 0.73 instead of 1
-    "in-weights nearly equal": (0, (0, 1), -0.62, -0.64, 0),  # b's slope is 1.26
-    "no inhibition": (1, (1, 1), -3.9, -3.8, 3),  # of an interference of 4 more than 0.1 is left
-}
-
-
-@pytest.mark.parametrize("which, at, inside, outside, parts", CASES.values(), ids=CASES)
-def test_rule_on_both_sides_of_the_line(which, at, inside, outside, parts):
-    weights = list(motif_model())
-    original = weights[which]
-    weights[which] = changed(original, at, inside)
-    assert met(*weights) == [True] * 4
-    weights[which] = changed(original, at, outside)
-    assert met(*weights) == [True] * parts + [False] * (4 - parts)
-
-
-def shared(in_b, out_b):
-    """The motif with other weights of its neuron for feature b, both sides of which are still computed."""
-    W1, W2 = motif_model()
-    return changed(W1, (0, 1), in_b), changed(changed(W2, (1, 0), out_b), (1, 1), -2 * out_b)
-
-
-def test_unequal_and_reciprocal():
-    assert met(*shared(-0.99, 1.01)) == [True] * 4
-    assert met(*shared(-1.01, 1.01)) == [
-        True,
-        False,
-        False,
-        False,
-    ]  # in-weights less than twice apart
-    assert met(*shared(-0.95, 0.99)) == [
-        True,
-        True,
-        False,
-        False,
-    ]  # out-weights less than twice apart
-    symmetric = torch.tensor([[[1.0, -1], [-1, 1]]])
-    assert met(symmetric, symmetric.abs().mT.contiguous()) == [True, False, False, False]
-
-
-def test_one_neuron_must_inhibit():
-    """Three neurons that take away a third each are no motif."""
-    W1, W2 = motif_model()
-    W1 = torch.cat((W1, W1[:, [1, 1]]), dim=1)
-    W2 = torch.cat((W2, torch.zeros(1, 3, 2)), dim=2)
-    W2[0, 1, [1, 4, 5]] = -4 / 3
-    assert met(W1, W2) == [True, True, True, False]
-    W2[0, 1, [1, 4, 5]] = torch.tensor([-2.01, -1, -1])
-    assert met(W1, W2) == [True] * 4
-
-
-def test_random_weights_have_no_motif():
-    for scale in (0.5, 1, 2):
-        assert not met(scale * noise(2000, 10, 6), scale * noise(2000, 6, 10, seed=1))[-1]
-
-
-def motif_result(runs_with, runs=10, cost=3.0):
-    """One density, at which some runs have the motif, these of lowest loss, and the others neither it nor anything."""
-    W1, W2 = (value.repeat(runs, 1, 1) for value in motif_model())
-    W1[runs_with:] = 0
-    loss = torch.linspace(1, 2, runs, dtype=torch.float64)
-    uninhibited = torch.where(torch.arange(runs) < runs_with, cost * loss, loss)
-    return asymmetric_motif.Result(
-        torch.tensor([0.2]).double(),
-        W1[None],
-        W2[None],
-        torch.zeros(1, runs, 3),
-        loss[None],
-        uninhibited[None],
-    )
-
-
-def test_claim_of_the_motif():
-    equal = motif_result(0)
-    claim = section8.claim_motif(motif_result(3), equal)
-    assert claim.holds
-    assert claim.numbers["share of runs: and is inhibited"] == pytest.approx(0.3)
-    assert claim.numbers["disturbed outputs inhibited, share"] == 1
-    assert claim.numbers["other outputs by the same rule"] == 0
-    assert claim.numbers["loss without the inhibiting weight over loss, median"] == pytest.approx(3)
-    assert not section8.claim_motif(motif_result(2), equal).holds  # rare
-    assert not section8.claim_motif(motif_result(3, cost=1.4), equal).holds  # worth little
-    other = motif_result(3)
-    other.loss[0, -1] = 0.5  # the best run has none
-    assert not section8.claim_motif(other, equal).holds
-    everywhere = motif_result(3)
-    everywhere.W2[0, :, 2, 1] = -4  # the neuron inhibits whatever there is
-    assert not section8.claim_motif(everywhere, equal).holds
-    random = motif_result(3)._replace(W1=noise(1, 10, 4, 3), W2=noise(1, 10, 3, 4, seed=1))
-    for result in (random, motif_result(0)):
-        claim = section8.claim_motif(result, equal)
-        assert not claim.holds and all(value == value for value in claim.numbers.values())
 
 
 # Runs and figures
@@ -306,16 +178,6 @@ def test_run_and_its_shards():
     assert whole.W1.shape == (3, 1, 40, 100) and whole.W2.shape == (3, 1, 100, 40)
 
 
-def test_run_of_the_motif_keeps_the_weights_that_were_trained():
-    settings = replace(asymmetric_motif.QUICK, runs=40, densities=(0.2,), steps=800)
-    result = asymmetric_motif.run(settings, progress=False)
-    found = strongest(result.W1[0], result.W2[0]).found
-    assert found.any() and not found.all()
-    assert (result.uninhibited[0] > result.loss[0])[found].all()
-    torch.testing.assert_close(result.uninhibited[0][~found], result.loss[0][~found])
-    drawn(asymmetric_motif.figure, [result, motif_result(0)])
-
-
 def test_figures():
     drawn(absolute_value.sides_figure, sides_result(6, 4))
     drawn(absolute_value.sides_figure, sides_result(5, 0))
@@ -326,13 +188,16 @@ def test_figures():
     ]
     counts = figure.axes[3]
     assert [line.get_ydata().tolist() for line in counts.lines] == [[40, 20, 0], [0, 20, 40]]
-    drawn(asymmetric_motif.figure, [motif_result(3), motif_result(0)])
-    drawn(asymmetric_motif.figure, [motif_result(0)])
 
 
-@pytest.mark.usefixtures("unchecked")
-def test_a_motif_of_one_feature_is_refused():
-    with pytest.raises(
-        ValueError, match=r"^features - 1: expected a whole number of at least 1, got 0"
-    ):
-        asymmetric_motif.Settings(features=1)
+def test_losses_are_measured_on_rows_of_the_seed(monkeypatch):
+    seeds = []
+
+    def measured(model, distribution, *, seed):
+        seeds.append(seed)
+        return torch.zeros(model.instances, dtype=torch.float64)
+
+    monkeypatch.setattr(absolute_value, "sampled_loss", measured)
+    settings = replace(absolute_value.QUICK, densities=(1.0,), steps=1)
+    absolute_value.run(settings, seed=7, progress=False)
+    assert seeds == [7]
