@@ -9,7 +9,12 @@ the exact loss and by sampling, and the saddle points at which they rest. Saves 
 figures/ and prints claims 5.1 and 5.2.
 """
 
+import signal
 import sys
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # While torch is being imported, Ctrl-C ends the script at once and without a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import torch
 

@@ -8,7 +8,12 @@ Attacks on models of n=100, m=20 at one density after another, with equal and wi
 training; saves the figures under figures/ and prints claims 6.1 and 6.2.
 """
 
+import signal
 import sys
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # While torch is being imported, Ctrl-C ends the script at once and without a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 from experiments.section6 import adversarial_training, vulnerability
 from experiments.section6.vulnerability import (

@@ -1,4 +1,4 @@
-"""What an experiment's module may offer, and what a section says about the experiments that it runs."""
+"""What an experiment's module may offer, and what a section says about its experiments."""
 
 import dataclasses
 import json

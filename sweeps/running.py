@@ -89,7 +89,10 @@ def _check_workers(client, folder):
 
 @contextlib.contextmanager
 def handled(signals, handler):
-    """Set the handler of some signals while the block runs, where Python can: in the main thread."""
+    """Set the handler of some signals while the block runs, if this is the main thread.
+
+    Python can set it in no other thread.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -102,7 +105,7 @@ def handled(signals, handler):
 
 
 def children_ignore_interrupts():
-    """Let the processes that start in the block ignore Ctrl-C: this process hears it and ends them."""
+    """Let processes that start in the block ignore Ctrl-C; this process hears it and ends them."""
     return handled([signal.SIGINT], signal.SIG_IGN)
 
 
