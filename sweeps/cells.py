@@ -8,7 +8,6 @@ processes compute the same cell, and a file is written completely or not at all.
 
 import dataclasses
 import hashlib
-import json
 import operator
 import os
 import sys
@@ -23,7 +22,7 @@ import torch
 from filelock import Timeout
 
 from sweeps.code_digest import code_digest
-from sweeps.experiment import check_experiment, offered
+from sweeps.experiment import as_json, check_experiment, offered
 from sweeps.files import claimed, one_line, read_tensors, write
 
 PACKAGES = (torch, numpy, scipy)  # whose versions are part of the key
@@ -75,7 +74,7 @@ def configuration(cell):
         "inputs": [checksum.hexdigest() for checksum in inputs],
         "code": code_digest(module.__name__, module.__file__),
     }
-    return json.dumps(described, sort_keys=True, allow_nan=False)
+    return as_json(described)
 
 
 def cell_path(cell, folder):

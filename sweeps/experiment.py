@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import numbers
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -91,11 +92,29 @@ def _check_settings(settings, kind, name):
         if isinstance(value, list):
             raise ValueError(f"{name}.Settings.{field}: expected a tuple, got the list {value!r}")
         try:
-            json.dumps(value, allow_nan=False)
+            as_json(value)
         except (TypeError, ValueError) as error:
             raise ValueError(
                 f"{name}.Settings.{field}: expected a value that JSON can hold, got {value!r}"
             ) from error
+
+
+def as_json(value):
+    """Return JSON with sorted keys; numpy's numbers are written as Python's.
+
+    Raises:
+        TypeError: JSON cannot hold the value.
+        ValueError: A number is not finite.
+    """
+    return json.dumps(value, sort_keys=True, allow_nan=False, default=_plain_number)
+
+
+def _plain_number(value):
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    if isinstance(value, numbers.Real):
+        return float(value)
+    raise TypeError(f"{value!r} has no form in JSON")
 
 
 def _check_result(kind, name):

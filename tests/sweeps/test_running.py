@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -205,6 +206,29 @@ def test_without_chance_it_is_run_once(tmp_path, log, monkeypatch):
         main(Settings(log=str(log)), "--out", tmp_path, "--jobs", 1, "--seed", 2, "--seeds", 3) == 0
     )
     assert runs(log) == [(0, 0), (0, 0)]
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_section_runs_in_any_thread(tmp_path, jobs):
+    """Handlers of signals can be set in the main thread alone."""
+    arguments = "--out", tmp_path, "--jobs", jobs
+    with ThreadPoolExecutor() as threads:
+        assert threads.submit(main, Settings(cells=2), *arguments).result() == 0
+    assert len(tensors(tmp_path)) == 4
+
+
+def test_handlers_are_as_before_after_a_run(tmp_path):
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    assert main(Settings(), "--out", tmp_path, "--jobs", 1) == 0
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_figures_are_closed_after_saving_and_others_stay_open(tmp_path):
+    section = made_up.section(Settings())
+    section.figures = lambda results: {"one": plt.figure()}
+    other = plt.figure()
+    assert section_main(section, ["--out", str(tmp_path), "--jobs", "1"]) == 0
+    assert plt.get_fignums() == [other.number]
 
 
 def test_results_do_not_depend_on_the_number_of_processes(tmp_path, log, capsys):
