@@ -38,8 +38,8 @@ class ExperimentModule(Protocol):
         (result,) = results
         return result
 
-    def cost(settings) -> float:
-        """Estimate how long a shard takes, in any unit; the dearest cells are run first."""
+    def effort(settings) -> float:
+        """Estimate how long a shard takes, in any unit; the longest cells are run first."""
         return getattr(settings, "steps", 0)
 
 

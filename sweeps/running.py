@@ -42,7 +42,7 @@ def sweep(cells, folder, *, jobs=None, client=None, fresh=False):
     if not waiting:
         return
     random.shuffle(waiting)  # so that two sweeps at once seldom wait for each other
-    waiting.sort(key=_cost, reverse=True)  # a long cell at the end would leave other cores idle
+    waiting.sort(key=_effort, reverse=True)  # a long cell at the end would leave other cores idle
     if client:
         backend = {"backend": "dask", "client": client}
     else:
@@ -53,9 +53,9 @@ def sweep(cells, folder, *, jobs=None, client=None, fresh=False):
         _run_in_parallel(waiting, len(paths), CLUSTER_SECONDS if client else None)
 
 
-def _cost(waiting):
+def _effort(waiting):
     cell, _ = waiting
-    return offered(cell.experiment, "cost")(cell.settings)
+    return offered(cell.experiment, "effort")(cell.settings)
 
 
 def _run_in_parallel(waiting, total, timeout):

@@ -117,6 +117,6 @@ def test_what_is_not_offered_has_a_default():
     assert offered(small, "MAY_BE_INFINITE") == offered(small, "INPUTS") == ()
     assert offered(small, "shards")("all") == ["all"]
     assert offered(small, "joined")(["one"]) == "one"
-    assert offered(small, "cost")(SimpleNamespace(steps=7)) == 7
-    assert offered(small, "cost")(SimpleNamespace()) == 0
+    assert offered(small, "effort")(SimpleNamespace(steps=7)) == 7
+    assert offered(small, "effort")(SimpleNamespace()) == 0
     assert offered(made_up, "MAY_BE_INFINITE") == made_up.MAY_BE_INFINITE
