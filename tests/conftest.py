@@ -34,13 +34,13 @@ def pytest_configure(config):
 
 @pytest.fixture
 def unchecked(monkeypatch):
-    """Signatures are not checked: what is wrong meets the errors that users see."""
+    """Leave signatures unchecked, so that wrong arguments meet the errors that users see."""
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread():
-    """Most tensors here are too small to share, and where cores are busy threads only wait for each other."""
+    """Use one thread, as on busy cores the threads of small tensors wait for each other."""
     torch.set_num_threads(1)
 
 
@@ -51,5 +51,5 @@ def close_figures():
 
 
 def pytest_collection_modifyitems(items):
-    """The notebook first: it takes longest, on one of the workers."""
+    """Run the notebook first, as it takes longest and on one of the workers."""
     items.sort(key=lambda item: item.path.name != "test_notebook.py")

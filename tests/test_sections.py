@@ -1,4 +1,4 @@
-"""The sections and the scorecard through their command lines, with the quick settings: every experiment, every plot."""
+"""The sections and the scorecard through their command lines, with quick settings."""
 
 import json
 import os
@@ -62,7 +62,7 @@ def claim_ids(table):
 
 @each_section
 def test_quick_run(section, quick, capsys, monkeypatch):
-    """It ends well and draws all figures; the second time everything comes from the files of its cells."""
+    """It ends well and draws all figures; a second run loads every cell from its file."""
     folder, status = quick
     assert status[section] == 0
     begin = (
