@@ -12,7 +12,6 @@ import operator
 import os
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any, NamedTuple, get_type_hints
 
 import numpy
@@ -22,7 +21,7 @@ import torch
 from filelock import Timeout
 
 from sweeps.code_digest import code_digest
-from sweeps.experiment import as_json, check_experiment, offered
+from sweeps.experiment import ExperimentModule, as_json, check_experiment, offered
 from sweeps.files import claimed, one_line, read_tensors, write
 
 PACKAGES = (torch, numpy, scipy)  # whose versions are part of the key
@@ -31,7 +30,7 @@ PACKAGES = (torch, numpy, scipy)  # whose versions are part of the key
 class Cell(NamedTuple):
     """What is computed in one piece and kept in one file."""
 
-    experiment: ModuleType
+    experiment: ExperimentModule
     settings: Any
     seed: int
     device: str
@@ -42,7 +41,7 @@ class Cell(NamedTuple):
         return self.experiment.__name__.rpartition(".")[2]
 
 
-def cells_of(experiment, settings, seed, device):
+def cells_of(experiment: ExperimentModule, settings, seed, device):
     """Return the cells of one run of an experiment: its shards, or the run as a whole.
 
     Args:
@@ -109,7 +108,7 @@ def load(cell, path):
     return result
 
 
-def read(experiment, path):
+def read(experiment: ExperimentModule, path):
     """Return the Result in the file of any cell of an experiment, and the cell's configuration.
 
     Raises:

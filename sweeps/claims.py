@@ -88,7 +88,7 @@ def same_claims(claims):
         FloatingPointError: A number of a claim is not finite.
         ValueError: It is no number, or two seeds have different claims.
     """
-    ids = [[claim.id for claim in of_seed] for of_seed in claims]
+    ids = [[claim.id for claim in seed_claims] for seed_claims in claims]
     if not ids or any(others != ids[0] for others in ids):
         raise ValueError(
             f"claims: expected the same claims with each of at least one seed, got {ids}"

@@ -5,7 +5,6 @@ import json
 import numbers
 from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any, NamedTuple, Protocol, get_type_hints
 
 from torch import Tensor
@@ -26,18 +25,22 @@ class ExperimentModule(Protocol):
     MAY_BE_INFINITE: tuple[str, ...] = ()  # fields of Result that may hold inf or nan, "part.field"
     INPUTS: tuple[Path, ...] = ()  # data files that `run` reads; their content is part of the key
 
+    @staticmethod
     def run(settings, *, seed=0, device="cpu", progress=True):
         """Compute the Result of some settings."""
 
+    @staticmethod
     def shards(settings) -> Sequence:
         """Split settings into those of parts, each of which is a cell of at most two minutes."""
         return [settings]
 
+    @staticmethod
     def joined(results):
         """Put the Results of the shards together into one."""
         (result,) = results
         return result
 
+    @staticmethod
     def effort(settings) -> float:
         """Estimate how long a shard takes, in any unit; the longest cells are run first."""
         return getattr(settings, "steps", 0)
@@ -54,18 +57,18 @@ class Experiment(NamedTuple):
             with the first seed alone.
     """
 
-    module: ModuleType
+    module: ExperimentModule
     settings: Any
     quick: Any
     drawn: bool = False
 
 
-def offered(module, name):
+def offered(module: ExperimentModule, name: str):
     """Return what a module offers under a name of `ExperimentModule`, or the default."""
     return getattr(module, name, getattr(ExperimentModule, name, None))
 
 
-def check_experiment(module, settings):
+def check_experiment(module: ExperimentModule, settings):
     """Check, before anything is run, that settings can be a part of a key and a Result can be kept.
 
     Args:
