@@ -10,7 +10,12 @@ above 0.95. At each level of sparsity the run with the lowest objective counts. 
 figures/ and prints claims A.1 to A.6, which are ours.
 """
 
+import signal
 import sys
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # While torch is being imported, Ctrl-C ends the script at once and without a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import torch
 

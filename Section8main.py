@@ -9,7 +9,12 @@ n=6, m=10, where it searches for the asymmetric superposition motif. Saves the f
 figures/ and prints claims 8.1 to 8.3.
 """
 
+import signal
 import sys
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # While torch is being imported, Ctrl-C ends the script at once and without a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 from experiments.section8 import absolute_value, asymmetric_motif
 from experiments.section8.absolute_value import (

@@ -118,7 +118,7 @@ def shards(settings):
     return [Settings((cell,), settings.inverse_density) for cell in ordered]
 
 
-def cost(settings):
+def effort(settings):
     """Number of weights of the largest cell."""
     return max(features * dimensions for features, dimensions in settings.cells)
 
