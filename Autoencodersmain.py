@@ -9,7 +9,12 @@ features, saves a figure under figures/ and prints claims A.1 to A.6, which are 
 direction matched to it has a cosine above 0.95 with it. Everything is of the run of lowest objective at each level.
 """
 
+import signal
 import sys
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # While torch is being imported, Ctrl-C ends the script at once and without a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import torch
 

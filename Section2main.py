@@ -8,7 +8,12 @@ Trains linear and ReLU output models with n=20, m=5 and with n=80, m=20, and the
 models with n=5, m=2. Saves the figures under figures/ and prints claims 2.1 to 2.5.
 """
 
+import signal
 import sys
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # While torch is being imported, Ctrl-C ends the script at once and without a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 from experiments.section2 import demonstration, introduction
 from experiments.section2.demonstration import (

@@ -10,8 +10,13 @@ best restart, and of the share of restarts that end in the optimum. Saves the fi
 figures/ and prints claims 3.1 to 3.5.
 """
 
+import signal
 import sys
 from dataclasses import replace
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # While torch is being imported, Ctrl-C ends the script at once and without a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import torch
 

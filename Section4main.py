@@ -10,8 +10,13 @@ polytopes, and the best polytope at each density by prediction. Non-uniform supe
 features come in correlated or anticorrelated sets. Saves the figures under figures/ and prints claims 4.1 to 4.12.
 """
 
+import signal
 import sys
 from types import SimpleNamespace
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # While torch is being imported, Ctrl-C ends the script at once and without a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 from experiments.section4 import (
     beyond_polytopes,

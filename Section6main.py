@@ -9,7 +9,12 @@ importance, and trains models against attacks. Saves the figures under figures/ 
 6.1 and 6.2.
 """
 
+import signal
 import sys
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # While torch is being imported, Ctrl-C ends the script at once and without a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 from experiments.section6 import adversarial_training, vulnerability
 from experiments.section6.vulnerability import (

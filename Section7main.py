@@ -8,7 +8,12 @@ Trains models of n=10 features in m=5 hidden dimensions with and without a ReLU 
 density; saves the figures under figures/ and prints claims 7.1 and 7.2.
 """
 
+import signal
 import sys
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # While torch is being imported, Ctrl-C ends the script at once and without a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import torch
 

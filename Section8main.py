@@ -8,7 +8,12 @@ Trains y' = ReLU(W2 ReLU(W1 x) + b) towards |x| at n=3, m=6, at n=100, m=40 over
 searches for the asymmetric superposition motif. Saves the figures under figures/ and prints claims 8.1 to 8.3.
 """
 
+import signal
 import sys
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # While torch is being imported, Ctrl-C ends the script at once and without a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 from experiments.section8 import absolute_value, asymmetric_motif
 from experiments.section8.absolute_value import (

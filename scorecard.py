@@ -14,8 +14,13 @@ It takes the options of the sections, and computes what is not finished.
 
 import importlib
 import json
+import signal
 import sys
 from functools import partial
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # While torch is being imported, Ctrl-C ends the script at once and without a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 from sweeps import command_line
 from sweeps.claims import (
@@ -138,9 +143,9 @@ def as_json(claims):
     """Return the claims as JSON, from a list of claims for each seed.
 
     Returns:
-        A list of objects {"id", "statement", "paper", "holds", "numbers"}. "holds" has a boolean for
-        each seed; "numbers" has a list for each name, with a number for each seed, or null for a
-        seed without it.
+        A list of objects {"id", "statement", "paper", "holds", "numbers"}. "holds" has a boolean
+        for each seed; "numbers" has a list for each name, with a number for each seed, or null for
+        a seed without it.
     """
     entries = [
         {

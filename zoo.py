@@ -16,10 +16,15 @@ they are not at a minimum: it belongs to where their gradient, of 1e-3 or so, va
 
 import argparse
 import math
+import signal
 import sys
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # While torch is being imported, Ctrl-C ends the script at once and without a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import torch
 from jaxtyping import Float

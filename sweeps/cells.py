@@ -8,12 +8,10 @@ processes compute the same cell, and a file is written completely or not at all.
 
 import dataclasses
 import hashlib
-import json
 import operator
 import os
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any, NamedTuple, get_type_hints
 
 import numpy
@@ -23,7 +21,7 @@ import torch
 from filelock import Timeout
 
 from sweeps.code_digest import code_digest
-from sweeps.experiment import check_experiment, offered
+from sweeps.experiment import ExperimentModule, as_json, check_experiment, offered
 from sweeps.files import claimed, one_line, read_tensors, write
 
 PACKAGES = (torch, numpy, scipy)  # whose versions are part of the key
@@ -32,7 +30,7 @@ PACKAGES = (torch, numpy, scipy)  # whose versions are part of the key
 class Cell(NamedTuple):
     """What is computed in one piece and kept in one file."""
 
-    experiment: ModuleType
+    experiment: ExperimentModule
     settings: Any
     seed: int
     device: str
@@ -43,7 +41,7 @@ class Cell(NamedTuple):
         return self.experiment.__name__.rpartition(".")[2]
 
 
-def cells_of(experiment, settings, seed, device):
+def cells_of(experiment: ExperimentModule, settings, seed, device):
     """Return the cells of one run of an experiment: its shards, or the run as a whole.
 
     Args:
@@ -75,7 +73,7 @@ def configuration(cell):
         "inputs": [checksum.hexdigest() for checksum in inputs],
         "code": code_digest(module.__name__, module.__file__),
     }
-    return json.dumps(described, sort_keys=True, allow_nan=False)
+    return as_json(described)
 
 
 def cell_path(cell, folder):
@@ -110,7 +108,7 @@ def load(cell, path):
     return result
 
 
-def read(experiment, path):
+def read(experiment: ExperimentModule, path):
     """Return the Result in the file of any cell of an experiment, and the cell's configuration.
 
     Raises:

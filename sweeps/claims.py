@@ -31,15 +31,17 @@ class Claim(NamedTuple):
 
 
 class Shown:
-    """Claims of one seed as a notebook shows them: an HTML table, or text where there is no HTML."""
+    """Show the claims of one seed in a notebook, as a table in HTML or in text."""
 
     def __init__(self, claims):
+        """Keep a list of claims."""
         self.claims = claims
 
     def _repr_html_(self):
         return claims_table([self.claims], "html")
 
     def __repr__(self):
+        """Return the table as text."""
         return claims_table([self.claims])
 
 
@@ -86,7 +88,7 @@ def same_claims(claims):
         FloatingPointError: A number of a claim is not finite.
         ValueError: It is no number, or two seeds have different claims.
     """
-    ids = [[claim.id for claim in of_seed] for of_seed in claims]
+    ids = [[claim.id for claim in seed_claims] for seed_claims in claims]
     if not ids or any(others != ids[0] for others in ids):
         raise ValueError(
             f"claims: expected the same claims with each of at least one seed, got {ids}"
@@ -109,7 +111,7 @@ def checked(claim):
 
 
 def held(verdicts):
-    """Say whether a claim holds: "yes" or "NO" with one seed, with how many where there are several.
+    """Say whether a claim holds: "yes" or "NO" with one seed, "in 3 of 10" with several.
 
     Args:
         verdicts: The claim with each seed.

@@ -1,10 +1,10 @@
-"""What an experiment's module may offer, and what a section says about the experiments that it runs."""
+"""What an experiment's module may offer, and what a section says about its experiments."""
 
 import dataclasses
 import json
+import numbers
 from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any, NamedTuple, Protocol, get_type_hints
 
 from torch import Tensor
@@ -25,20 +25,24 @@ class ExperimentModule(Protocol):
     MAY_BE_INFINITE: tuple[str, ...] = ()  # fields of Result that may hold inf or nan, "part.field"
     INPUTS: tuple[Path, ...] = ()  # data files that `run` reads; their content is part of the key
 
+    @staticmethod
     def run(settings, *, seed=0, device="cpu", progress=True):
         """Compute the Result of some settings."""
 
+    @staticmethod
     def shards(settings) -> Sequence:
         """Split settings into those of parts, each of which is a cell of at most two minutes."""
         return [settings]
 
+    @staticmethod
     def joined(results):
         """Put the Results of the shards together into one."""
         (result,) = results
         return result
 
-    def cost(settings) -> float:
-        """Estimate how long a shard takes, in any unit; the dearest cells are run first."""
+    @staticmethod
+    def effort(settings) -> float:
+        """Estimate how long a shard takes, in any unit; the longest cells are run first."""
         return getattr(settings, "steps", 0)
 
 
@@ -53,18 +57,18 @@ class Experiment(NamedTuple):
             with the first seed alone.
     """
 
-    module: ModuleType
+    module: ExperimentModule
     settings: Any
     quick: Any
     drawn: bool = False
 
 
-def offered(module, name):
+def offered(module: ExperimentModule, name: str):
     """Return what a module offers under a name of `ExperimentModule`, or the default."""
     return getattr(module, name, getattr(ExperimentModule, name, None))
 
 
-def check_experiment(module, settings):
+def check_experiment(module: ExperimentModule, settings):
     """Check, before anything is run, that settings can be a part of a key and a Result can be kept.
 
     Args:
@@ -91,11 +95,29 @@ def _check_settings(settings, kind, name):
         if isinstance(value, list):
             raise ValueError(f"{name}.Settings.{field}: expected a tuple, got the list {value!r}")
         try:
-            json.dumps(value, allow_nan=False)
+            as_json(value)
         except (TypeError, ValueError) as error:
             raise ValueError(
                 f"{name}.Settings.{field}: expected a value that JSON can hold, got {value!r}"
             ) from error
+
+
+def as_json(value):
+    """Return JSON with sorted keys; numpy's numbers are written as Python's.
+
+    Raises:
+        TypeError: JSON cannot hold the value.
+        ValueError: A number is not finite.
+    """
+    return json.dumps(value, sort_keys=True, allow_nan=False, default=_plain_number)
+
+
+def _plain_number(value):
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    if isinstance(value, numbers.Real):
+        return float(value)
+    raise TypeError(f"{value!r} has no form in JSON")
 
 
 def _check_result(kind, name):

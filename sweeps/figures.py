@@ -10,9 +10,9 @@ from sweeps.files import claimed, write
 def save_figure(figure, folder, name, format="png"):
     """Save a figure or an animation as a file of a folder.
 
-    A figure becomes a PNG of 120 dots an inch, which is 1,200 pixels wide, or an SVG. An SVG has the
-    same bytes each time, and its text as paths, which look the same wherever it is opened. An
-    animation becomes a GIF of 75 dots an inch.
+    A figure becomes a PNG of 120 dots an inch, which is 1,200 pixels wide, or an SVG. An SVG has
+    the same bytes each time, and its text as paths, which look the same wherever it is opened.
+    An animation becomes a GIF of 75 dots an inch.
 
     Args:
         figure: A figure or an animation of matplotlib.

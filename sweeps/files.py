@@ -119,7 +119,7 @@ def claimed(path, timeout=-1):
 
 
 def clean(folder):
-    """Delete what killed processes have left half-written in a folder; leave claimed files alone."""
+    """Delete what killed processes have left half-written, except for claimed files."""
     for leftover in [*folder.glob("*.tmp"), *folder.glob("*.lock")]:
         with contextlib.suppress(Timeout), claimed(leftover.with_suffix(""), timeout=0):
             leftover.with_suffix(".tmp").unlink(missing_ok=True)

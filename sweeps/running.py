@@ -42,7 +42,7 @@ def sweep(cells, folder, *, jobs=None, client=None, fresh=False):
     if not waiting:
         return
     random.shuffle(waiting)  # so that two sweeps at once seldom wait for each other
-    waiting.sort(key=_cost, reverse=True)  # a long cell at the end would leave other cores idle
+    waiting.sort(key=_effort, reverse=True)  # a long cell at the end would leave other cores idle
     if client:
         backend = {"backend": "dask", "client": client}
     else:
@@ -53,9 +53,9 @@ def sweep(cells, folder, *, jobs=None, client=None, fresh=False):
         _run_in_parallel(waiting, len(paths), CLUSTER_SECONDS if client else None)
 
 
-def _cost(waiting):
+def _effort(waiting):
     cell, _ = waiting
-    return offered(cell.experiment, "cost")(cell.settings)
+    return offered(cell.experiment, "effort")(cell.settings)
 
 
 def _run_in_parallel(waiting, total, timeout):
@@ -89,7 +89,10 @@ def _check_workers(client, folder):
 
 @contextlib.contextmanager
 def handled(signals, handler):
-    """Set the handler of some signals while the block runs, where Python can: in the main thread."""
+    """Set the handler of some signals while the block runs, if this is the main thread.
+
+    Python can set it in no other thread.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -102,7 +105,7 @@ def handled(signals, handler):
 
 
 def children_ignore_interrupts():
-    """Let the processes that start in the block ignore Ctrl-C: this process hears it and ends them."""
+    """Let processes that start in the block ignore Ctrl-C; this process hears it and ends them."""
     return handled([signal.SIGINT], signal.SIG_IGN)
 
 

@@ -1,3 +1,6 @@
+import os
+from pathlib import Path
+
 import jaxtyping
 import matplotlib
 import pytest
@@ -8,16 +11,36 @@ from matplotlib import pyplot as plt
 matplotlib.use("Agg")
 signatures.import_checked(*signatures.TYPED)  # before any test imports them
 
+HOME = Path(__file__).resolve().parents[1]
+SOURCES = [file.relative_to(HOME) for file in (*HOME.glob("*.py"), *HOME.glob("[!.]*/**/*.py"))]
+OURS = {"__main__", *(file.stem for file in SOURCES)} | {
+    ".".join(file.with_suffix("").parts).removesuffix(".__init__") for file in SOURCES
+}
+# Our modules name the encoding of all text. Python reports those that do not if it was started with
+# PYTHONWARNDEFAULTENCODING=1, and it reports other people's modules as well.
+ENCODINGS = [
+    "ignore::EncodingWarning",
+    *(f"error::EncodingWarning:{module}" for module in sorted(OURS)),
+]
+os.environ["PYTHONWARNDEFAULTENCODING"] = "1"  # for processes that tests start
+os.environ["PYTHONWARNINGS"] = ",".join(ENCODINGS)
+
+
+def pytest_configure(config):
+    """Let a text without an encoding be an error in this process, too."""
+    for line in ENCODINGS:
+        config.addinivalue_line("filterwarnings", f"{line}$" if line.count(":") > 2 else line)
+
 
 @pytest.fixture
 def unchecked(monkeypatch):
-    """Signatures are not checked: what is wrong meets the errors that users see."""
+    """Leave signatures unchecked, so that wrong arguments meet the errors that users see."""
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread():
-    """Most tensors here are too small to share, and where cores are busy threads only wait for each other."""
+    """Use one thread, as on busy cores the threads of small tensors wait for each other."""
     torch.set_num_threads(1)
 
 
@@ -28,5 +51,5 @@ def close_figures():
 
 
 def pytest_collection_modifyitems(items):
-    """The notebook first: it takes longest, on one of the workers."""
+    """Run the notebook first, as it takes longest and on one of the workers."""
     items.sort(key=lambda item: item.path.name != "test_notebook.py")

@@ -7,7 +7,10 @@ from matplotlib.figure import Figure
 
 
 def drawn(draw, *arguments):
-    """The figure that draw(*arguments) makes: drawn without a warning, its axes named, none of its inputs changed."""
+    """Return the figure that draw(*arguments) makes, and check what holds for every figure.
+
+    It is drawn without a warning, its axes are named, and drawing changes none of the arguments.
+    """
     given = tensors(arguments)
     before = [tensor.clone() for tensor in given]
     with warnings.catch_warnings():
@@ -22,29 +25,24 @@ def drawn(draw, *arguments):
 
 
 def tensors(value):
-    """All tensors inside of nested arguments."""
+    """Return all tensors inside nested arguments."""
     if isinstance(value, torch.Tensor):
         return [value]
-    parts = (
-        value.values()
-        if isinstance(value, dict)
-        else value
-        if isinstance(value, (list, tuple))
-        else ()
-    )
+    if isinstance(value, dict):
+        parts = value.values()
+    else:
+        parts = value if isinstance(value, (list, tuple)) else ()
     return [tensor for part in parts for tensor in tensors(part)]
 
 
 def unnamed(figure):
-    """Axes with numbers along them and no label, on them or on others that share them."""
+    """Return axes that show numbers and have no label, and share none with other axes."""
     found = []
     for ax in figure.axes:
         for letter in "xy":
-            axis, together = (
-                getattr(ax, f"{letter}axis"),
-                getattr(ax, f"get_shared_{letter}_axes")().get_siblings(ax),
-            )
-            labels = [getattr(other, f"get_{letter}label")() for other in together]
+            axis = getattr(ax, f"{letter}axis")
+            sharing = getattr(ax, f"get_shared_{letter}_axes")().get_siblings(ax)
+            labels = [getattr(other, f"get_{letter}label")() for other in sharing]
             ticks = [tick.get_text() for tick in axis.get_ticklabels()]
             numbers = any(character.isdigit() for text in ticks for character in text)
             if ax.axison and numbers and not any(labels):

@@ -1,4 +1,7 @@
-"""Checks signatures in the tests, shapes included: arguments, results, fields of dataclasses and of NamedTuples."""
+"""Checks signatures in the tests, shapes included.
+
+Checked are arguments, results, and the fields of dataclasses and NamedTuples.
+"""
 
 import importlib
 import inspect
@@ -20,7 +23,7 @@ checked = beartype(conf=BeartypeConf(is_pep484_tower=True))  # an int is a float
 
 
 def import_checked(*modules):
-    """Import modules so that their functions and dataclasses check their signatures, and NamedTuples their fields."""
+    """Import modules whose functions, dataclasses and NamedTuples then check signatures."""
     with install_import_hook(modules, "signatures.checked"):
         for module in map(importlib.import_module, modules):
             for kind in vars(module).values():

@@ -1,7 +1,9 @@
-"""The sections and the scorecard through their command lines, with the quick settings: every experiment, every plot."""
+"""The sections and the scorecard through their command lines, with quick settings."""
 
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -60,7 +62,7 @@ def claim_ids(table):
 
 @each_section
 def test_quick_run(section, quick, capsys, monkeypatch):
-    """It ends well and draws all figures; the second time everything comes from the files of its cells."""
+    """It ends well and draws all figures; a second run loads every cell from its file."""
     folder, status = quick
     assert status[section] == 0
     begin = (
@@ -101,3 +103,21 @@ def test_script_refuses_bad_arguments(script):
     run = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=60)
     assert run.returncode == 2
     assert "--seed: expected a whole number" in run.stderr and run.stdout == ""
+
+
+@pytest.mark.parametrize("script", ["Section2main", "Autoencodersmain", "scorecard", "zoo"])
+def test_interrupted_while_torch_is_imported(script, tmp_path):
+    """Ctrl-C ends a script without a traceback."""
+    torch = "import time\nprint('importing', flush=True)\ntime.sleep(60)\n"
+    (tmp_path / "torch.py").write_text(torch, encoding="utf-8")
+    process = subprocess.Popen(
+        [sys.executable, HOME / f"{script}.py"],
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout.readline() == b"importing\n"
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=30) == (b"", b"")
+    assert process.returncode == -signal.SIGINT

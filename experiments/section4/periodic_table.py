@@ -96,7 +96,7 @@ def shards(settings):
     ]
 
 
-def cost(settings):
+def effort(settings):
     """Number of weights of the largest cell."""
     return max(features * dimensions for features, dimensions in settings.cells)
 

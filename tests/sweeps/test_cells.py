@@ -4,6 +4,7 @@ import json
 import pickle
 import subprocess
 import sys
+from dataclasses import asdict
 
 import made_up
 import numpy as np
@@ -64,10 +65,17 @@ def test_a_file_says_what_it_is(kept):
         said = json.loads(file.metadata()["configuration"])
     assert said | {"code": None} == {
         "experiment": "made_up",
-        "settings": {"numbers": 3, "cells": 1, "cell": 0, "seconds": 0.0, "steps": 0, "log": "", "fault": ""},
-        "seed": 7, "device": "cpu", "inputs": [], "code": None,
-        "versions": {"torch": torch.__version__, "numpy": np.__version__, "scipy": scipy.__version__},
-    }  # fmt: skip
+        "settings": asdict(Settings()),
+        "seed": 7,
+        "device": "cpu",
+        "inputs": [],
+        "code": None,
+        "versions": {
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "scipy": scipy.__version__,
+        },
+    }
     assert kept.name.startswith("made_up-") and kept.suffix == ".safetensors"
 
 

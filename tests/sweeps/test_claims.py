@@ -76,9 +76,19 @@ def test_html_table_can_be_shown_in_a_notebook():
 
 @pytest.mark.parametrize(
     "value, written",
-    [(3, "3"), (12345, "12,345"), (0.25, "0.25"), (1 / 3, "0.3333"), (1e-6, "1e-06"), (123456.7, "123,457"),
-     (1e12, "1e+12"), (-0.0004567, "-0.0004567"), (0.0, "0"), (2**31, "2,147,483,648")],
-)  # fmt: skip
+    [
+        (3, "3"),
+        (12345, "12,345"),
+        (0.25, "0.25"),
+        (1 / 3, "0.3333"),
+        (1e-6, "1e-06"),
+        (123456.7, "123,457"),
+        (1e12, "1e+12"),
+        (-0.0004567, "-0.0004567"),
+        (0.0, "0"),
+        (2**31, "2,147,483,648"),
+    ],
+)
 def test_sensible_digits(value, written):
     assert f" x: {written} " in " ".join(
         claims_table([[NUMBERS._replace(numbers={"x": value})]]).split()

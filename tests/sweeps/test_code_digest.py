@@ -64,7 +64,7 @@ def figure(result):
     "training.py": '"""Train."""\nfrom optimizers import adam\n\n'
     'def train(kind):\n    """Fit."""\n    return adam.step(kind)\n',
     "optimizers/__init__.py": "STEP = 1\n",
-    "optimizers/adam.py": "from . import STEP\nfrom .rates import RATE\n\ndef step(x):\n    return x\n",
+    "optimizers/adam.py": "from . import STEP\nfrom .rates import RATE\n\ndef step(x): pass\n",
     "optimizers/rates.py": "RATE = 1\n",
     "features.py": "def draw(x):\n    return x\n\ndef spare(x):\n    return x + 1\n",
     "lazy.py": "def late(x):\n    return x\n",
@@ -73,37 +73,34 @@ def figure(result):
     "never.py": "STEP = 1\n",
 }
 MADE = "experiments/made.py"
-COUNTS = {
-    "run": (MADE, "math.log", "math.exp"),
-    "a constant": (MADE, '"α": 1', '"α": 2'),
-    "a constant's item": (MADE, '["b"] = 3', '["b"] = 5'),
-    "Settings": (MADE, "steps: int = 4", "steps: int = 5"),
-    "what Settings uses": (MADE, "steps > 0", "steps > 1"),
-    "a part of Result": (MADE, "position:", "place:"),
-    "another source of a name": (MADE, "import draw as drawn", "import spare as drawn"),
-    "shards, once there are any": (MADE, "def figure", "def shards(s):\n    pass\n\ndef figure"),
-    "another experiment that is imported": ("experiments/other.py", "return x", "return y"),
-    "an imported module": ("training.py", "step(kind)", "step(-kind)"),
-    "a package": ("optimizers/__init__.py", "1", "2"),
-    "a module imported by a module": ("optimizers/adam.py", "return x", "return -x"),
-    "a module imported by that one": ("optimizers/rates.py", "1", "2"),
-    "any function of an imported module": ("features.py", "x + 1", "x + 2"),
-    "an import inside a function": ("lazy.py", "return x", "return -x"),
-}
-COUNTS_NOT = {
-    "the module's docstring": (MADE, "What the paper asks", "What it says"),
-    "a docstring": (MADE, '    """Run."""\n', ""),
-    "a comment": (MADE, "# (points,)", "# (all points,)"),
-    "layout": (MADE, "inner())))", "\n inner())))"),
-    "a figure": (MADE, "visualization.draw(result,", "visualization.draw(-result,"),
-    "a constant of a figure": (MADE, "UNUSED = 4", "UNUSED = 5"),
-    "quick settings": (MADE, "Settings(steps=2)", "Settings(steps=3)"),
-    "an unused import": (MADE, "as drawn, spare", "as drawn"),
-    "a docstring of another module": ("training.py", "Fit.", "Fit it."),
-    "visualization": ("visualization.py", "return x", "return -x"),
-    "claims": ("sweeps/claims.py", "pass", "x = 1"),
-    "a module that is not imported": ("never.py", "1", "2"),
-}
+COUNTS = [
+    (MADE, "math.log", "math.exp"),
+    (MADE, '"α": 1', '"α": 2'),
+    (MADE, '["b"] = 3', '["b"] = 5'),
+    (MADE, "steps: int = 4", "steps: int = 5"),
+    (MADE, "steps > 0", "steps > 1"),
+    (MADE, "position:", "place:"),
+    (MADE, "import draw as drawn", "import spare as drawn"),
+    (MADE, "def figure", "def shards(s):\n    pass\n\ndef figure"),
+    ("training.py", "step(kind)", "step(-kind)"),
+    ("optimizers/__init__.py", "STEP = 1", "STEP = 2"),
+    ("optimizers/rates.py", "RATE = 1", "RATE = 2"),
+    ("features.py", "x + 1", "x + 2"),
+    ("lazy.py", "return x", "return -x"),
+]
+COUNTS_NOT = [
+    (MADE, "What the paper asks", "What it says"),
+    (MADE, '    """Run."""\n', ""),
+    (MADE, "# (points,)", "# (all points,)"),
+    (MADE, "inner())))", "\n inner())))"),
+    (MADE, "visualization.draw(result,", "visualization.draw(-result,"),
+    (MADE, "UNUSED = 4", "UNUSED = 5"),
+    (MADE, "as drawn, spare", "as drawn"),
+    ("training.py", "Fit.", "Fit it."),
+    ("visualization.py", "return x", "return -x"),
+    ("sweeps/claims.py", "pass", "x = 1"),
+    ("never.py", "STEP = 1", "STEP = 2"),
+]
 
 
 def write(home, code):
@@ -122,13 +119,13 @@ def digest(home):
     return code_digest("experiments.made", str(home / MADE))
 
 
-@pytest.mark.parametrize("edit", COUNTS.values(), ids=COUNTS)
+@pytest.mark.parametrize("edit", COUNTS)
 def test_what_counts(tmp_path, edit):
     after = write(tmp_path / "after", edited(*edit))
     assert digest(write(tmp_path / "before", CODE)) != digest(after)
 
 
-@pytest.mark.parametrize("edit", COUNTS_NOT.values(), ids=COUNTS_NOT)
+@pytest.mark.parametrize("edit", COUNTS_NOT)
 def test_what_does_not_count(tmp_path, edit):
     """Neither does the folder of the repository."""
     after = write(tmp_path / "after", edited(*edit))

@@ -1,4 +1,4 @@
-"""Sweeps of a made-up section: skipped, resumed, in parallel, interrupted, on a cluster; and the command line."""
+"""Sweeps of a made-up section: resumed, parallel, interrupted, on a cluster; the command line."""
 
 import io
 import json
@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -50,7 +51,8 @@ def started(made_up_settings, *arguments):
     return subprocess.Popen(
         [sys.executable, SCRIPT, *map(str, arguments)],
         env=environment, cwd=command_line.HOME, start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell may have it ignored
+        # A shell may have left Ctrl-C ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
 
@@ -207,6 +209,29 @@ def test_without_chance_it_is_run_once(tmp_path, log, monkeypatch):
     assert runs(log) == [(0, 0), (0, 0)]
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_section_runs_in_any_thread(tmp_path, jobs):
+    """Handlers of signals can be set in the main thread alone."""
+    arguments = "--out", tmp_path, "--jobs", jobs
+    with ThreadPoolExecutor() as threads:
+        assert threads.submit(main, Settings(cells=2), *arguments).result() == 0
+    assert len(tensors(tmp_path)) == 4
+
+
+def test_handlers_are_as_before_after_a_run(tmp_path):
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    assert main(Settings(), "--out", tmp_path, "--jobs", 1) == 0
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_figures_are_closed_after_saving_and_others_stay_open(tmp_path):
+    section = made_up.section(Settings())
+    section.figures = lambda results: {"one": plt.figure()}
+    other = plt.figure()
+    assert section_main(section, ["--out", str(tmp_path), "--jobs", "1"]) == 0
+    assert plt.get_fignums() == [other.number]
+
+
 def test_results_do_not_depend_on_the_number_of_processes(tmp_path, log, capsys):
     printed = []
     for jobs in (1, 2):
@@ -296,7 +321,8 @@ def test_a_worker_that_is_killed(tmp_path, log, capsys):
     line = capsys.readouterr().err.split("\r")[-1]
     assert line.startswith("a worker process was killed") and line.count("\n") == 1
     assert "of 16 cells are finished and kept; to continue: python" in line
-    before, kept = len(runs(log)), len(list(tmp_path.glob("results/*.safetensors")))
+    before = len(runs(log))
+    kept = len(list(tmp_path.glob("results/*.safetensors")))
     assert main(made_up_settings, "--out", tmp_path, "--jobs", 2) == 0
     assert len(runs(log)) - before == 16 - kept
     assert sorted({path.suffix for path in (tmp_path / "results").iterdir()}) == [".safetensors"]
@@ -315,7 +341,8 @@ def largest_file(size):
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_full_disk(tmp_path, capsys, jobs):
-    joblib.externals.loky.get_reusable_executor().shutdown()  # the limit holds for processes that start under it
+    # The limit holds for processes that start under it.
+    joblib.externals.loky.get_reusable_executor().shutdown()
     arguments = "--out", tmp_path, "--jobs", jobs
     with largest_file(200):
         assert main(Settings(cells=2), *arguments) == 1
@@ -375,7 +402,8 @@ def test_a_mistake_of_ours_is_shown_as_what_it_is(tmp_path):
 def test_damaged_files_are_computed_again(tmp_path, capsys):
     main(Settings(cells=3), "--out", tmp_path, "--jobs", 1)
     first = capsys.readouterr().out
-    before, (one, other, *_) = tensors(tmp_path), sorted((tmp_path / "results").iterdir())
+    before = tensors(tmp_path)
+    one, other, *_ = sorted((tmp_path / "results").iterdir())
     one.write_bytes(one.read_bytes()[:100])
     other.write_bytes(b"")
     assert main(Settings(cells=3), "--out", tmp_path, "--jobs", 1) == 0
@@ -388,7 +416,7 @@ def test_damaged_files_are_computed_again(tmp_path, capsys):
 
 
 def killed_after(seconds, made_up_settings, *arguments):
-    """A sweep in a process that has torch already, killed with all its group -> whether it had not ended before."""
+    """Kill a sweep with all its processes after a time; return whether it was still running."""
     child = os.fork()
     if child == 0:
         os.setsid()
@@ -454,11 +482,9 @@ def test_killed_with_all_its_processes(tmp_path, log, capsys):
 
 def refused(capsys, *arguments):
     """The line that says why a command line is refused, before anything is run."""
-    begun = time.monotonic()
     with pytest.raises(SystemExit) as end:
         main(Settings(fault="bug", cells=2), *arguments)
     assert end.value.code == 2
-    assert time.monotonic() - begun < 2
     printed = capsys.readouterr()
     assert printed.out == "" and printed.err.count("\n") == 1
     assert printed.err.startswith("made_up.py: error: ")
@@ -598,23 +624,11 @@ def test_a_folder_that_is_not_there_is_made(tmp_path):
     assert (tmp_path / "a" / "b" / "results").is_dir()
 
 
-def test_bad_arguments_end_a_script_within_two_seconds():
-    begun = time.monotonic()
-    process = started(Settings(), "--seeds", "many")
-    status, out, err = ended(process)
+def test_bad_arguments_end_a_script_with_one_line():
+    status, out, err = ended(started(Settings(), "--seeds", "many"))
     assert (status, out) == (2, "")
-    assert (
-        err
-        == "made_up.py: error: argument --seeds: expected a whole number from 1 to 1000, got 'many'\n"
-    )
-    own = time.monotonic() - begun - seconds_to_import_torch()
-    assert own < 1
-
-
-def seconds_to_import_torch():
-    begun = time.monotonic()
-    subprocess.run([sys.executable, "-c", "import torch"], check=True)
-    return time.monotonic() - begun
+    expected = "argument --seeds: expected a whole number from 1 to 1000, got 'many'"
+    assert err == f"made_up.py: error: {expected}\n"
 
 
 # On a Dask cluster
