@@ -20,6 +20,7 @@ from experiments.section3.phase_diagram import (
     best_diagram,
     in_optimum,
     mean_diagram,
+    restarts_diagram,
 )
 from theory import phases
 from visualization import DEDICATED, FAINT, INK, SHARED, WIDTH
@@ -86,9 +87,10 @@ def explained(result, optimum, *, draws=20) -> Explained:
     differs = phases.phase(*averaged_diagram(result)) != exact
     reached = in_optimum(result, optimum)
     unreached = ~reached.any(dim=1)
+    restarts = restarts_diagram(result)
 
     def share_mended(kept):
-        agrees = phases.phase(*mean_diagram(result, kept)) == exact
+        agrees = phases.phase(*mean_diagram(restarts, kept)) == exact
         mended = (agrees | unreached)[differs]
         return mended.double().mean().item() if len(mended) else 1.0
 

@@ -143,24 +143,28 @@ def averaged_diagram(result) -> phases.LastFeature:
     """Average over all restarts of a point but the worst, as the paper does."""
     kept = torch.ones_like(result.loss, dtype=torch.bool)
     kept.scatter_(1, result.loss.argmax(dim=1, keepdim=True), False)
-    return mean_diagram(result, kept)
+    return mean_diagram(restarts_diagram(result), kept)
 
 
-def mean_diagram(result, kept: Bool[Tensor, "grid restarts"]) -> phases.LastFeature:
+def restarts_diagram(result) -> phases.LastFeature:
+    """Show the last feature in every restart, the restarts of a point in a row."""
+    return phases.last_feature(result.W.flatten(0, 1))
+
+
+def mean_diagram(restarts, kept: Bool[Tensor, "grid restarts"]) -> phases.LastFeature:
     """Average norm and superposition over some restarts of each point.
 
     Args:
-        result: Result of `run`.
+        restarts: The last feature in every restart, from `restarts_diagram`.
         kept: Which restarts count; the average of none is 0.
 
     Returns:
         The averaged last feature at each point.
     """
     counts = kept.sum(dim=1).clamp(min=1)
-    norm, superposition = phases.last_feature(result.W.flatten(0, 1))
     return phases.LastFeature(
-        norm=(norm.view_as(kept) * kept).sum(dim=1) / counts,
-        superposition=(superposition.view_as(kept) * kept).sum(dim=1) / counts,
+        norm=(restarts.norm.view_as(kept) * kept).sum(dim=1) / counts,
+        superposition=(restarts.superposition.view_as(kept) * kept).sum(dim=1) / counts,
     )
 
 
