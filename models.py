@@ -264,7 +264,7 @@ class ReLUOutputModel(LinearModel):
 
 
 class ReLUHiddenModel(ReLUOutputModel):
-    """x' = ReLU(W^T ReLU(W x) + b): hidden dimensions are neurons, a privileged basis (Section 7)."""
+    """x' = ReLU(W^T ReLU(W x) + b): the hidden dimensions are neurons (Section 7)."""
 
     def encode(
         self, x: Float[Tensor, "instances batch features"]
@@ -421,14 +421,14 @@ def _has_hooks(owner):
 
 
 def _attributes(kind):
-    """Return all methods and other attributes of a class that could change what a model computes."""
+    """Return all attributes of a class that could change what a model computes."""
     special = ("__call__", "__getattr__", "__getattribute__", "__setattr__")
     names = [name for name in dir(kind) if not name.startswith("__") or name in special]
     return {name: inspect.getattr_static(kind, name) for name in names}
 
 
 def _part(model, instances):
-    """Copy a model with the chosen rows of its parameters and buffers in place of the whole ones."""
+    """Copy a model with chosen rows of its parameters and buffers in place of all."""
     check_per_instance(model)
     parts = {}
     for parameter in model.parameters():

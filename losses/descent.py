@@ -34,8 +34,8 @@ class ExactLoss:
         lost = (active > 0) & (active < LEAST_PROBABILITY)
         if lost.any():
             warnings.warn(
-                f"density: expected an active feature in at least {LEAST_PROBABILITY:g} of all rows, "
-                f"got less for {lost.sum()} instances. Rounding hides such rows in the exact "
+                f"density: expected an active feature in at least {LEAST_PROBABILITY:g} of all "
+                f"rows, got less for {lost.sum()} instances. Rounding hides such rows in the exact "
                 "gradient; train on samples instead.",
                 stacklevel=2,
             )

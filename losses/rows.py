@@ -54,7 +54,7 @@ class Rows:
         return self.maker.rows(draw, out=out)
 
     def repeated(self, x):
-        """Return rows (densities, batch, features) for each instance (instances, batch, features)."""
+        """Repeat rows (densities, batch, features) for all instances that share them."""
         if self.restarts == 1:
             return x
         return x[:, None].expand(-1, self.restarts, -1, -1).flatten(0, 1)
