@@ -75,6 +75,7 @@ class ToyModel(nn.Module):
         device="cpu",
         init_scale=0.1,
     ):
+        """Draw the initial weights."""
         super().__init__()
         self.instances, self.features, self.hidden = check_size(
             instances=instances, features=features, hidden=hidden

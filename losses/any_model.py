@@ -25,6 +25,7 @@ class AnyModelLoss:
     """
 
     def __init__(self, part, gradients, distribution, restarts, batch_size, separable):
+        """Prepare rows, weights and gradients."""
         self.part = part
         pairs = zip(part.parameters(), gradients)
         self.trained = [(weights, whole) for weights, whole in pairs if whole is not None]

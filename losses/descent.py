@@ -21,6 +21,7 @@ class ExactLoss:
     """
 
     def __init__(self, model, distribution):
+        """Prepare the gradient; the distribution is on the device of the model."""
         self.model = model
         self.distribution = distribution
         self.output = EXACT_OUTPUTS[base_class(model)]

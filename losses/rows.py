@@ -38,6 +38,7 @@ class Rows:
     """
 
     def __init__(self, distribution, restarts, dtype, rare=RARE):
+        """Prepare the tables that make rows, and the weights."""
         self.maker = RowMaker(distribution.select(slice(None, None, restarts)), dtype, rare=rare)
         self.restarts = restarts
         self.probability = self.maker.probability.repeat_interleave(restarts)

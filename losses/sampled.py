@@ -139,6 +139,7 @@ class HandWrittenLoss:
     def __init__(
         self, model, form, distribution, instances, restarts, batch_size, buffers, attack=None
     ):
+        """Take views of the weights; blocks of one shape share what is in `buffers`."""
         self.form = form
         self.batch_size = batch_size
         self.attack = None if attack is None else attack[instances]
