@@ -43,8 +43,8 @@ SAMPLE_STREAM = 0x5A5A5A5A
 TEST_STREAM = 0x3C3C3C3C
 MODEL_STREAM = 0x69696969
 SCHEDULES = ("cosine", "constant")  # of the learning rate
-# Numbers in the rows of an instance up to which one thread computes them. Threads gain little on such
-# work, and where cores are busy they wait for each other: two threads took up to 60 times as long.
+# Numbers in the rows of an instance up to which one thread computes them. Threads gain little on
+# such work, and on busy cores they wait for each other: two took up to 60 times as long as one.
 ONE_THREAD_NUMBERS = 1_000_000
 WARM_UP = 0.05  # share of the steps in which the learning rate rises to its full value
 
