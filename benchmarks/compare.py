@@ -1,20 +1,21 @@
-"""Times training against the usual loop of other replications, and against the matrix products that a step needs.
+"""Times training against the usual loop of other replications, and against bare matrix products.
 
     python benchmarks/compare.py                  # the whole table, about 20 minutes on 2 cores
-    python benchmarks/compare.py --only steps     # one group: losses, steps, exact or instances
+    python benchmarks/compare.py --only steps     # one group: losses, steps, own, exact, instances
     python benchmarks/compare.py --write          # keep the table as benchmarks/speed.md, too
 
-All contenders of a row run in turn, so that a busy machine slows them alike; figures are medians, ratios are of
-medians. The columns keep apart what is code and what is settings:
+All contenders of a row run in turn, so that a busy machine slows them alike. Figures are medians,
+and ratios are ratios of medians. The columns keep apart what is code and what is settings:
 
-    usual         the usual loop with its settings: all instances in one einsum over (batch, instance, feature), two
-                  random draws a step, autograd, AdamW at 1e-3, 10,000 steps of batch 1,024, no restarts
+    usual         the usual loop with its settings: all instances in one einsum over (batch,
+                  instance, feature), two random draws a step, autograd, AdamW at 1e-3, 10,000 steps
+                  of batch 1,024, no restarts
     usual, ours   the usual loop with our settings: our restarts, steps and batch
-    ours          `train` with our settings, restarts, choice of the best and all
+    ours          `train` with our settings, restarts and the choice of the best included
     floor         the matrix products of ours alone, in the same blocks
 
-A row "to the losses" holds our test losses against the usual loop's, on the same fresh rows: the mean of their ratios
-over densities and seeds, and the largest of any density in the mean of seeds.
+A row "to the losses" compares our test losses with the usual loop's on the same fresh rows: the
+mean of their ratios over densities and seeds, and the largest mean over seeds of any density.
 """
 
 import argparse
@@ -25,11 +26,12 @@ from pathlib import Path
 from statistics import median
 
 import torch
+from torch.nn.functional import gelu
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import training
 from features import FeatureDistribution
+from losses import sampled
 from losses.exact import expected_loss
 from models import ReLUOutputModel
 from theory import phases
@@ -47,19 +49,28 @@ LOSSES = {  # features -> our settings of the rows to the losses
 TABLE = Path(__file__).resolve().parent / "speed.md"
 
 
-def usual_step(model, x, importance, optimizer):
+class GELUModel(ReLUOutputModel):
+    """A model of one's own: x' = GELU(W^T W x + b), trained by autograd."""
+
+    def decode(self, h):
+        """Compute the output from the hidden layer."""
+        return gelu(h @ self.W + self.b[:, None])
+
+
+def usual_step(model, x, importance, optimizer, activation):
     """One step of the usual loop on a batch x (batch, instances, features)."""
     optimizer.zero_grad()
     h = torch.einsum("...if,ihf->...ih", x, model.W)
-    x_prime = torch.relu(torch.einsum("...ih,ihf->...if", h, model.W) + model.b)
+    x_prime = activation(torch.einsum("...ih,ihf->...if", h, model.W) + model.b)
     (importance * (x - x_prime) ** 2).mean(dim=(0, 2)).sum().backward()
     optimizer.step()
 
 
-def usual_loop(distribution, hidden, seed, steps, batch_size):
-    """The loop of the paper's own notebook, as most replications keep it -> ReLUOutputModel."""
+def usual_loop(distribution, hidden, seed, steps, batch_size, model_class=ReLUOutputModel):
+    """Train a model by the loop of the paper's own notebook, as most replications keep it."""
     generator = torch.Generator().manual_seed(seed)
-    model = ReLUOutputModel(distribution.instances, distribution.features, hidden, seed=seed)
+    model = model_class(distribution.instances, distribution.features, hidden, seed=seed)
+    activation = gelu if model_class is GELUModel else torch.relu
     torch.nn.init.xavier_normal_(model.W, generator=generator)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     density, importance = distribution.density.float(), distribution.importance.float()
@@ -71,11 +82,13 @@ def usual_loop(distribution, hidden, seed, steps, batch_size):
             torch.where(active, torch.rand(shape, generator=generator), 0),
             importance,
             optimizer,
+            activation,
         )
     return model
 
 
 def seconds(function, *arguments, **settings):
+    """Return the seconds that a call takes, and what it returns."""
     start = time.perf_counter()
     result = function(*arguments, **settings)
     return time.perf_counter() - start, result
@@ -84,20 +97,21 @@ def seconds(function, *arguments, **settings):
 def products(distribution, hidden, steps, batch_size):
     """The five products of each step of ours, on the blocks of ours, and nothing else."""
     model = ReLUOutputModel(distribution.instances, distribution.features, hidden)
-    buffers = [block.buffers for block in training._blocks(model, distribution, batch_size)]
+    buffers = [block.buffers for block in sampled.sampled_blocks(model, distribution, batch_size)]
     for at in buffers:
-        for tensor in (at.x, at.g, at.E, at.h, at.of_h):
+        for tensor in (at.x, at.g, at.E, at.h, at.dh):
             tensor.uniform_(-1, 1)
     for _ in range(steps):
         for at in buffers:
-            training._product(at.E, at.x.mT, out=at.h)
+            sampled.product(at.E, at.x.mT, out=at.h)
             torch.bmm(at.h.mT, at.D, out=at.z)
-            torch.bmm(at.h, at.g, out=at.of_D)
-            torch.bmm(at.D, at.g.mT, out=at.of_h)
-            training._product(at.of_h, at.x, out=at.of_E)
+            torch.bmm(at.h, at.g, out=at.dD)
+            torch.bmm(at.D, at.g.mT, out=at.dh)
+            sampled.product(at.dh, at.x, out=at.dE)
 
 
 def setting(densities, features, decay=1.0):
+    """Return the distribution of one instance a density, importances falling by a factor."""
     return FeatureDistribution(torch.tensor(densities)[:, None], decay ** torch.arange(features))
 
 
@@ -126,20 +140,26 @@ def losses(seeds):
 
 
 def many_features(shorter=5, timed=20, every=slice(4, None, 10)):
-    """The same at n=400, m=30: the usual loop is timed over some steps, and trained at five of the 50 densities only,
-    for 2,000 of its 10,000 steps."""
-    distribution, hidden, name = setting(FIFTY, 400), 30, "n=400, m=30, 50 densities: to the losses"
+    """Compare losses at n=400, m=30.
+
+    The usual loop is timed over some steps, and trained at five of the 50 densities only, for 2,000
+    of its 10,000 steps.
+    """
+    distribution = setting(FIFTY, 400)
+    hidden = 30
+    name = "n=400, m=30, 50 densities: to the losses"
     usual, _ = seconds(usual_loop, distribution, hidden, 0, timed, USUAL["batch_size"])
     *others, model = our_columns(distribution, hidden, 0, LOSSES[400])
     few, trained = distribution.select(every), USUAL["steps"] // shorter
     theirs = usual_loop(few, hidden, 0, trained, USUAL["batch_size"])
     note = compared(loss_ratios(model.select(every), theirs, few)[None])
-    note += f" (after {trained:,} steps, at five densities; its seconds extrapolated from {timed} steps)"
+    note += f" (after {trained:,} steps, at five densities; "
+    note += f"its seconds extrapolated from {timed} steps)"
     return name, "s", [usual / timed * USUAL["steps"], *others], note
 
 
 def our_columns(distribution, hidden, seed, ours):
-    """Seconds of the usual loop with our settings, of ours and of its products alone, and our model."""
+    """Return seconds of the usual loop with our settings, of ours, of its products; our model."""
     mine, (model, _) = seconds(
         train_best, ReLUOutputModel, distribution, hidden, seed=seed, progress=False, **ours
     )
@@ -159,6 +179,7 @@ def loss_ratios(model, theirs, distribution):
 
 
 def compared(ratios):
+    """Return the ratios of losses (seeds, instances) in words."""
     return f"losses {ratios.mean():.3f} of the usual loop's, at most {ratios.mean(dim=0).max():.3f}"
 
 
@@ -188,8 +209,35 @@ def steps(rounds=9):
             1:
         ]
         usual, ours, with_loss, floor = (median(column) for column in zip(*times))
-        note = f"{with_loss:.3g} ms where its loss is recorded, {with_loss / floor:.1f} times its products"
+        note = f"{with_loss:.3g} ms where its loss is recorded, "
+        note += f"{with_loss / floor:.1f} times its products"
         yield f"one step, {name}", "ms", [None, usual, ours, floor], note
+
+
+def own(rounds=5):
+    """Milliseconds of a step of a model of one's own, and seconds to the usual loop's losses."""
+    cases = {
+        "n=20, m=5, 7 instances, batch 1,024": (setting(SEVEN, 20, 0.7), 5, 1024, 20),
+        "n=100, m=10, 41 instances, batch 256": (setting(FORTY_ONE, 100), 10, 256, 6),
+    }
+    for name, (distribution, hidden, batch_size, count) in cases.items():
+        same = {"steps": count, "batch_size": batch_size}
+        model = GELUModel(distribution.instances, distribution.features, hidden)
+        times = []
+        for _ in range(rounds + 1):
+            usual, _ = seconds(usual_loop, distribution, hidden, 0, model_class=GELUModel, **same)
+            ours, _ = seconds(train, model, distribution, progress=False, **same)
+            times.append((usual / count * 1e3, ours / count * 1e3))
+        usual, ours = (median(column) for column in zip(*times[1:]))
+        yield f"one step of GELU, {name}", "ms", [None, usual, ours, None], "by autograd"
+    distribution = setting(SEVEN, 20, 0.7)
+    settings = LOSSES[20]
+    usual, theirs = seconds(usual_loop, distribution, 5, 0, model_class=GELUModel, **USUAL)
+    ours, (model, _) = seconds(
+        train_best, GELUModel, distribution, 5, seed=0, progress=False, **settings
+    )
+    note = compared(loss_ratios(model, theirs, distribution)[None])
+    yield "GELU, n=20, m=5, seven densities: to the losses", "s", [usual, None, ours, None], note
 
 
 def exact(rounds=5):
@@ -231,6 +279,7 @@ def exact(rounds=5):
 
 
 def exact_descent(start, distribution, steps):
+    """Descend as `train` does."""
     train(start.select(slice(None)), distribution, exact=True, steps=steps, lr=1e-3, progress=False)
 
 
@@ -283,7 +332,7 @@ def instances(rounds=5):
         yield name, "µs", [None] * 4, "; ".join(figures)
 
 
-GROUPS = {"losses": losses, "steps": steps, "exact": exact, "instances": instances}
+GROUPS = {"losses": losses, "steps": steps, "own": own, "exact": exact, "instances": instances}
 
 
 def row(name, unit, figures, note):
@@ -298,6 +347,7 @@ def row(name, unit, figures, note):
 
 
 def main():
+    """Print the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
