@@ -140,7 +140,7 @@ def _check_known(config):
 def _check_tensors(tensors, kind, instances, features, hidden):
     """ValueError, naming the tensor, for other names, shapes and dtypes than the model's, and what is not finite."""
     of_weights = {"W": (instances, hidden, features)}
-    if not kind.tied:
+    if kind is AbsoluteValueModel:
         of_weights = {"W1": (instances, hidden, features), "W2": (instances, features, hidden)}
     shapes = {"b": (instances, features), **of_weights}
     if tensors.keys() != shapes.keys():

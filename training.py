@@ -1,49 +1,58 @@
 """Training: fits a batch of independent instances at once, by sampled or by exact loss.
 
-Four things make sampling fast and its gradients quiet (benchmarks/compare.py holds it against the usual loop): one
-uniform draw serves all instances, so that drawing costs next to nothing; only rows with an active feature are drawn,
-and the loss of the empty row is added exactly, with its probability; the gradient is written out by hand, in place, in
-buffers that are allocated once; and instances are worked on in blocks that fit the processor's cache.
+Every model of `models.py` and every subclass of `ToyModel` is trained by its own methods. How rows
+are drawn, and how loss and gradient are computed from them, stands in `losses/sampled.py`.
 
 Restarts are further instances: `distribution.with_restarts(4)` repeats each setting four times in a
 row, and `best_restart` picks the best of each four.
 """
 
 import math
-from dataclasses import dataclass
-from itertools import pairwise
-from numbers import Integral
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from numbers import Integral, Real
 
 import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
-from torch.nn.functional import normalize
 from tqdm import tqdm
 
-from checks import as_real, check_count, check_positive, check_size, check_torch
-from features import RowMaker, check_distribution
-from losses.exact import DescentGradient, expected_loss, in_range
-from models import ToyModel, check_inputs
-
-BLOCK_NUMBERS = (
-    250_000  # numbers in a block's z on the CPU: with its gradient it stays in the cache
+from checks import (
+    as_real,
+    check_choice,
+    check_count,
+    check_device,
+    check_dtype,
+    check_positive,
+    check_seed,
+    check_size,
+    shown,
 )
-TINY, MANY = (
-    16,
-    64,
-)  # weights of a model up to which, and instances from which, products go term by term
-RARE = 0.01  # empty rows less likely than this are drawn like any other: leaving them out costs more than it saves
-SAMPLE_STREAM, TEST_STREAM = (
-    0x5A5A5A5A,
-    0x3C3C3C3C,
-)  # the same seed gives weights, samples and tests of their own
-WARM_UP = 0.05  # share of the steps in which the learning rate rises to its full value
+from features import check_distribution
+from losses.any_model import one_for_zero
+from losses.exact import DescentGradient, expected_loss, in_range
+from losses.sampled import sampled_blocks
+from models import (
+    LinearModel,
+    ReLUOutputModel,
+    ToyModel,
+    base_class,
+    check_inputs,
+    check_per_instance,
+)
+
+# The same seed gives weights, training rows, test rows and a model's own random numbers apart.
+SAMPLE_STREAM = 0x5A5A5A5A
+TEST_STREAM = 0x3C3C3C3C
+MODEL_STREAM = 0x69696969
 SCHEDULES = ("cosine", "constant")  # of the learning rate
+WARM_UP = 0.05  # share of the steps in which the learning rate rises to its full value
+EXACT_OUTPUTS = {LinearModel: "linear", ReLUOutputModel: "relu"}  # `output` of expected_loss
 
 
 @dataclass(frozen=True)
 class History:
-    """What training recorded: row k belongs to the weights after steps[k] updates. All on the CPU."""
+    """What training recorded: row k belongs to the weights after steps[k] updates, on the CPU."""
 
     steps: Int[Tensor, " records"]
     losses: Float[Tensor, "records instances"]  # of the batch at that step
@@ -57,6 +66,7 @@ def train(
     steps,
     batch_size=256,
     lr=1e-2,
+    weight_decay=0.0,
     schedule="cosine",
     exact=False,
     attack=None,
@@ -64,152 +74,178 @@ def train(
     record=None,
     progress=True,
 ) -> History:
-    """Fit all instances of a model, in place, by Adam -> History.
+    """Fit all instances of a model, in place, by Adam.
 
-    model:        a ToyModel, one instance for each instance of the distribution
-    distribution: FeatureDistribution of the inputs and the importance of their errors
-    steps:        updates; batch_size: rows in each, active ones only; lr: the highest learning rate
-    schedule:     of the learning rate: "cosine" warms up and decays to zero, "constant" keeps lr (paper, Section 5)
-    exact:        descend on the exact expected loss instead of samples (LinearModel, ReLUOutputModel)
-    attack:       adversarial training (paper, Section 6; the same models, samples only): every row is moved by this
-                  share of the batch's mean input norm, one number or one for each instance, along the analytic attack
-                  (W^T W)_i / ||(W^T W)_i|| on a random feature i, and the error is that against the row as it was; the
-                  gradient takes the attack as constant
-    seed:         of the samples; the result depends on nothing else that is random
-    record:       keep loss and weights every so many steps, or at these steps; the last one is always kept
-    progress:     show a bar on stderr
+    The result does not depend on the scale of the importance, because gradients are taken relative
+    to the largest importance of an instance. They are also taken relative to the probability of a
+    row with an active feature.
 
-    Raises ValueError where model and distribution do not match or a setting is out of range. Where instances diverge,
-    raises FloatingPointError at the end, naming them and the first step whose output was not finite; the others are
-    trained.
+    Args:
+        model: A ToyModel, one instance for each instance of the distribution. Its own methods are
+            called, in training mode; parameters that do not require a gradient stay as they are.
+        distribution: FeatureDistribution of the inputs and the importance of their errors.
+        steps: Number of updates.
+        batch_size: Number of rows in each step. Only rows with an active feature are drawn, as long
+            as the loss is a mean over rows and the model draws no random numbers.
+        lr: The highest learning rate.
+        weight_decay: Each step multiplies all weights by one minus this times the learning rate
+            (decoupled decay, AdamW).
+        schedule: "cosine" warms the learning rate up and lets it decay to zero; "constant" keeps it
+            (paper, Section 5).
+        exact: Descend on the exact expected loss in place of samples. Only for the LinearModel and
+            the ReLUOutputModel.
+        attack: Size of the attack in adversarial training (paper, Section 6; the same models,
+            samples only), one number or one for each instance. Every row is moved by this share of
+            the batch's mean input norm along the analytic attack (W^T W)_i / ||(W^T W)_i|| on a
+            random feature i. The error is taken against the row as it was, and the gradient takes
+            the attack as constant.
+        seed: Seed of the rows and of random numbers that the model draws. The result depends on
+            nothing else that is random.
+        record: Keep loss and weights every so many steps, or at these steps. The last step is
+            always kept.
+        progress: Whether to show a bar on stderr.
+
+    Returns:
+        A History. The loss of a record is that of the step's batch, in training mode.
+
+    Raises:
+        ValueError: Model and distribution do not match, a setting is out of range, or a method of
+            the model breaks the contract that `ToyModel` states.
+        FloatingPointError: Some instances diverged. The error names them and the first step whose
+            numbers were not finite. It is raised at the end, and all other instances are trained.
     """
     distribution = _matching(model, distribution)
-    check_count("steps", steps)
-    check_count("batch_size", batch_size)
+    steps = check_count("steps", steps)
+    batch_size, *_ = check_size(batch_size=batch_size, features=model.features, hidden=model.hidden)
+    seed = check_seed(seed)
     kept = _recorded(record, steps)
-    check_size(batch_size=batch_size, features=model.features, hidden=model.hidden)
-    check_positive("lr", lr)
-    check_torch(seed)
-    if schedule not in SCHEDULES:
-        raise ValueError(f"schedule: expected one of {SCHEDULES}, got {schedule!r}")
-    if exact and model.closed_form is None:
-        raise ValueError(
-            f"exact: expected a LinearModel or a ReLUOutputModel, got {type(model).__name__}"
-        )
+    lr = check_positive("lr", lr)
+    weight_decay = _checked_decay(weight_decay)
+    schedule = check_choice("schedule", schedule, SCHEDULES)
+    if exact and base_class(model) not in EXACT_OUTPUTS:
+        raise ValueError(f"exact: expected {_exact_models()}, got {type(model).__name__}")
     attack = None if attack is None else _checked_attack(attack, model, exact)
-    for parameter in model.parameters():
-        parameter.grad = torch.empty_like(parameter)
-    blocks = (
-        [_ExactLoss(model, distribution)]
-        if exact
-        else _blocks(model, distribution, batch_size, attack)
-    )
-    optimizer = torch.optim.Adam(model.parameters(), lr=lr, fused=True)
-    generator = torch.Generator(model.b.device).manual_seed(seed ^ SAMPLE_STREAM)
-    finite_steps = torch.zeros(model.instances, dtype=torch.long, device=model.b.device)
+    trained = [weights for weights in model.parameters() if weights.requires_grad]
+    if not trained:
+        raise ValueError("model: expected a parameter that requires a gradient, got none")
+
     records = []
-    for step in tqdm(range(steps + 1), disable=not progress, leave=False, desc="train"):
-        recorded = step in kept
-        draw = None if exact else distribution.draw(batch_size, generator, model.b.dtype)
-        losses = []
-        for block in blocks:
-            block.forward(draw)
-            if recorded:
-                losses.append(block.loss())
+    with _gradients(model), _random_numbers(seed, distribution.density.device):
+        blocks = _blocks(model, distribution, batch_size, exact, attack)
+        optimizer = torch.optim.AdamW(trained, lr=lr, weight_decay=weight_decay, fused=True)
+        draw = _drawing(distribution, batch_size, seed, trained[0].dtype, exact)
+        finite_steps = 0
+        for step in tqdm(range(steps + 1), disable=not progress, leave=False, desc="train"):
+            losses, finite = _step(blocks, draw(), step in kept, step < steps)
+            finite_steps = finite_steps + finite
+            if step in kept:
+                records.append((step, losses.cpu(), _snapshot(model)))
             if step < steps:
-                block.backward()
-        if recorded:
-            losses = torch.cat(losses)
-            records.append((step, losses.cpu(), _snapshot(model)))
-        if step < steps:
-            finite_steps += model.b.grad.isfinite().all(dim=1)
-            optimizer.param_groups[0]["lr"] = (
-                lr if schedule == "constant" else lr * _cosine(step, steps)
-            )
-            optimizer.step()
-    model.zero_grad(set_to_none=True)
-    _raise_if_diverged(finite_steps + losses.isfinite(), steps)
-    at, losses, weights = zip(*records)
-    return History(
-        torch.tensor(at),
-        torch.stack(losses),
-        {name: torch.stack([w[name] for w in weights]) for name in weights[0]},
-    )
+                optimizer.param_groups[0]["lr"] = lr * learning_rate_share(step, steps, schedule)
+                optimizer.step()
+    _raise_if_diverged(finite_steps, steps)
+    return _history(records)
 
 
-def _checked_attack(attack, model, exact):
-    """(instances,) in the model's dtype, on its device."""
-    if exact or model.closed_form is None:
-        got = f"{type(model).__name__}{', exact' if exact else ''}"
-        raise ValueError(
-            f"attack: expected a LinearModel or a ReLUOutputModel, trained on samples, got {got}"
-        )
-    sizes = as_real("attack", attack, model.b.device)
-    if sizes.shape not in ((), (model.instances,)):
-        raise ValueError(
-            f"attack: expected a number or shape ({model.instances},), got {tuple(sizes.shape)}"
-        )
-    if not ((sizes >= 0) & sizes.isfinite()).all():
-        raise ValueError(f"attack: expected finite numbers of at least 0, got {attack!r}")
-    return sizes.to(model.b.dtype).expand(model.instances)
+def learning_rate_share(step, steps, schedule="cosine") -> float:
+    """Return the share of the highest learning rate in a step.
 
-
-def _raise_if_diverged(finite, steps):
-    """FloatingPointError unless the output was finite at all steps + 1: finite (instances,), in how many it was."""
-    diverged = (finite <= steps).nonzero()[:, 0]
-    if len(diverged):
-        shown = ", ".join(str(k) for k in diverged[:10].tolist()) + (
-            "" if len(diverged) <= 10 else ", ..."
-        )
-        raise FloatingPointError(
-            f"{len(diverged)} of {len(finite)} instances diverged, the first at step {finite.min()}: {shown} "
-            "(the others are trained)"
-        )
+    Args:
+        step: Number of updates before this one.
+        steps: Number of all updates.
+        schedule: "cosine" rises linearly over the first WARM_UP of the steps, times half a cosine
+            that falls to zero; "constant" is 1.
+    """
+    if schedule == "constant":
+        return 1.0
+    return min(1.0, (step + 1) / (WARM_UP * steps)) * (1 + math.cos(math.pi * step / steps)) / 2
 
 
 def sampled_loss(model, distribution, *, rows=2**14, seed=0) -> Float64[Tensor, " instances"]:
-    """Mean loss of each instance over fresh rows with an active feature, the empty row added exactly.
+    """Compute the mean loss of each instance over fresh rows, by the model's own methods.
 
-    Rows are drawn 1,024 at a time, rounded up. The same draws serve all instances, so that restarts
-    of one setting compare on the same data. Not finite for an instance whose weights are not, or too large.
+    The model is in evaluation mode. Rows with an active feature are drawn and the empty row is
+    added exactly, unless the model draws random numbers or its loss is not a mean over rows: then
+    rows are drawn like any other. The same draws serve all instances, so that restarts of one
+    setting compare on the same data.
+
+    Args:
+        model: A ToyModel.
+        distribution: FeatureDistribution of the same instances and features.
+        rows: Number of rows, drawn 1,024 at a time and rounded up.
+        seed: Seed of the rows. Give each run a seed of its own: losses that are measured on the
+            same rows have a sampling error in common.
+
+    Returns:
+        The losses, not finite for an instance whose weights are not finite or too large.
+
+    Raises:
+        ValueError: As for `train`.
     """
     distribution = _matching(model, distribution)
-    check_count("rows", rows)
-    check_torch(seed)
-    generator = torch.Generator(model.b.device).manual_seed(seed ^ TEST_STREAM)
+    rows = check_count("rows", rows)
+    seed = check_seed(seed)
     batch_size = min(rows, 1024)
     batches = math.ceil(rows / batch_size)
-    blocks = _blocks(model, distribution, batch_size)
-    total = torch.zeros(model.instances, dtype=torch.float64, device=model.b.device)
-    for _ in range(batches):
-        draw = distribution.draw(batch_size, generator, model.b.dtype)
-        for block, part in zip(blocks, total.split([len(block.b) for block in blocks])):
-            block.forward(draw)
-            part += block.loss()
+    device = distribution.density.device
+    generator = torch.Generator(device).manual_seed(seed ^ TEST_STREAM)
+    dtype = next(model.parameters()).dtype
+    total = torch.zeros(model.instances, dtype=torch.float64, device=device)
+    with _random_numbers(seed, device):
+        blocks = sampled_blocks(model, distribution, batch_size, training=False)
+        for _ in range(batches):
+            draw = distribution.draw(batch_size, generator, dtype)
+            total += _step(blocks, draw, wants_loss=True, wants_gradient=False)[0]
     return total / batches
 
 
 def best_restart(losses: Float[Tensor, " instances"], restarts) -> Int[Tensor, " settings"]:
-    """Indices of the lowest-loss restart of each setting, into the instances.
+    """Find the restart of the lowest loss of each setting.
 
-    The restarts of a setting stand in a row. A loss that is not a number counts as the worst.
+    Args:
+        losses: Loss of each instance, the restarts of a setting in a row. One that is not a number
+            counts as the worst.
+        restarts: Number of restarts of each setting.
+
+    Returns:
+        Indices into the instances.
+
+    Raises:
+        ValueError: The losses are not one row of whole settings.
     """
-    check_count("restarts", restarts)
+    restarts = check_count("restarts", restarts)
     losses = as_real("losses", losses)
     if losses.dim() != 1 or not len(losses) or len(losses) % restarts:
         raise ValueError(
-            f"losses: expected one dimension divisible by {restarts} restarts, got {tuple(losses.shape)}"
+            f"losses: expected one dimension divisible by {restarts} restarts, "
+            f"got {tuple(losses.shape)}"
         )
     by_setting = losses.nan_to_num(nan=math.inf).view(-1, restarts)
-    return by_setting.argmin(dim=1) + restarts * torch.arange(len(by_setting), device=losses.device)
+    first = restarts * torch.arange(len(by_setting), device=losses.device)
+    return first + by_setting.argmin(dim=1)
 
 
 def train_best(
     model_class, distribution, hidden, *, restarts, seed=0, init_scale=0.1, **settings
 ) -> tuple[ToyModel, Float[Tensor, " instances"]]:
-    """Train several restarts of every instance of a distribution and keep the best -> model, losses.
+    """Train several restarts of every instance of a distribution and keep the best of each.
 
-    settings: passed on to `train`
+    Args:
+        model_class: A subclass of ToyModel.
+        distribution: FeatureDistribution of the settings.
+        hidden: Number of hidden dimensions.
+        restarts: Number of restarts of each setting.
+        seed: Seed of weights, training rows and the rows on which restarts are compared.
+        init_scale: Standard deviation of the initial weights.
+        **settings: Passed on to `train`.
+
+    Returns:
+        A model with the best restart of each instance, and the losses of these: exact ones after
+        exact training, otherwise those of `sampled_loss`.
+
+    Raises:
+        ValueError: As for `train`.
+        FloatingPointError: As for `train`.
     """
     check_distribution(distribution)
     if not (isinstance(model_class, type) and issubclass(model_class, ToyModel)):
@@ -225,239 +261,190 @@ def train_best(
         init_scale=init_scale,
     )
     history = train(model, repeated, seed=seed, **settings)
-    losses = history.losses[-1] if settings.get("exact") else sampled_loss(model, repeated)
+    exact = settings.get("exact")
+    losses = history.losses[-1] if exact else sampled_loss(model, repeated, seed=seed)
     best = best_restart(losses, restarts)
     return model.select(best), losses[best]
 
 
-class _Buffers:
-    """What a block computes with, allocated once; blocks of one size use the same, one after the other."""
-
-    def __init__(self, weights, rows, batch_size, tied, long):
-        instances, hidden, features = weights.shape
-
-        def empty(*shape):
-            if not long:
-                return weights.new_empty(shape)
-            return weights.new_empty(shape[::-1]).permute(
-                *reversed(range(len(shape)))
-            )  # instances vary fastest
-
-        self.x = empty(rows, batch_size, features)
-        self.z, self.g = (empty(instances, batch_size, features) for _ in range(2))
-        self.h, self.of_h = (empty(instances, hidden, batch_size) for _ in range(2))
-        self.E, self.of_E, self.of_D, self.scaled_D = (
-            empty(instances, hidden, features) for _ in range(4)
-        )
-        self.D = self.E if tied else empty(instances, hidden, features)
-        self.of_b = empty(instances, features)
+# Checks of arguments
 
 
-class _Block:
-    """Some instances of a model: the loss of sampled rows, and its gradient by hand, in place.
-
-    With encoder E, decoder D (the same where weights are tied), h = E x and z = D^T h + b, the loss has the gradient
-    g = 2 I (act(z) - target) act'(z) in z, and from there, as means over rows,
-
-        db = g,   dD = h g^T,   dE = (D g) x^T
-
-    with D g masked by the hidden layer's ReLU, where there is one. All are weighted by the probability of a row with
-    an active feature; the empty row, whose hidden layer is zero, adds to the loss and to db.
-    Each `restarts` instances in a row have equal densities and share their rows, up to the attack on these.
-    """
-
-    def __init__(self, model, distribution, instances, restarts, batch_size, buffers, attack=None):
-        self.model, self.batch_size = model, batch_size
-        self.attack = None if attack is None else attack[instances]
-        self.encoder, self.decoder, self.b = (
-            t.detach()[instances] for t in (model.encoder, model.decoder, model.b)
-        )
-        self.gradients = [p.grad[instances] for p in model.parameters() if p.grad is not None]
-        distribution, dtype = distribution.select(instances), model.b.dtype
-        rare = RARE if attack is None else 1.0  # an empty row that is attacked is not empty
-        self.maker = RowMaker(distribution.select(slice(None, None, restarts)), dtype, rare=rare)
-        self.probability = self.maker.probability.repeat_interleave(restarts)
-        self.importance = distribution.importance.to(dtype)
-        self.scale = 2 / batch_size * self.probability[:, None] * self.importance
-        self.scale_of_empty = 2 * (1 - self.probability)[:, None] * self.importance
-        self.may_be_empty = bool((self.probability < 1).any())
-        count, hidden, features = self.encoder.shape
-        long = count >= MANY and hidden * features <= TINY
-        self.product = _long_product if long else _product
-        if (count, restarts) not in buffers:
-            buffers[count, restarts] = _Buffers(
-                self.encoder, count // restarts, batch_size, model.tied, long
-            )
-        self.buffers = buffers[count, restarts]
-
-    def forward(self, draw):
-        """Rows, hidden layer, output and its error, into the buffers."""
-        at, model = self.buffers, self.model
-        self.maker.rows(draw, out=at.x)
-        at.E.copy_(self.encoder)
-        if not model.tied:
-            at.D.copy_(self.decoder)
-        self.encoded = at.x if self.attack is None else self._attacked(draw)
-        self.product(at.E, self.encoded.mT, out=at.h)
-        if model.relu_hidden:
-            at.h.clamp_(min=0)
-        self.product(at.h.mT, at.D, out=at.z, plus=self.b[:, None])
-        if model.relu_output:
-            at.z.clamp_(min=0)
-        z, g = (
-            t.unflatten(0, (len(at.x), -1)) for t in (at.z, at.g)
-        )  # (densities, restarts, batch, features)
-        torch.sub(z, model.target(at.x)[:, None], out=g)
-
-    def _attacked(self, draw):
-        """(instances, batch, features): the rows, each after the analytic attack on one feature.
-
-        All rows are drawn like any other, so that the number that would choose a row's first active set is free to
-        choose its feature.
-        """
-        at, features = self.buffers, self.b.shape[1]
-        restarts = len(at.E) // len(at.x)
-        size = self.attack * at.x.norm(dim=2).mean(dim=1).repeat_interleave(restarts)
-        attacks = normalize(at.E.mT @ at.E, dim=2)  # (instances, attacked feature, features)
-        attacked = attacks[:, (draw.first * features).long()]
-        return attacked.mul_(size[:, None, None]).add_(at.x.repeat_interleave(restarts, dim=0))
-
-    def loss(self):
-        """(instances,), after `forward`."""
-        at = self.buffers
-        active = (self.importance * torch.sum(at.g.square(), dim=1, out=at.of_b)).sum(
-            dim=1
-        ) / self.batch_size
-        empty = (self.importance * self._empty_output().square()).sum(dim=1)
-        return torch.lerp(empty, active, self.probability)
-
-    def backward(self):
-        """Leave the gradient in the model's parameters, after `forward`."""
-        at, model = self.buffers, self.model
-        if model.relu_output:
-            at.g.mul_(at.z.sign_())
-        torch.sum(at.g, dim=1, out=at.of_b).mul_(self.scale)
-        if self.may_be_empty:
-            at.of_b.addcmul_(self.scale_of_empty, self._empty_output())
-        self.product(at.h, at.g, out=at.of_D)
-        at.of_D.mul_(self.scale[:, None])
-        torch.mul(at.D, self.scale[:, None], out=at.scaled_D)
-        self.product(at.scaled_D, at.g.mT, out=at.of_h)
-        if model.relu_hidden:
-            at.of_h.mul_(at.h.sign_())
-        self.product(at.of_h, self.encoded, out=at.of_E)
-        of_weights = [at.of_E.add_(at.of_D)] if model.tied else [at.of_E, at.of_D.mT]
-        for whole, part in zip(self.gradients, (at.of_b, *of_weights)):
-            whole.copy_(part)
-
-    def _empty_output(self):
-        """(instances, features): the output for a row without active features."""
-        return self.b.clamp(min=0) if self.model.relu_output else self.b
-
-
-def _product(left, right, out, plus=None):
-    """out = left @ right (+ plus), each (instances, rows, columns); right may serve several instances in a row."""
-    left, out = (t.view(len(right), -1, t.shape[2]) for t in (left, out))
-    if plus is None:
-        torch.bmm(left, right, out=out)
-    else:
-        torch.baddbmm(plus, left, right, out=out)
-
-
-def _long_product(left, right, out, plus=None):
-    """The same for many tiny models, term by term along the instances: as matrix products they take 6 times as long."""
-    left, right, out = (t.unflatten(0, (len(right), -1)) for t in (left, right, out))
-    terms = left.shape[3]
-    if terms > TINY:  # a sum over the batch
-        for row in range(left.shape[2]):
-            torch.sum(left[:, :, row, :, None] * right, dim=2, out=out[:, :, row])
-        return
-    if plus is None:
-        torch.mul(left[..., :1], right[..., :1, :], out=out)
-    else:
-        torch.addcmul(plus.unflatten(0, out.shape[:2]), left[..., :1], right[..., :1, :], out=out)
-    for k in range(1, terms):
-        out.addcmul_(left[..., k : k + 1], right[..., k : k + 1, :])
-
-
-class _ExactLoss:
-    """All instances of a model with the exact expected loss: descends on a fast gradient, needs no draw."""
-
-    def __init__(self, model, distribution):
-        self.model, self.distribution = model, distribution
-        self.gradient = DescentGradient(distribution, model.closed_form)
-
-    def forward(self, draw):
-        self.W, self.b = self.model.W.detach(), self.model.b.detach()
-
-    def loss(self):
-        """(instances,), NaN where weights are not finite or too large."""
-        finite = in_range(self.W, self.b)
-        W, b = self.W.where(finite[:, None, None], 0), self.b.where(finite[:, None], 0)
-        return expected_loss(W, b, self.distribution, self.model.closed_form).where(
-            finite, torch.nan
-        )
-
-    def backward(self):
-        """Leave the gradient in the model's parameters."""
-        self.gradient.into(self.W, self.b, self.model.W.grad, self.model.b.grad)
-
-
-def _blocks(model, distribution, batch_size, attack=None):
-    """The model in blocks of instances: as many as fit the cache, on a GPU all at once."""
-    runs = torch.unique_consecutive(distribution.density, dim=0, return_counts=True)[1]
-    restarts, instances = math.gcd(*runs.tolist()), model.instances
-    size = instances
-    if model.b.device.type == "cpu":
-        size = max(1, BLOCK_NUMBERS // (batch_size * model.features))
-    group = max(
-        restarts, size - size % restarts
-    )  # a block holds whole runs of restarts, or a part of one
-    starts = [
-        start + part
-        for start in range(0, instances, group)
-        for part in range(0, min(group, instances - start), size)
-    ]
-    blocks, buffers = [], {}
-    for start, end in pairwise([*starts, instances]):
-        shared = min(restarts, end - start)
-        blocks.append(
-            _Block(model, distribution, slice(start, end), shared, batch_size, buffers, attack)
-        )
-    return blocks
+def _matching(model, distribution):
+    """Return the distribution on the model's device; ValueError if the two do not match."""
+    if not isinstance(model, ToyModel):
+        raise ValueError(f"model: expected a ToyModel, got {type(model).__name__}")
+    check_per_instance(model)
+    check_inputs(model, distribution)
+    parameters = list(model.parameters())
+    kinds = {(weights.dtype, weights.device) for weights in parameters}
+    if len(kinds) != 1:
+        raise ValueError(f"model: expected parameters of one dtype on one device, got {kinds}")
+    check_dtype(parameters[0].dtype)
+    check_device(parameters[0].device)
+    return distribution.to(parameters[0].device)
 
 
 def _recorded(record, steps):
-    """The steps to record, the last one among them, from the argument `record`."""
+    """Return the set of steps to record, the last one among them."""
     if record is None:
         return {steps}
     if isinstance(record, Integral):
-        check_count("record", record)
-        return {*range(0, steps, record), steps}
+        return {*range(0, steps, check_count("record", record)), steps}
     try:
-        kept = {*record}
+        kept = set(record)
     except TypeError:
         kept = {None}
     if not all(isinstance(step, Integral) and 0 <= step <= steps for step in kept):
         raise ValueError(
-            f"record: expected a count, or whole numbers from 0 to {steps}, got {record!r}"
+            f"record: expected a count, or whole numbers from 0 to {steps}, got {shown(record)}"
         )
     return {*map(int, kept), steps}
 
 
-def _cosine(step, steps):
-    """Share of the full learning rate: linear warm-up, times cosine decay to zero."""
-    return min(1.0, (step + 1) / (WARM_UP * steps)) * (1 + math.cos(math.pi * step / steps)) / 2
+def _checked_decay(weight_decay):
+    """Return the weight decay as a float of at least 0."""
+    real = isinstance(weight_decay, Real) and not isinstance(weight_decay, bool)
+    if not real or not 0 <= weight_decay < math.inf:
+        raise ValueError(
+            f"weight_decay: expected a finite number of at least 0, got {shown(weight_decay)}"
+        )
+    return float(weight_decay)
+
+
+def _checked_attack(attack, model, exact):
+    """Return the attack on each instance (instances,), in the model's dtype and on its device."""
+    if exact or base_class(model) not in EXACT_OUTPUTS:
+        got = f"{type(model).__name__}{', exact' if exact else ''}"
+        raise ValueError(f"attack: expected {_exact_models()}, trained on samples, got {got}")
+    sizes = as_real("attack", attack, model.b.device)
+    if sizes.shape not in ((), (model.instances,)):
+        raise ValueError(
+            f"attack: expected a number or shape ({model.instances},), got {tuple(sizes.shape)}"
+        )
+    if not ((sizes >= 0) & sizes.isfinite()).all():
+        raise ValueError(f"attack: expected finite numbers of at least 0, got {shown(attack)}")
+    return sizes.to(model.b.dtype).expand(model.instances)
+
+
+def _exact_models():
+    return " or ".join(f"a {kind.__name__}" for kind in EXACT_OUTPUTS) + " with its own methods"
+
+
+# The descent
+
+
+@contextmanager
+def _gradients(model):
+    """Give each parameter a gradient to write to, and take it away at the end."""
+    for weights in model.parameters():
+        weights.grad = torch.empty_like(weights)
+    try:
+        yield
+    finally:
+        model.zero_grad(set_to_none=True)
+
+
+@contextmanager
+def _random_numbers(seed, device):
+    """Seed the random numbers that a model draws, and put torch's own back at the end."""
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.default_generator.manual_seed(seed ^ MODEL_STREAM)
+        if devices:
+            torch.cuda.manual_seed_all(seed ^ MODEL_STREAM)
+        yield
+
+
+def _blocks(model, distribution, batch_size, exact, attack):
+    """Return the blocks of a model, as `losses/sampled.py` describes them."""
+    if exact:
+        return [_ExactLoss(model, distribution)]
+    return sampled_blocks(model, distribution, batch_size, attack=attack)
+
+
+def _drawing(distribution, batch_size, seed, dtype, exact):
+    """Return a function that draws the uniform numbers of the next batch."""
+    if exact:
+        return lambda: None
+    generator = torch.Generator(distribution.density.device).manual_seed(seed ^ SAMPLE_STREAM)
+    return lambda: distribution.draw(batch_size, generator, dtype)
+
+
+def _step(blocks, draw, wants_loss, wants_gradient):
+    """Return losses and, after the gradient, which instances are finite (instances,), or None."""
+    losses, finite = [], []
+    for block in blocks:
+        block.forward(draw)
+        if wants_loss:
+            losses.append(block.loss())
+        if wants_gradient:
+            block.backward()
+            finite.append(block.finite())
+    losses = torch.cat(losses) if wants_loss else None
+    return losses, torch.cat(finite) if wants_gradient else losses.isfinite()
+
+
+def _raise_if_diverged(finite_steps, steps):
+    """Raise FloatingPointError unless all instances (instances,) were finite in steps + 1 steps."""
+    diverged = (finite_steps <= steps).nonzero()[:, 0]
+    if not len(diverged):
+        return
+    names = ", ".join(str(k) for k in diverged[:10].tolist())
+    more = ", ..." if len(diverged) > 10 else ""
+    raise FloatingPointError(
+        f"{len(diverged)} of {len(finite_steps)} instances diverged, the first at step "
+        f"{finite_steps.min()}: {names}{more} (the others are trained)"
+    )
 
 
 def _snapshot(model):
     return {name: value.detach().cpu().clone() for name, value in model.named_parameters()}
 
 
-def _matching(model, distribution):
-    """The distribution, on the model's device; ValueError where the two do not match."""
-    if not isinstance(model, ToyModel):
-        raise ValueError(f"model: expected a ToyModel, got {type(model).__name__}")
-    check_torch(dtype=model.b.dtype)
-    check_inputs(model, distribution)
-    return distribution.to(model.b.device)
+def _history(records):
+    """Return the History of records (step, losses, weights by name)."""
+    steps, losses, weights = zip(*records)
+    stacked = {name: torch.stack([kept[name] for kept in weights]) for name in weights[0]}
+    return History(torch.tensor(steps), torch.stack(losses), stacked)
+
+
+class _ExactLoss:
+    """A block of all instances of a model with their exact expected loss; it needs no draw.
+
+    Gradients are relative to the largest importance and to the probability of an active row, as
+    those of sampled rows are (`losses.any_model.Rows`).
+    """
+
+    def __init__(self, model, distribution):
+        self.model = model
+        self.distribution = distribution
+        self.output = EXACT_OUTPUTS[base_class(model)]
+        largest = one_for_zero(distribution.importance.amax(dim=1))
+        relative = replace(distribution, importance=distribution.importance / largest[:, None])
+        self.gradient = DescentGradient(relative, self.output)
+        self.scale = 1 / one_for_zero(distribution.active_probability)
+
+    def forward(self, draw):
+        """Take the weights as they are."""
+        self.W = self.model.W.detach()
+        self.b = self.model.b.detach()
+
+    def loss(self):
+        """Return the loss (instances,), NaN where weights are not finite or too large."""
+        finite = in_range(self.W, self.b)
+        W = self.W.where(finite[:, None, None], 0)
+        b = self.b.where(finite[:, None], 0)
+        return expected_loss(W, b, self.distribution, self.output).where(finite, torch.nan)
+
+    def finite(self):
+        """Return whether the gradient in b of each instance is finite, after `backward`."""
+        return self.model.b.grad.isfinite().all(dim=1)
+
+    def backward(self):
+        """Write the gradient into the model's parameters."""
+        dW = self.model.W.grad
+        db = self.model.b.grad
+        self.gradient.into(self.W, self.b, dW, db)
+        dW.mul_(self.scale[:, None, None])
+        db.mul_(self.scale[:, None])

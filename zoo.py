@@ -29,7 +29,7 @@ from experiments.section4 import periodic_table
 from features import FeatureDistribution
 from geometry import represented
 from losses import many_features
-from models import AbsoluteValueModel, ReLUHiddenModel, ReLUOutputModel
+from models import AbsoluteValueModel, ReLUHiddenModel, ReLUOutputModel, base_class
 from storage import read, save
 from theory.descents import ignored_loss
 from theory.polytopes import POLYTOPES, tegum_factors
@@ -163,7 +163,7 @@ def made(entry, seed=0):
 
 
 def has_exact_loss(model):
-    return isinstance(model, ReLUOutputModel) and model.closed_form == "relu"
+    return base_class(model) is ReLUOutputModel
 
 
 def exact_slope(model, distribution):

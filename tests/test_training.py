@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import training
-from features import Draw, FeatureDistribution, RowMaker
+from features import FeatureDistribution, RowMaker
+from losses import sampled
+from losses.any_model import RARE
 from losses.exact import expected_loss
 from models import AbsoluteValueModel, LinearModel, ReLUHiddenModel, ReLUOutputModel
 from training import best_restart, train, train_best
@@ -52,8 +54,8 @@ def plain_loss(model, distribution, draw):
             else inputs.density[:, :: inputs.set_size]
         )
         empty = (1 - of_sets).prod()
-        empty = torch.where(empty <= training.RARE, 0, empty)
-        rows = RowMaker(inputs, empty.dtype, training.RARE).rows(draw)
+        empty = torch.where(empty <= RARE, 0, empty)
+        rows = RowMaker(inputs, empty.dtype, RARE).rows(draw)
         losses.append(0)
         for x, share in (
             (rows, 1 - empty),
@@ -62,6 +64,12 @@ def plain_loss(model, distribution, draw):
             error = (one.target(x) - one(x)) ** 2  # (1, batch, features)
             losses[-1] = losses[-1] + share * (inputs.importance * error[0]).sum(dim=1).mean()
     return torch.stack(losses)
+
+
+def gradient_scale(distribution):
+    """(instances,): what gradients are relative to; instances that never change have no scale."""
+    scale = distribution.importance.amax(dim=1) * distribution.active_probability
+    return torch.where(scale > 0, scale, 1)
 
 
 def plain_train(model, distribution, steps, batch_size, lr, seed, exact=False):
@@ -77,7 +85,8 @@ def plain_train(model, distribution, steps, batch_size, lr, seed, exact=False):
                 model, distribution, distribution.draw(batch_size, generator, torch.float64)
             )
         losses.append(loss.detach())
-        gradients = torch.autograd.grad(loss.sum(), list(model.parameters()))
+        objective = (loss / gradient_scale(distribution)).sum()
+        gradients = torch.autograd.grad(objective, list(model.parameters()))
         rate = lr * min(1, (step + 1) / (0.05 * steps)) * (1 + math.cos(math.pi * step / steps)) / 2
         for (name, weights), gradient in zip(model.named_parameters(), gradients):
             first, second = moments[name]
@@ -94,7 +103,7 @@ def plain_train(model, distribution, steps, batch_size, lr, seed, exact=False):
 @each_model
 @pytest.mark.parametrize("block_numbers", [1, 32 * 4 * 2, 2**18])
 def test_train_equals_a_plain_loop(model_class, block_numbers, monkeypatch):
-    monkeypatch.setattr(training, "BLOCK_NUMBERS", block_numbers)
+    monkeypatch.setattr(sampled, "BLOCK_NUMBERS", block_numbers)
     model, distribution = setting(model_class)
     plain, _ = setting(model_class)
     history = train(
@@ -168,131 +177,6 @@ def test_constant_learning_rate():
     )
     steps = history.weights["b"][:, :, 0].diff(dim=0)
     torch.testing.assert_close(steps, torch.full_like(steps, -1e-3), rtol=1e-2, atol=0)
-
-
-# The gradient by hand
-
-
-def gradients(model, distribution, draw, attack=None):
-    """Losses and gradients as a step of training computes them, {name: tensor}."""
-    for weights in model.parameters():
-        weights.grad = torch.full_like(weights, torch.nan)
-    losses = []
-    for block in training._blocks(model, distribution, len(draw.first), attack):
-        block.forward(draw)
-        losses.append(block.loss())
-        block.backward()
-    return {
-        "loss": torch.cat(losses),
-        **{name: weights.grad for name, weights in model.named_parameters()},
-    }
-
-
-@each_model
-@pytest.mark.parametrize("correlation", ["independent", "correlated", "anticorrelated"])
-@pytest.mark.parametrize("signed", [False, True])
-@pytest.mark.parametrize(
-    "settings, restarts", [(12, 1), (4, 3), (1, 12), (120, 1), (4, 40), (1, 200)]
-)
-@pytest.mark.parametrize("block_numbers", [1, 2500, 10**6])
-def test_gradient_equals_autograd(
-    model_class, correlation, signed, settings, restarts, block_numbers, monkeypatch
-):
-    """Dense, sparse and never active instances in one block, unequal densities and importances, few and many models."""
-    monkeypatch.setattr(training, "BLOCK_NUMBERS", block_numbers)
-    generator = torch.Generator().manual_seed(7)
-    density = torch.rand(settings, 2, generator=generator, dtype=torch.float64) ** 3
-    density[-1], density[0] = 1e-4, 1.0
-    density[settings // 2] = 0.0
-    density = density.repeat_interleave(2, dim=1).repeat_interleave(restarts, dim=0)
-    importance = torch.rand(settings * restarts, 4, generator=generator)
-    distribution = FeatureDistribution(
-        density, importance, set_size=2, correlation=correlation, signed=signed
-    )
-    model = model_class(distribution.instances, 4, 3, seed=1, dtype=torch.float64, init_scale=0.7)
-    model.b.data.normal_(generator=generator)
-    draw = distribution.draw(32, generator, torch.float64)
-    ours = gradients(model, distribution, draw)
-
-    maker = RowMaker(distribution, torch.float64, training.RARE)
-    empty = torch.zeros(distribution.instances, 1, 4, dtype=torch.float64)
-    of_rows, of_empty = (model.loss(x, distribution.importance) for x in (maker.rows(draw), empty))
-    loss = maker.probability * of_rows + (1 - maker.probability) * of_empty
-    theirs = dict(
-        zip(
-            dict(model.named_parameters()),
-            torch.autograd.grad(loss.sum(), list(model.parameters())),
-        )
-    )
-    torch.testing.assert_close(ours, {"loss": loss.detach(), **theirs}, rtol=1e-12, atol=1e-12)
-
-
-@each_model
-def test_gradient_of_many_features_equals_autograd(model_class):
-    """More features than go term by term, in float32 as models are trained."""
-    distribution = FeatureDistribution([[0.5], [0.5], [0.01], [0.01]], 0.9 ** torch.arange(40))
-    model = model_class(4, 40, 7, seed=1, init_scale=0.3)
-    draw = distribution.draw(128, torch.Generator().manual_seed(0))
-    ours = gradients(model, distribution, draw)
-    double = model_class(4, 40, 7, dtype=torch.float64)
-    for name, weights in double.named_parameters():
-        weights.data.copy_(model.get_parameter(name))
-    draw = Draw(*(u.double() for u in draw))
-    torch.testing.assert_close(
-        ours,
-        {name: value.float() for name, value in gradients(double, distribution, draw).items()},
-        rtol=2e-4,
-        atol=2e-6,
-    )
-
-
-def attacked_loss(model, distribution, draw, attack):
-    """(instances,): the loss of rows of an instance at a time, each moved by the attack on the feature it draws."""
-    losses = []
-    for k in range(model.instances):
-        W, b = model.W[k], model.b[k]
-        x = RowMaker(distribution.select([k]), W.dtype, rare=1.0).rows(draw)[0]
-        target = (draw.first * model.features).long()
-        with torch.no_grad():
-            moved = x.clone()
-            for row, feature in enumerate(target.tolist()):
-                along = W.T @ W[:, feature]
-                moved[row] += attack[k] * x.norm(dim=1).mean() * along / along.norm()
-        z = moved @ W.T @ W + b
-        error = x - (z.relu() if model.relu_output else z)
-        losses.append((distribution.importance[k] * error**2).sum(dim=1).mean())
-    return torch.stack(losses)
-
-
-@pytest.mark.parametrize("model_class", [LinearModel, ReLUOutputModel])
-@pytest.mark.parametrize("correlation", ["independent", "correlated"])
-@pytest.mark.parametrize("settings, restarts", [(6, 1), (2, 3), (4, 40)])
-@pytest.mark.parametrize("block_numbers", [1, 2500, 10**6])
-def test_gradient_under_attack_equals_autograd(
-    model_class, correlation, settings, restarts, block_numbers, monkeypatch
-):
-    """Restarts share their rows, not the attack on them; empty rows are attacked as all others."""
-    monkeypatch.setattr(training, "BLOCK_NUMBERS", block_numbers)
-    generator = torch.Generator().manual_seed(7)
-    density = torch.rand(settings, 2, generator=generator, dtype=torch.float64) ** 3
-    density[0] = 0.05
-    density = density.repeat_interleave(2, dim=1).repeat_interleave(restarts, dim=0)
-    importance = torch.rand(settings * restarts, 4, generator=generator)
-    distribution = FeatureDistribution(density, importance, set_size=2, correlation=correlation)
-    model = model_class(distribution.instances, 4, 3, seed=1, dtype=torch.float64, init_scale=0.7)
-    model.b.data.normal_(generator=generator)
-    attack = torch.rand(model.instances, generator=generator, dtype=torch.float64)
-    attack[0] = 0
-    draw = distribution.draw(16, generator, torch.float64)
-    ours = gradients(model, distribution, draw, attack)
-    loss = attacked_loss(model, distribution, draw, attack)
-    theirs = dict(
-        zip(
-            dict(model.named_parameters()),
-            torch.autograd.grad(loss.sum(), list(model.parameters())),
-        )
-    )
-    torch.testing.assert_close(ours, {"loss": loss.detach(), **theirs}, rtol=1e-11, atol=1e-12)
 
 
 def test_attack_is_trained_against():
@@ -583,7 +467,7 @@ def test_train_best_keeps_the_best():
     repeated = distribution.with_restarts(5)
     model = ReLUOutputModel(10, 4, 2, seed=4, init_scale=0.8)
     train(model, repeated, seed=4, **arguments)
-    every = training.sampled_loss(model, repeated)
+    every = training.sampled_loss(model, repeated, seed=4)
     assert every.unique().numel() == 10
     for k, (loss, chosen) in enumerate(zip(losses, every.view(2, 5).argmin(dim=1))):
         assert loss == every.view(2, 5)[k].min()
