@@ -1,0 +1,42 @@
+"""What all exporters share."""
+
+from typing import NamedTuple
+
+from jaxtyping import Float64
+from torch import Tensor
+
+from storage import known_class
+
+
+class Exported(NamedTuple):
+    """A model in another tool's format.
+
+    Attributes:
+        files: Content of each file by its name.
+        lost: What the format cannot say of the model and its inputs, a sentence each.
+    """
+
+    files: dict[str, bytes]
+    lost: list[str]
+
+
+def check_class(stored, *accepted):
+    """Refuse a model whose class a format cannot hold, and one that is none of the toy models."""
+    model_class = known_class(stored.model)
+    if model_class not in accepted:
+        names = " or ".join(each.__name__ for each in accepted)
+        raise ValueError(f"class: expected {names}, got {model_class.__name__}")
+
+
+def check_one_instance(stored):
+    """Refuse a model of several instances."""
+    count = stored.model.instances
+    if count != 1:
+        raise ValueError(f"instances: expected a model of one instance, got {count}")
+
+
+def feature_density(inputs) -> Float64[Tensor, "instances features"]:
+    """Return how probable it is that each feature is active, which a set's members share out."""
+    if inputs.correlation == "anticorrelated":
+        return inputs.density / inputs.set_size
+    return inputs.density
