@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import safetensors.torch
 import torch
 
-from checks import check_size, check_torch
+from checks import check_choice, check_seed, check_size, shown
 from features import FeatureDistribution
 from models import (
     AbsoluteValueModel,
@@ -26,7 +26,6 @@ from models import (
     ReLUOutputModel,
     ToyModel,
     check_inputs,
-    finite,
 )
 from sweeps.files import read_object, read_tensors, write_together
 
@@ -99,15 +98,13 @@ def save(model, folder, distribution=None, *, seed=None, training=None, certific
     if distribution is not None:
         check_inputs(model, distribution)
         inputs = _described(distribution)
-    known = {"seed": seed, "training": training, "certificate": certificate}
-    config = {"class": model_class.__name__, **sizes, **inputs, **known}
-    _check_known(config)
-    if seed is not None:
-        config["seed"] = int(seed)
-    tensors = {
-        name: finite(name, value.detach()).cpu().contiguous().clone()
-        for name, value in model.named_parameters()
+    known = {
+        "seed": None if seed is None else check_seed(seed),
+        "training": _as_object("training", training),
+        "certificate": _as_object("certificate", certificate),
     }
+    config = {"class": model_class.__name__, **sizes, **inputs, **known}
+    tensors = _finite_parameters(model)
     _check_tensors(tensors, model_class, **sizes)
 
     folder = Path(folder)
@@ -138,11 +135,14 @@ def read(folder) -> Stored:
     with _errors_name(folder / CONFIG):
         config = dict.fromkeys(CONFIG_KEYS) | read_object(folder / CONFIG)
         _check_keys(config)
-        _check_known(config)
+        model_class = MODEL_CLASSES[check_choice("class", config["class"], MODEL_CLASSES)]
         sizes = {name: config[name] for name in SIZES}
         check_size(**sizes)
+        if config["seed"] is not None:
+            check_seed(config["seed"])
+        for name in ("training", "certificate"):
+            _as_object(name, config[name])
         distribution = _distribution(config)
-    model_class = MODEL_CLASSES[config["class"]]
     with _errors_name(folder / TENSORS):
         tensors, _ = read_tensors(folder / TENSORS)
         _check_tensors(tensors, model_class, **sizes)
@@ -183,9 +183,7 @@ def _distribution(config):
         raise ValueError(f"density: expected numbers, as {other} is given, got None")
     if not isinstance(config["signed"], bool | None):
         raise ValueError(f"signed: expected true or false, got {config['signed']!r}")
-    return FeatureDistribution(
-        **given, features=config["features"], instances=config["instances"]
-    )
+    return FeatureDistribution(**given, features=config["features"], instances=config["instances"])
 
 
 def _check_keys(config):
@@ -195,30 +193,37 @@ def _check_keys(config):
         raise ValueError(f"{unknown[0]}: expected one of {CONFIG_KEYS}")
 
 
-def _check_known(config):
-    """Check the class, the seed, the training and the certificate of a config."""
-    if config["class"] not in [*MODEL_CLASSES]:
-        raise ValueError(f"class: expected one of {[*MODEL_CLASSES]}, got {config['class']!r}")
-    if config["seed"] is not None:
-        check_torch(config["seed"])
-    for name in ("training", "certificate"):
-        value = config[name]
-        if not isinstance(value, dict | None):
-            raise ValueError(f"{name}: expected an object or None, got {value!r}")
-        try:
-            json.dumps(value, allow_nan=False)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{name}: expected what JSON can hold, got {value!r}") from error
+def _as_object(name, value):
+    """Return a dict that JSON can hold, or None."""
+    if not isinstance(value, dict | None):
+        raise ValueError(f"{name}: expected an object or None, got {shown(value)}")
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"{name}: expected what JSON can hold, got {shown(value)}") from error
+    return value
+
+
+def _finite_parameters(model):
+    """Return copies of a model's parameters on the CPU, which must be finite."""
+    tensors = {}
+    for name, value in model.named_parameters():
+        tensor = value.detach().cpu().contiguous().clone()
+        if not tensor.isfinite().all():
+            count = (~tensor.isfinite()).sum()
+            raise FloatingPointError(f"{name}: expected finite numbers, got {count} that are not")
+        tensors[name] = tensor
+    return tensors
 
 
 def _check_tensors(tensors, model_class, instances, features, hidden):
     """Check names, shapes, dtypes and finiteness of the parameters of a model."""
     shapes = {"b": (instances, features)}
-    if model_class.tied:
-        shapes["W"] = (instances, hidden, features)
-    else:
+    if model_class is AbsoluteValueModel:
         shapes["W1"] = (instances, hidden, features)
         shapes["W2"] = (instances, features, hidden)
+    else:
+        shapes["W"] = (instances, hidden, features)
     if tensors.keys() != shapes.keys():
         raise ValueError(f"tensors: expected {sorted(shapes)}, got {sorted(tensors)}")
     for name, shape in shapes.items():

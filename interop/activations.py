@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from checks import check_torch
+from checks import check_seed
 from interop.exported import check_one_instance
 
 
@@ -28,12 +28,12 @@ class Activations:
             ValueError: If the model has several instances, or its distribution is unknown.
         """
         check_one_instance(stored)
-        check_torch(seed)
+        seed = check_seed(seed)
         if stored.distribution is None:
             raise ValueError("distribution: expected one in the model's config, got None")
         self.model = stored.model
         self.distribution = stored.distribution
-        self.generator = torch.Generator().manual_seed(int(seed))
+        self.generator = torch.Generator().manual_seed(seed)
 
     def sample(self, batch_size) -> Float[Tensor, "batch hidden"]:
         """Draw hidden activations, as float32."""
