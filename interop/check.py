@@ -1,11 +1,13 @@
-"""Holds exported models against the real SAELens: `make interop`, in an environment of its own.
+"""Check of exported models against the real SAELens: `make interop`, in an environment of its own.
 
-    .venv-interop/bin/python -m interop.check    # exit status 1 on any disagreement
+    .venv-interop/bin/python -m interop.check    # the exit status is 1 on any disagreement
 
-Every model of the zoo that `export.saelens` writes is loaded by SAELens's own loader, and must give the hidden
-activations that ours does at the same feature values, and samples with the statistics that the file states. Then
-SAELens trains its own autoencoder on one of them: on its own generator, and on the exact inputs of
-`export.Activations`. Nothing is downloaded or logged.
+Every model of the zoo that SAELens can hold is exported and loaded by SAELens's own loader. It must
+compute the hidden activations that ours computes from the same feature values, and its samples must
+have the statistics of ours: how often each feature and each two features are active, that members
+of correlated sets are always active together and those of anticorrelated sets never, and the mean
+of active values. Then SAELens trains its own autoencoder on one of the models, once on its own
+generator and once on exact inputs from `Activations`. Nothing is downloaded or logged.
 """
 
 import os
@@ -14,11 +16,11 @@ import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
-os.environ |= {
+os.environ |= {  # SAELens reads these when it is imported
     "HF_HUB_OFFLINE": "1",
     "WANDB_MODE": "disabled",
     "TQDM_DISABLE": "1",
-}  # before its import
+}
 
 import torch
 from sae_lens import StandardTrainingSAE, StandardTrainingSAEConfig
@@ -29,127 +31,193 @@ from sae_lens.synthetic import (
     train_toy_sae,
 )
 
-import zoo
-from interop import export
+import interop
+from interop.exported import feature_density
+from interop.saelens import CUT, MEAN, STD
 from storage import read
 
-ROWS = 200_000  # of which statistics are made
-ERRORS = 5  # standard errors that they may be off
-SAME = 1e-6  # of activations, relative to the largest: float32
-CUT = torch.special.ndtr(
-    torch.tensor(-(3**0.5), dtype=torch.float64)
-).item()  # of normal magnitudes, below 0
-MEAN = (
-    0.5 * (1 - CUT) + (1 / 12) ** 0.5 * torch.tensor(-1.5).exp().item() / (2 * torch.pi) ** 0.5
-)  # of what it draws
+ZOO = Path(__file__).resolve().parents[1] / "zoo"
+ROWS = 400_000  # from which statistics are computed
+STANDARD_ERRORS = 5  # by which a statistic may be off
+TOLERANCE = 1e-6  # for activations in float32, relative to the largest
+# Mean of a normal value that is above 0, times the probability that it is.
+CUT_MEAN = MEAN * (1 - CUT) + STD * torch.tensor(-1.5).exp().item() / (2 * torch.pi) ** 0.5
 TRAINED = "square-antiprism"
-SAMPLES, BATCH, RATE, L1 = 1_000_000, 1024, 3e-3, 0.6
-LEAST_MATCH = 0.99  # mean cosine of trained directions with the features
+SAMPLES = 1_000_000
+BATCH_SIZE = 1024
+LEARNING_RATE = 3e-3
+L1_COEFFICIENT = 0.6
+LEAST_MATCH = 0.99  # mean cosine of the trained directions with the features
 
 
-def exported(name, folder):
-    """A model of the zoo by its name, as SAELens loads it, and as we do; None where the format cannot hold it."""
+def exported(source, folder):
+    """Return a model as SAELens loads it and as we do, or None if the format cannot hold it."""
     try:
-        export.export(zoo.FOLDER / name, "saelens", folder)
+        interop.export(source, "saelens", folder)
     except ValueError as error:
-        print(f"{name}: not exported, {error}")
+        print(f"{source.name}: not exported, {error}")
         return None
-    return SyntheticModel.load_from_source(str(folder)), read(zoo.FOLDER / name)
+    return SyntheticModel.load_from_source(str(folder)), read(source)
 
 
 @torch.no_grad()
-def disagreements(name, theirs, stored):
-    """What differs between a loaded model and ours, as lines; prints what was compared."""
-    ours = export.Activations(stored)
+def disagreements(name, theirs, stored) -> list[str]:
+    """Compare a loaded model with ours; print what was compared and return what differs."""
+    ours = interop.Activations(stored)
     h, x = ours.sample_with_features(ROWS)
-    apart = ((theirs.feature_dict(x) - h).abs().max() / h.abs().max()).item()
+    apart = {"of ours": _apart(theirs.feature_dict(x), h)}
     h, drawn = theirs.sample_with_features(ROWS)
-    # in float64 from theirs: hidden = features @ feature_vectors + bias is model.encode
     encoded = stored.model.encode(drawn.to(stored.model.b.dtype)[None])[0]
-    sampled = ((h - encoded).abs().max() / h.abs().max()).item()
-
-    inputs, share = stored.distribution, 1
-    if inputs.correlation == "anticorrelated":
-        share = inputs.set_size  # of a set's density, as one of its features is active
-    density = inputs.density[0].double() / share
+    apart["of theirs"] = _apart(h, encoded)
+    inputs = stored.distribution
     off = {
-        "our firing": _off((x > 0).double().mean(dim=0), density),
-        "their firing": _off((drawn > 0).double().mean(dim=0), density * (1 - CUT)),
+        "our pairs": _off(x, together(inputs, seen=1.0)),
+        "their pairs": _off(drawn, together(inputs, seen=1 - CUT)),
+        "their values": _values_off(drawn, inputs),
     }
-    active = drawn.sum() / (ROWS * density.sum())
-    spread = (1 / 3 / (ROWS * density.sum())) ** 0.5  # at most: E[x^2] = 1/3 before it is cut
-    off["their magnitudes"] = ((active - MEAN).abs() / spread).item()
-    errors = ", ".join(f"{what} {value:.1f}" for what, value in off.items())
-    print(f"{name}: activations {apart:.1e} and {sampled:.1e} apart; standard errors off: {errors}")
-
+    split, shared = unlike(theirs, inputs)
+    print(
+        f"{name}: activations apart by "
+        + ", ".join(f"{value:.1e} on rows {rows}" for rows, value in apart.items())
+        + "; standard errors off: "
+        + ", ".join(f"{what} {value:.1f}" for what, value in off.items())
+        + f"; {inputs.correlation}, rows with a set in part {split}, with several members {shared}"
+    )
     wrong = [
-        f"{name}: activations {value:.1e} apart" for value in (apart, sampled) if not value <= SAME
+        f"{name}: activations {value:.1e} apart on rows {rows}"
+        for rows, value in apart.items()
+        if not value <= TOLERANCE
     ]
-    return wrong + [
+    wrong += [
         f"{name}: {what} {value:.1f} standard errors off"
         for what, value in off.items()
-        if value > ERRORS
+        if not value <= STANDARD_ERRORS
     ]
+    if inputs.correlation == "correlated" and split:
+        wrong.append(f"{name}: {split} rows with a correlated set that is active in part")
+    if inputs.correlation == "anticorrelated" and shared:
+        wrong.append(f"{name}: {shared} rows with several members of an anticorrelated set")
+    return wrong
 
 
-def _off(share, probability):
-    """By how many standard errors shares of ROWS are off their probabilities, at most."""
+def together(inputs, seen):
+    """Return how probable it is that each two features are both active, (features, features).
+
+    Args:
+        inputs: FeatureDistribution of one instance.
+        seen: Probability that the value of an active feature is above 0.
+    """
+    density = feature_density(inputs)[0]
+    both = density[:, None] * density
+    if inputs.members > 1:
+        sets = torch.arange(inputs.features) // inputs.set_size
+        same_set = sets[:, None] == sets
+        within = density if inputs.correlation == "correlated" else torch.zeros_like(density)
+        both = torch.where(same_set, within, both)
+    both = both * seen**2
+    return both.diagonal_scatter(density * seen)
+
+
+@torch.no_grad()
+def unlike(theirs, inputs):
+    """Count rows of SAELens in which a set is active in part, and in which several members are.
+
+    All values are equal here, so that none is cut off at 0 and every feature that fires is seen.
+    """
+    generator = theirs.activation_generator
+    spread = generator.std_firing_magnitudes
+    generator.std_firing_magnitudes = torch.zeros_like(spread)
+    active = (generator.sample(ROWS) > 0).unflatten(1, (-1, inputs.members)).sum(dim=2)
+    generator.std_firing_magnitudes = spread
+    split = ((active > 0) & (active < inputs.members)).any(dim=1)
+    shared = (active > 1).any(dim=1)
+    return int(split.sum()), int(shared.sum())
+
+
+def _apart(first, second):
+    """Return the largest difference, relative to the largest value."""
+    return ((first - second).abs().max() / second.abs().max()).item()
+
+
+def _off(x, probability):
+    """Return by how many standard errors the shares of rows with two active features are off."""
+    active = (x > 0).float()
+    share = (active.mT @ active).double() / ROWS
     error = (probability * (1 - probability) / ROWS).sqrt().clamp(min=1e-12)
     return ((share - probability).abs() / error).max().item()
 
 
-def trained(theirs, stored, source, generator):
-    """Trains SAELens's autoencoder on feature values of a generator -> what is wrong, as lines."""
+def _values_off(x, inputs):
+    """Return by how many standard errors, at least, the mean of the active values is off."""
+    active = ROWS * feature_density(inputs).sum()
+    error = (1 / 3 / active) ** 0.5  # the mean square of a value is 1/3 before it is cut off
+    return ((x.sum() / active - CUT_MEAN).abs() / error).item()
+
+
+def trained(theirs, stored, source, generator) -> list[str]:
+    """Train SAELens's autoencoder on the feature values of a generator; return what is wrong."""
     torch.manual_seed(0)
-    hidden, features = stored.model.hidden, stored.model.features
-    sae = StandardTrainingSAE(
-        StandardTrainingSAEConfig(d_in=hidden, d_sae=features, l1_coefficient=L1)
+    config = StandardTrainingSAEConfig(
+        d_in=stored.model.hidden, d_sae=stored.model.features, l1_coefficient=L1_COEFFICIENT
     )
-    h = export.Activations(stored, seed=1).sample(ROWS)
-    before = _squared_error(sae, h), _match(sae, theirs)
+    sae = StandardTrainingSAE(config)
+    h = interop.Activations(stored, seed=1).sample(ROWS)
+    error_before = _squared_error(sae, h)
+    match_before = _match(sae, theirs)
     train_toy_sae(
-        sae, theirs.feature_dict, generator, training_samples=SAMPLES, batch_size=BATCH, lr=RATE
+        sae,
+        theirs.feature_dict,
+        generator,
+        training_samples=SAMPLES,
+        batch_size=BATCH_SIZE,
+        lr=LEARNING_RATE,
     )
     found = eval_sae_on_synthetic_data(
-        sae, theirs.feature_dict, theirs.activation_generator, ROWS, BATCH
+        sae, theirs.feature_dict, theirs.activation_generator, ROWS, BATCH_SIZE
     )
-    after = _squared_error(sae, h), _match(sae, theirs)
+    error = _squared_error(sae, h)
+    match = _match(sae, theirs)
+    result = (
+        f"autoencoder on {source}, {SAMPLES // BATCH_SIZE} steps: squared error "
+        f"{error_before:.2e} to {error:.2e}, mean cosine with the features {match_before:.3f} to "
+        f"{match:.3f}"
+    )
     print(
-        f"autoencoder on {source}, {SAMPLES // BATCH} steps: squared error {before[0]:.2e} to {after[0]:.2e}, mean "
-        f"cosine with the features {before[1]:.3f} to {after[1]:.3f}; its evaluation: variance explained "
-        f"{found.explained_variance:.3f}, active {found.sae_l0:.3f} of {found.true_l0:.3f}"
+        f"{result}; its evaluation: variance explained {found.explained_variance:.3f}, active "
+        f"{found.sae_l0:.3f} of {found.true_l0:.3f}"
     )
-    learned = after[0] < before[0] / 2 and after[1] > max(before[1], LEAST_MATCH)
-    return (
-        []
-        if learned
-        else [f"autoencoder on {source}: squared error, mean cosine {before} to {after}"]
-    )
+    learned = error < error_before / 2 and match > max(match_before, LEAST_MATCH)
+    return [] if learned else [result]
 
 
 @torch.no_grad()
 def _squared_error(sae, h):
+    """Return the mean squared error of the autoencoder's reconstruction."""
     return (sae(h) - h).square().sum(dim=1).mean().item()
 
 
 @torch.no_grad()
 def _match(sae, theirs):
-    """Mean cosine of the autoencoder's directions with the features, matched one to one."""
+    """Return the mean cosine of the autoencoder's directions with the features, one to one."""
     return mean_correlation_coefficient(sae.W_dec, theirs.feature_dict.feature_vectors)
 
 
-def main():
+def main() -> int:
+    """Check all models of the zoo and return the exit status."""
     torch.manual_seed(0)
     print(f"SAELens {version('sae-lens')}, torch {torch.__version__}; float32, {ROWS:,} rows")
-    wrong, loaded = [], {}
+    wrong = []
+    loaded = {}
     with tempfile.TemporaryDirectory() as folder:
-        for name in zoo.ENTRIES:
-            if pair := exported(name, Path(folder) / name):
-                loaded[name] = pair
-                wrong += disagreements(name, *pair)
+        for source in sorted(ZOO.iterdir()):
+            pair = exported(source, Path(folder) / source.name)
+            if pair:
+                loaded[source.name] = pair
+                wrong += disagreements(source.name, *pair)
     theirs, stored = loaded[TRAINED]
     wrong += trained(theirs, stored, "its own generator", theirs.activation_generator)
-    wrong += trained(theirs, stored, "exact inputs", export.Activations(stored).features)
+    wrong += trained(theirs, stored, "exact inputs", interop.Activations(stored).features)
+    print(f"{len(loaded)} models compared")
     print(*wrong or ["no disagreement"], sep="\n")
     return int(bool(wrong))
 

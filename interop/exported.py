@@ -35,6 +35,12 @@ def check_one_instance(stored):
         raise ValueError(f"instances: expected a model of one instance, got {count}")
 
 
+def common_value(values) -> float:
+    """Return the number that all of some values are, or else their mean."""
+    first = values.flatten()[0]
+    return (first if (values == first).all() else values.mean()).item()
+
+
 def feature_density(inputs) -> Float64[Tensor, "instances features"]:
     """Return how probable it is that each feature is active, which a set's members share out."""
     if inputs.correlation == "anticorrelated":

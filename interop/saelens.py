@@ -22,7 +22,13 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from interop.exported import Exported, check_class, check_one_instance, feature_density
+from interop.exported import (
+    Exported,
+    check_class,
+    check_one_instance,
+    common_value,
+    feature_density,
+)
 from models import LinearModel, ReLUOutputModel
 
 MEAN = 0.5  # of a uniform value
@@ -64,7 +70,7 @@ def exported(stored) -> Exported:
     if _is_in_sets(inputs, "correlated"):
         tensors["correlation_factor"] = correlation_factor(inputs)
         tensors["correlation_diag"] = torch.full((inputs.features,), OWN_VARIANCE)
-    config = _config(stored, probability.mean().item())
+    config = _config(stored, common_value(probability))
     files = {
         "synthetic_model.safetensors": safetensors.torch.save(tensors),
         "synthetic_model_config.json": _json(config),
@@ -86,7 +92,7 @@ def firing_probabilities(inputs) -> Float64[Tensor, " features"]:
         seen = density * (1 - CUT)
         return -torch.expm1(torch.log1p(-seen) / inputs.set_size) / (1 - CUT)
     if _is_in_sets(inputs, "correlated"):
-        return density.mean().expand_as(density).contiguous()
+        return torch.full_like(density, common_value(density))
     return feature_density(inputs)[0]
 
 
@@ -147,7 +153,7 @@ def _lost(inputs):
         density = inputs.density[0]
         if (density != density[0]).any():
             lost.append("Correlated sets have one density: the mean is written.")
-        probability = density.mean()
+        probability = torch.tensor(common_value(density), dtype=torch.float64)
         drawn = (1 - (1 - 2 * probability).float().double()) / 2
         if (drawn - probability).abs() > COARSE * probability:
             lost.append(

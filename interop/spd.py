@@ -17,7 +17,13 @@ import json
 import torch
 
 from checks import check_count, check_positive
-from interop.exported import Exported, check_class, check_one_instance, feature_density
+from interop.exported import (
+    Exported,
+    check_class,
+    check_one_instance,
+    common_value,
+    feature_density,
+)
 from models import ReLUOutputModel
 
 
@@ -95,7 +101,7 @@ def _inputs(inputs):
         return lines, ["The inputs are unknown: feature_probability 0 is written."]
 
     lost = []
-    probability = feature_density(inputs).mean().item()
+    probability = common_value(feature_density(inputs))
     generation = "at_least_zero_active"
     synced = "null"
     if (inputs.density != inputs.density[0, 0]).any():
