@@ -18,14 +18,16 @@ import safetensors.torch
 import torch
 
 from checks import check_choice, check_seed, check_size, shown
-from features import FeatureDistribution
+from features import FeatureDistribution, Uniform
 from models import (
     AbsoluteValueModel,
     LinearModel,
     ReLUHiddenModel,
     ReLUOutputModel,
     ToyModel,
+    base_class,
     check_inputs,
+    parameter_shapes,
 )
 from sweeps.files import read_object, read_tensors, write_together
 
@@ -36,7 +38,16 @@ MODEL_CLASSES = {
     for known in (LinearModel, ReLUOutputModel, ReLUHiddenModel, AbsoluteValueModel)
 }
 SIZES = ("instances", "features", "hidden")
-INPUTS = ("density", "importance", "set_size", "correlation", "signed")
+INPUTS = (
+    "density",
+    "importance",
+    "set_size",
+    "correlation",
+    "signed",
+    "values",
+    "strength",
+    "parents",
+)
 CONFIG_KEYS = ("class", *SIZES, *INPUTS, "seed", "training", "certificate")
 
 
@@ -57,21 +68,21 @@ class Stored(NamedTuple):
 def known_class(model) -> type[ToyModel]:
     """Return which of the four toy models a model is.
 
-    A subclass may compute anything, so it is none of them, even if it inherits every method.
-
     Args:
-        model: The model to be saved, exported or certified.
+        model: The model to be saved or exported.
 
     Returns:
         One of the values of MODEL_CLASSES.
 
     Raises:
-        ValueError: If the model is of any other class.
+        ValueError: If the model is none of them, because it overrides something or has parameters
+            of its own.
     """
-    if type(model) not in MODEL_CLASSES.values():
-        got = type(model).__name__
-        raise ValueError(f"model: expected one of the classes {[*MODEL_CLASSES]}, got {got}")
-    return type(model)
+    found = base_class(model)
+    if found is None:
+        got = f"{type(model).__name__}, which overrides or adds something"
+        raise ValueError(f"model: expected one of {[*MODEL_CLASSES]}, got {got}")
+    return found
 
 
 def save(model, folder, distribution=None, *, seed=None, training=None, certificate=None):
@@ -80,7 +91,7 @@ def save(model, folder, distribution=None, *, seed=None, training=None, certific
     Both files are replaced together, so that an old one never stands beside a new one.
 
     Args:
-        model: A model of one of MODEL_CLASSES.
+        model: One of the four toy models, with nothing overridden.
         folder: Path of the folder, which is created where it does not exist.
         distribution: FeatureDistribution of the inputs, with the model's instances and features.
         seed: Whole number from which the initial weights and the samples were drawn.
@@ -169,7 +180,10 @@ def _described(distribution):
         table = described[name]
         constant = bool((table == table[0, 0]).all())
         described[name] = table[0, 0].item() if constant else table.tolist()
-    described["set_size"] = int(distribution.set_size)
+    values = distribution.values
+    if isinstance(values, Uniform):
+        said_by_signed = values in (Uniform(), Uniform(-1, 1))
+        described["values"] = None if said_by_signed else {"low": values.low, "high": values.high}
     return described
 
 
@@ -183,7 +197,16 @@ def _distribution(config):
         raise ValueError(f"density: expected numbers, as {other} is given, got None")
     if not isinstance(config["signed"], bool | None):
         raise ValueError(f"signed: expected true or false, got {config['signed']!r}")
+    if isinstance(config["values"], dict):
+        given["values"] = _uniform(config["values"])
     return FeatureDistribution(**given, features=config["features"], instances=config["instances"])
+
+
+def _uniform(values):
+    """Return the range of values that a config describes."""
+    if values.keys() != {"low", "high"}:
+        raise ValueError(f"values: expected low and high, got {shown(values)}")
+    return Uniform(**values)
 
 
 def _check_keys(config):
@@ -218,12 +241,7 @@ def _finite_parameters(model):
 
 def _check_tensors(tensors, model_class, instances, features, hidden):
     """Check names, shapes, dtypes and finiteness of the parameters of a model."""
-    shapes = {"b": (instances, features)}
-    if model_class is AbsoluteValueModel:
-        shapes["W1"] = (instances, hidden, features)
-        shapes["W2"] = (instances, features, hidden)
-    else:
-        shapes["W"] = (instances, hidden, features)
+    shapes = parameter_shapes(model_class, instances, features, hidden)
     if tensors.keys() != shapes.keys():
         raise ValueError(f"tensors: expected {sorted(shapes)}, got {sorted(tensors)}")
     for name, shape in shapes.items():

@@ -31,7 +31,7 @@ import torch
 
 import interop
 from experiments.section4 import periodic_table
-from features import FeatureDistribution
+from features import FeatureDistribution, Uniform
 from models import AbsoluteValueModel, ReLUHiddenModel, ReLUOutputModel
 from storage import read, save
 from sweeps.files import one_line
@@ -226,8 +226,8 @@ def best_product(distribution, hidden) -> float:
     table = periodic_table.table()
     at = torch.isclose(1 / table.inverse_density, density, rtol=1e-9).nonzero().flatten().tolist()
     equal = (distribution.density == density).all() and (distribution.importance == 1).all()
-    independent = distribution.correlation == "independent" and not distribution.signed
-    if not (at and equal and independent):
+    independent = distribution.correlation == "independent" and distribution.parents is None
+    if not (at and equal and independent and distribution.values == Uniform()):
         return math.inf
     benefits = {}
     for (features, dimensions), benefit in zip(

@@ -18,7 +18,8 @@ import json
 
 import safetensors.torch
 
-from interop.exported import Exported, check_class, feature_density
+from features import Uniform
+from interop.exported import Exported, check_class, dependence, feature_density, shown_values
 from models import AbsoluteValueModel, ReLUHiddenModel, ReLUOutputModel
 
 CLASSES = {
@@ -27,7 +28,7 @@ CLASSES = {
     AbsoluteValueModel: "NeuronComputationModel",
 }
 PARAMETERS = {"W": "W", "W1": "W1", "W2": "W2", "b": "b_final"}  # ARENA's shapes are ours
-PAIR_COUNTS = {"correlated": "n_correlated_pairs", "anticorrelated": "n_anticorrelated_pairs"}
+PAIRS = {"correlated": "n_correlated_pairs", "anticorrelated": "n_anticorrelated_pairs"}
 
 
 def exported(stored) -> Exported:
@@ -37,20 +38,21 @@ def exported(stored) -> Exported:
         stored: A model with a ReLU in the output, as all of ARENA's have one.
 
     Returns:
-        The files `arena.safetensors` and `arena.json`, and what ARENA cannot say: sets of other
-        than two features, pairs of different densities, and signed values but for the model of
-        absolute values, whose inputs are always signed and independent.
+        The files `arena.safetensors` and `arena.json`, and what ARENA cannot say: dependent
+        features other than pairs that are always or never active together, pairs of different
+        densities, and values other than uniform ones from 0 to 1. The inputs of the model of
+        absolute values are always independent, with values from -1 to 1.
 
     Raises:
         ValueError: If the model has no ReLU in the output.
     """
-    check_class(stored, *CLASSES)
+    class_name = CLASSES[check_class(stored, *CLASSES)]
     model = stored.model
     tensors = {
         PARAMETERS[name]: value.detach().float().contiguous()
         for name, value in model.named_parameters()
     }
-    made, lost = _arguments(model, stored.distribution)
+    made, lost = _arguments(class_name, model, stored.distribution)
     files = {
         "arena.safetensors": safetensors.torch.save(tensors),
         "arena.json": (json.dumps(made, indent=2) + "\n").encode(encoding="utf-8"),
@@ -58,7 +60,7 @@ def exported(stored) -> Exported:
     return Exported(files, lost)
 
 
-def _arguments(model, inputs):
+def _arguments(class_name, model, inputs):
     """Return the class and the arguments of ARENA's model, and what they cannot say."""
     config = {
         "n_inst": model.instances,
@@ -68,27 +70,25 @@ def _arguments(model, inputs):
         "n_anticorrelated_pairs": 0,
         "feat_mag_distn": "unif",
     }
-    made = {"class": CLASSES[type(model)], "config": config}
+    made = {"class": class_name, "config": config}
     if inputs is None:
         made |= {"feature_probability": 0.0, "importance": 1.0}
         return made, ["The inputs are unknown: feature_probability 0 is written."]
 
     lost = []
     density = feature_density(inputs)
-    draws_pairs = type(model) is not AbsoluteValueModel
-    if inputs.members == 2 and draws_pairs:
-        config[PAIR_COUNTS[inputs.correlation]] = model.features // 2
+    draws_absolute = class_name == CLASSES[AbsoluteValueModel]
+    kind = dependence(inputs)
+    if inputs.members == 2 and inputs.strength == 1 and kind in PAIRS and not draws_absolute:
+        config[PAIRS[kind]] = model.features // 2
         if (density != density[:, :1]).any():
             lost.append("Pairs have one density in an instance: its mean is written.")
             density = density.mean(dim=1, keepdim=True).expand_as(density)
-    elif inputs.members > 1:
-        lost.append(
-            f"{inputs.correlation} sets of {inputs.members} cannot be said: the features are "
-            "written as independent."
-        )
-    if inputs.signed and draws_pairs:
-        lost.append("Signed values cannot be said: active values are drawn from 0 to 1.")
-    if not inputs.signed and not draws_pairs:
-        lost.append("Values of one sign cannot be said: active values are drawn from -1 to 1.")
+    elif kind != "independent":
+        lost.append(f"Such {kind} features cannot be said: they are written as independent.")
+    drawn = Uniform(-1, 1) if draws_absolute else Uniform()
+    if inputs.values != drawn:
+        given = shown_values(inputs.values)
+        lost.append(f"The {given} cannot be said: ARENA draws {shown_values(drawn)}.")
     made |= {"feature_probability": density.tolist(), "importance": inputs.importance.tolist()}
     return made, lost

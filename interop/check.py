@@ -2,25 +2,24 @@
 
     .venv-interop/bin/python -m interop.check    # the exit status is 1 on any disagreement
 
-Every model of the zoo that SAELens can hold is exported and loaded by SAELens's own loader. It must
-compute the hidden activations that ours computes from the same feature values, and its samples must
-have the statistics of ours: how often each feature and each two features are active, that members
-of correlated sets are always active together and those of anticorrelated sets never, and the mean
-of active values. Then SAELens trains its own autoencoder on one of the models, once on its own
+Every model of the zoo that SAELens can hold is exported and loaded by SAELens's own loader, and so
+are untrained models on inputs that the zoo does not have. A loaded model must compute the hidden
+activations that ours computes from the same feature values, and its samples must have the
+statistics of ours: how often each feature and each two features are active, that members of
+correlated sets are always active together and those of anticorrelated sets never, and the mean of
+active values. Then SAELens trains its own autoencoder on one of the models, once on its own
 generator and once on exact inputs from `Activations`. Nothing is downloaded or logged.
 """
 
+import math
 import os
 import sys
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
-os.environ |= {  # SAELens reads these when it is imported
-    "HF_HUB_OFFLINE": "1",
-    "WANDB_MODE": "disabled",
-    "TQDM_DISABLE": "1",
-}
+# SAELens's packages read these when they are imported.
+os.environ |= {"HF_HUB_OFFLINE": "1", "WANDB_MODE": "disabled"}
 
 import torch
 from sae_lens import StandardTrainingSAE, StandardTrainingSAEConfig
@@ -32,22 +31,51 @@ from sae_lens.synthetic import (
 )
 
 import interop
-from interop.exported import feature_density
-from interop.saelens import CUT, MEAN, STD
-from storage import read
+from features import FeatureDistribution, Uniform
+from interop.exported import dependence, feature_density
+from interop.saelens import cut_share, value_mean_and_std
+from models import ReLUOutputModel
+from storage import read, save
 
 ZOO = Path(__file__).resolve().parents[1] / "zoo"
 ROWS = 400_000  # from which statistics are computed
 STANDARD_ERRORS = 5  # by which a statistic may be off
 TOLERANCE = 1e-6  # for activations in float32, relative to the largest
-# Mean of a normal value that is above 0, times the probability that it is.
-CUT_MEAN = MEAN * (1 - CUT) + STD * torch.tensor(-1.5).exp().item() / (2 * torch.pi) ** 0.5
+OTHER_INPUTS = {
+    "graded-pairs": {
+        "density": 0.1,
+        "features": 6,
+        "set_size": 2,
+        "correlation": "correlated",
+        "strength": 0.5,
+    },
+    "anticorrelated-fives": {
+        "density": 1.0,
+        "features": 10,
+        "set_size": 5,
+        "correlation": "anticorrelated",
+    },
+    "nested": {
+        "density": [[0.4, 0.2, 0.05, 0.1, 0.3, 0.15]],
+        "parents": [None, 0, 1, 1, None, 4],
+    },
+    "one-value": {"density": 0.2, "features": 5, "values": 2.0},
+    "high-values": {"density": 0.2, "features": 5, "values": Uniform(0.5, 1.0)},
+}
 TRAINED = "square-antiprism"
 SAMPLES = 1_000_000
 BATCH_SIZE = 1024
 LEARNING_RATE = 3e-3
 L1_COEFFICIENT = 0.6
 LEAST_MATCH = 0.99  # mean cosine of the trained directions with the features
+
+
+def untrained(folder) -> list[Path]:
+    """Save an untrained model on each of OTHER_INPUTS and return the folders of the models."""
+    for name, arguments in OTHER_INPUTS.items():
+        inputs = FeatureDistribution(**arguments)
+        save(ReLUOutputModel(1, inputs.features, 3, init_scale=1.0), folder / name, inputs, seed=0)
+    return [folder / name for name in OTHER_INPUTS]
 
 
 def exported(source, folder):
@@ -71,18 +99,10 @@ def disagreements(name, theirs, stored) -> list[str]:
     apart["of theirs"] = _apart(h, encoded)
     inputs = stored.distribution
     off = {
-        "our pairs": _off(x, together(inputs, seen=1.0)),
-        "their pairs": _off(drawn, together(inputs, seen=1 - CUT)),
+        "our pairs": _off(x, together(inputs, shown=1.0)),
+        "their pairs": _off(drawn, together(inputs, shown=1 - cut_share(inputs))),
         "their values": _values_off(drawn, inputs),
     }
-    split, shared = unlike(theirs, inputs)
-    print(
-        f"{name}: activations apart by "
-        + ", ".join(f"{value:.1e} on rows {rows}" for rows, value in apart.items())
-        + "; standard errors off: "
-        + ", ".join(f"{what} {value:.1f}" for what, value in off.items())
-        + f"; {inputs.correlation}, rows with a set in part {split}, with several members {shared}"
-    )
     wrong = [
         f"{name}: activations {value:.1e} apart on rows {rows}"
         for rows, value in apart.items()
@@ -93,34 +113,58 @@ def disagreements(name, theirs, stored) -> list[str]:
         for what, value in off.items()
         if not value <= STANDARD_ERRORS
     ]
-    if inputs.correlation == "correlated" and split:
-        wrong.append(f"{name}: {split} rows with a correlated set that is active in part")
-    if inputs.correlation == "anticorrelated" and shared:
-        wrong.append(f"{name}: {shared} rows with several members of an anticorrelated set")
+    report = ", ".join(f"{value:.1e} on rows {rows}" for rows, value in apart.items())
+    report = f"{name}: activations apart by {report}; standard errors off: "
+    report += ", ".join(f"{what} {value:.1f}" for what, value in off.items())
+    kind = dependence(inputs)
+    if kind == "anticorrelated" or (kind == "correlated" and inputs.strength == 1):
+        count = contradicting_rows(theirs, inputs)
+        report += f"; rows that contradict {kind} sets: {count}"
+        if count:
+            wrong.append(f"{name}: {count} rows contradict {kind} sets")
+    print(report)
     return wrong
 
 
-def together(inputs, seen):
+def together(inputs, shown):
     """Return how probable it is that each two features are both active, (features, features).
 
     Args:
         inputs: FeatureDistribution of one instance.
-        seen: Probability that the value of an active feature is above 0.
+        shown: Probability that the value of an active feature is above 0.
     """
     density = feature_density(inputs)[0]
-    both = density[:, None] * density
-    if inputs.members > 1:
+    both = density[:, None] * density * shown**2
+    kind = dependence(inputs)
+    if kind == "nested":
+        for feature in range(inputs.features):
+            for other in range(feature):
+                shared = _ancestors(inputs, feature) & _ancestors(inputs, other)
+                if shared:  # given the lowest shared ancestor, the two are independent
+                    given = density[max(shared)] * shown
+                    both[feature, other] /= given
+                    both[other, feature] /= given
+    elif kind != "independent":
         sets = torch.arange(inputs.features) // inputs.set_size
-        same_set = sets[:, None] == sets
-        within = density if inputs.correlation == "correlated" else torch.zeros_like(density)
-        both = torch.where(same_set, within, both)
-    both = both * seen**2
-    return both.diagonal_scatter(density * seen)
+        within = torch.zeros_like(density)
+        if kind == "correlated":
+            within = inputs.strength * density + (1 - inputs.strength) * density**2
+        both = torch.where(sets[:, None] == sets, within * shown**2, both)
+    return both.diagonal_scatter(density * shown)
+
+
+def _ancestors(inputs, feature):
+    """Return a feature, its parent, its parent's parent and so on, as a set."""
+    found = set()
+    while feature is not None:
+        found.add(feature)
+        feature = inputs.parents[feature]
+    return found
 
 
 @torch.no_grad()
-def unlike(theirs, inputs):
-    """Count rows of SAELens in which a set is active in part, and in which several members are.
+def contradicting_rows(theirs, inputs) -> int:
+    """Count rows of SAELens with a correlated set in part or two members of an anticorrelated one.
 
     All values are equal here, so that none is cut off at 0 and every feature that fires is seen.
     """
@@ -129,9 +173,10 @@ def unlike(theirs, inputs):
     generator.std_firing_magnitudes = torch.zeros_like(spread)
     active = (generator.sample(ROWS) > 0).unflatten(1, (-1, inputs.members)).sum(dim=2)
     generator.std_firing_magnitudes = spread
-    split = ((active > 0) & (active < inputs.members)).any(dim=1)
-    shared = (active > 1).any(dim=1)
-    return int(split.sum()), int(shared.sum())
+    wrong = active > 1
+    if inputs.correlation == "correlated":
+        wrong = (active > 0) & (active < inputs.members)
+    return int(wrong.any(dim=1).sum())
 
 
 def _apart(first, second):
@@ -149,9 +194,15 @@ def _off(x, probability):
 
 def _values_off(x, inputs):
     """Return by how many standard errors, at least, the mean of the active values is off."""
-    active = ROWS * feature_density(inputs).sum()
-    error = (1 / 3 / active) ** 0.5  # the mean square of a value is 1/3 before it is cut off
-    return ((x.sum() / active - CUT_MEAN).abs() / error).item()
+    mean, std = value_mean_and_std(inputs)
+    cut_mean = mean  # of values that are cut off at 0
+    if std > 0:
+        normal_density = math.exp(-((mean / std) ** 2) / 2) / math.sqrt(2 * math.pi)
+        cut_mean = mean * (1 - cut_share(inputs)) + std * normal_density
+    active = ROWS * feature_density(inputs).sum().item()
+    cluster = inputs.features if inputs.parents else inputs.members  # active together at most
+    error = math.sqrt((std**2 + cluster * mean**2) / active)
+    return abs(x.sum().item() / active - cut_mean) / error
 
 
 def trained(theirs, stored, source, generator) -> list[str]:
@@ -209,8 +260,8 @@ def main() -> int:
     wrong = []
     loaded = {}
     with tempfile.TemporaryDirectory() as folder:
-        for source in sorted(ZOO.iterdir()):
-            pair = exported(source, Path(folder) / source.name)
+        for source in [*sorted(ZOO.iterdir()), *untrained(Path(folder))]:
+            pair = exported(source, Path(folder) / "exported" / source.name)
             if pair:
                 loaded[source.name] = pair
                 wrong += disagreements(source.name, *pair)

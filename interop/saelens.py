@@ -7,49 +7,63 @@ Its hidden activations are feature values times `feature_vectors` (features, hid
 of W, plus a bias. That bias belongs to the hidden layer, so it is 0 here; b, which belongs to the
 output, has no place in the format.
 
-Whether a feature fires is drawn in one of two ways. Independent features fire with their
-`firing_probabilities`. With a `correlation_factor`, a normal number is drawn for each feature and
-compared with a threshold that the loader computes from the config's probability. Afterwards
-`hierarchy.json` switches off all but one of the features that exclude each other.
+SAELens draws a row in three steps.
+
+1. Which features fire. Each does so with its `firing_probabilities`. With a `correlation_factor`,
+   instead, a normal number is drawn for each feature, made of normal numbers that features share
+   and one of its own. The feature fires if its number is above a threshold, which the loader
+   computes from the probability in the config, one for all features.
+2. The values of those that fire: normal numbers, which are cut off at 0.
+3. `hierarchy.json` switches features off: children whose parent's value is 0, and all but one, at
+   random, of features that exclude each other and have values above 0.
 
 Source: SAELens 6.54.12, sae_lens/synthetic. `make interop` runs it on every exported model.
 """
 
 import json
+import math
 
 import safetensors.torch
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float64
+from scipy.integrate import quad
+from scipy.optimize import brentq
+from scipy.special import ndtr, ndtri
 from torch import Tensor
 
+from features import Uniform
 from interop.exported import (
     Exported,
     check_class,
     check_one_instance,
     common_value,
+    dependence,
     feature_density,
+    shown_values,
 )
 from models import LinearModel, ReLUOutputModel
 
-MEAN = 0.5  # of a uniform value
-STD = (1 / 12) ** 0.5
-CUT = torch.special.ndtr(torch.tensor(-MEAN / STD, dtype=torch.float64)).item()
-# Own variance of a feature in a correlated set. SAELens accepts none of 0; this one is lost when it
-# is added in float32, so that all members have the same normal number.
-OWN_VARIANCE = 1e-30
+# Variance of a feature's own normal number if its set is always active together. SAELens demands
+# one above 0. This one is lost in float32 when it is added, so that all members fire together.
+LEAST_VARIANCE = 1e-30
 COARSE = 0.01  # relative error of a threshold's probability from which it is mentioned
+RARE_CUT = (
+    1e-6  # share of active features with a value cut off at 0 up to which it is not mentioned
+)
 
 
 def exported(stored) -> Exported:
     """Export a model of one instance.
 
     Args:
-        stored: A model with a linear hidden layer, of which the inputs are known and not signed,
-            as SAELens cuts values off at 0.
+        stored: A model with a linear hidden layer, whose inputs are known and have no values below
+            0, as SAELens cuts values off there.
 
     Returns:
         The files `synthetic_model.safetensors`, `synthetic_model_config.json` and `hierarchy.json`,
-        and what SAELens cannot say: uniform values, and different densities of correlated sets.
+        and what SAELens cannot say: values other than a single number, correlated sets of different
+        densities, more than the pairs in sets of graded correlation, and children that are nearly
+        as dense as their parents.
 
     Raises:
         ValueError: If the model or its inputs are others.
@@ -59,75 +73,156 @@ def exported(stored) -> Exported:
     inputs = stored.distribution
     if inputs is None:
         raise ValueError("distribution: expected one in the model's config, got None")
-    if inputs.signed:
-        raise ValueError("signed: expected false, as SAELens cuts values off at 0, got true")
+    if lowest_value(inputs) < 0:
+        got = shown_values(inputs.values)
+        raise ValueError(f"values: expected none below 0, where SAELens cuts them off, got {got}")
     probability = firing_probabilities(inputs)
     tensors = {
         "feature_vectors": stored.model.W[0].detach().mT.float().contiguous(),
         "bias": torch.zeros(stored.model.hidden),
         "firing_probabilities": probability.float(),
     }
-    if _is_in_sets(inputs, "correlated"):
-        tensors["correlation_factor"] = correlation_factor(inputs)
-        tensors["correlation_diag"] = torch.full((inputs.features,), OWN_VARIANCE)
-    config = _config(stored, common_value(probability))
+    if dependence(inputs) == "correlated":
+        tensors |= correlation(inputs)
     files = {
         "synthetic_model.safetensors": safetensors.torch.save(tensors),
-        "synthetic_model_config.json": _json(config),
-        "hierarchy.json": _json({"roots": _exclusive_groups(inputs)}),
+        "synthetic_model_config.json": _json(_config(stored, common_value(probability))),
+        "hierarchy.json": _json({"roots": hierarchy(inputs)}),
     }
     return Exported(files, _lost(inputs))
+
+
+def lowest_value(inputs) -> float:
+    """Return the lowest value of an active feature."""
+    return inputs.values.low if isinstance(inputs.values, Uniform) else min(inputs.values)
+
+
+def value_mean_and_std(inputs) -> tuple[float, float]:
+    """Return the mean and the standard deviation of the values of an active feature."""
+    values = inputs.values
+    if isinstance(values, Uniform):
+        return (values.low + values.high) / 2, (values.high - values.low) / math.sqrt(12)
+    deviation, mean = torch.std_mean(torch.tensor(values, dtype=torch.float64), correction=0)
+    return mean.item(), deviation.item()
+
+
+def cut_share(inputs) -> float:
+    """Return the probability with which SAELens cuts the value of a feature that fires off at 0."""
+    mean, std = value_mean_and_std(inputs)
+    return float(ndtr(-mean / std)) if std > 0 else 0.0
 
 
 def firing_probabilities(inputs) -> Float64[Tensor, " features"]:
     """Return with which probability each feature fires before SAELens switches any off.
 
-    SAELens draws anticorrelated features independently. Among those of a set whose value is above
-    0 it chooses one at random. A value is cut off at 0 with probability c, so that a set of k
-    features that fire with probability q is active with probability 1 - (1 - q (1 - c))^k. This is
-    solved for q, where the set should be active with probability p (1 - c) as all features are.
+    Of the features that are active in our rows, SAELens shows a share of 1 - c, as it cuts values
+    off at 0 with probability c. In what it switches off, it goes by what it shows. That is made up
+    for here, so that it shows each feature with probability p (1 - c), where p is the density:
+
+    - It draws the k members of an anticorrelated set independently and keeps one of those that it
+      shows. With probability q each, it shows the set with probability 1 - (1 - q (1 - c))^k.
+    - It shows a child only together with its parent. With probability q, it shows the child with
+      probability q (1 - c) times that of its parent.
     """
     density = inputs.density[0]
-    if _is_in_sets(inputs, "anticorrelated"):
-        seen = density * (1 - CUT)
-        return -torch.expm1(torch.log1p(-seen) / inputs.set_size) / (1 - CUT)
-    if _is_in_sets(inputs, "correlated"):
+    shown = 1 - cut_share(inputs)
+    kind = dependence(inputs)
+    if kind == "anticorrelated":
+        return -torch.expm1(torch.log1p(-density * shown) / inputs.set_size) / shown
+    if kind == "nested":
+        return torch.where(_has_parent(inputs), _given_parent(inputs) / shown, density).clamp(max=1)
+    if kind == "correlated":
         return torch.full_like(density, common_value(density))
     return feature_density(inputs)[0]
 
 
-def correlation_factor(inputs) -> Float[Tensor, "features sets"]:
-    """Return how much of its set's normal number each feature takes: all of it."""
-    sets = torch.eye(inputs.features // inputs.set_size)
-    return sets.repeat_interleave(inputs.set_size, dim=0)
+def correlation(inputs) -> dict[str, Tensor]:
+    """Return `correlation_factor` (features, sets) and `correlation_diag` (features,).
 
-
-def _is_in_sets(inputs, correlation):
-    """Whether features come in sets of more than one, with this correlation."""
-    return inputs.members > 1 and inputs.correlation == correlation
-
-
-def _exclusive_groups(inputs):
-    """Return the roots of SAELens's hierarchy: one for each set whose members exclude each other.
-
-    Where there are none, a hierarchy without roots is written all the same, so that it replaces
-    one of an earlier export to the same folder.
+    The members of a set share one normal number, of the variance that makes two members active
+    together as often as in our rows. The rest of the variance is each member's own.
     """
-    if not _is_in_sets(inputs, "anticorrelated"):
-        return []
-    groups = torch.arange(inputs.features).unflatten(0, (-1, inputs.set_size)).tolist()
-    return [
-        {
-            "feature_index": None,
-            "mutually_exclusive_children": True,
-            "children": [{"feature_index": feature} for feature in group],
-        }
-        for group in groups
-    ]
+    shared = shared_variance(common_value(inputs.density[0]), inputs.strength)
+    sets = torch.eye(inputs.features // inputs.set_size)
+    factor = math.sqrt(shared) * sets.repeat_interleave(inputs.set_size, dim=0)
+    own = torch.full((inputs.features,), max(1 - shared, LEAST_VARIANCE))
+    return {"correlation_factor": factor, "correlation_diag": own}
+
+
+def shared_variance(density, strength) -> float:
+    """Return the correlation of two normal numbers that makes two features active together.
+
+    Both are above the threshold t of a density p with probability p^2 plus the integral of
+    exp(-t^2 / (1 + sin a)) / (2 pi) over angles a from 0 to the arcsine of the correlation
+    (Drezner and Wesolowsky, 1990). This is solved for the probability in our rows,
+    p^2 + strength p (1 - p).
+
+    Args:
+        density: Density of both features.
+        strength: Correlation of their activities.
+    """
+    if strength == 1 or density in (0, 1):
+        return 1.0
+    threshold = ndtri(1 - density)
+
+    def excess(angle):
+        """Return by how much two features are active together more often than in our rows."""
+        integral, _ = quad(
+            lambda a: math.exp(-(threshold**2) / (1 + math.sin(a))), 0, angle, epsabs=0
+        )
+        return integral / (2 * math.pi) - strength * density * (1 - density)
+
+    if excess(math.pi / 2) <= 0:  # by rounding, for a strength next to 1
+        return 1.0
+    return math.sin(brentq(excess, 0, math.pi / 2, xtol=1e-14))
+
+
+def hierarchy(inputs) -> list[dict]:
+    """Return the roots of SAELens's hierarchy.
+
+    Each anticorrelated set has a root that is no feature and whose children exclude each other.
+    Features that have children without having a parent are roots, too. Where there are none, a
+    hierarchy without roots is written all the same, so that it replaces one of an earlier export to
+    the same folder.
+    """
+    kind = dependence(inputs)
+    if kind == "anticorrelated":
+        sets = torch.arange(inputs.features).unflatten(0, (-1, inputs.set_size)).tolist()
+        return [_node(None, [_node(feature, []) for feature in members]) for members in sets]
+    if kind == "nested":
+        nodes = [_node(feature, []) for feature in range(inputs.features)]
+        for child, parent in enumerate(inputs.parents):
+            if parent is not None:
+                nodes[parent]["children"].append(nodes[child])
+        roots = [nodes[k] for k, parent in enumerate(inputs.parents) if parent is None]
+        return [root for root in roots if root["children"]]
+    return []
+
+
+def _node(feature, children):
+    """Return a node of SAELens's hierarchy."""
+    return {
+        "feature_index": feature,
+        "mutually_exclusive_children": feature is None,
+        "children": children,
+    }
+
+
+def _has_parent(inputs):
+    """Return for each feature whether it has a parent."""
+    return torch.tensor([parent is not None for parent in inputs.parents])
+
+
+def _given_parent(inputs):
+    """Return with which probability each feature is active where its parent is, if it has one."""
+    density = inputs.density[0]
+    parents = torch.tensor([parent or 0 for parent in inputs.parents])
+    return torch.where(density > 0, density / density[parents], 0)
 
 
 def _config(stored, probability):
     """Return SAELens's SyntheticModelConfig, with one probability for all features."""
+    mean, std = value_mean_and_std(stored.distribution)
     return {
         "num_features": stored.model.features,
         "hidden_dim": stored.model.hidden,
@@ -135,8 +230,8 @@ def _config(stored, probability):
         "hierarchy": None,
         "orthogonalization": None,
         "correlation": None,
-        "std_firing_magnitudes": STD,
-        "mean_firing_magnitudes": MEAN,
+        "std_firing_magnitudes": std,
+        "mean_firing_magnitudes": mean,
         "bias": False,
         "dtype": "float32",
         "seed": stored.config["seed"],
@@ -145,21 +240,46 @@ def _config(stored, probability):
 
 def _lost(inputs):
     """Return what SAELens cannot say of the inputs."""
-    lost = [
-        "Uniform values cannot be said: normal values of the same mean and variance are written, "
-        f"which SAELens cuts off at 0, so that {CUT:.0%} of the active features are 0."
-    ]
-    if _is_in_sets(inputs, "correlated"):
-        density = inputs.density[0]
-        if (density != density[0]).any():
-            lost.append("Correlated sets have one density: the mean is written.")
-        probability = torch.tensor(common_value(density), dtype=torch.float64)
-        drawn = (1 - (1 - 2 * probability).float().double()) / 2
-        if (drawn - probability).abs() > COARSE * probability:
-            lost.append(
-                f"A density of {probability:g} of correlated sets cannot be said in float32: "
-                f"it is {drawn:g}."
-            )
+    lost = []
+    _, std = value_mean_and_std(inputs)
+    cut = cut_share(inputs)
+    if std > 0:
+        sentence = (
+            f"The {shown_values(inputs.values)} cannot be said: normal ones of the same mean and "
+            "variance are written"
+        )
+        if cut > RARE_CUT:
+            sentence += f", cut off at 0, so that {cut:.1%} of the active features are 0"
+        lost.append(sentence + ".")
+    kind = dependence(inputs)
+    if kind == "correlated":
+        lost += _lost_in_correlated_sets(inputs)
+    if kind == "nested" and (_given_parent(inputs) > 1 - cut)[_has_parent(inputs)].any():
+        lost.append(
+            "Children that are nearly as dense as their parents cannot be said: where a value of "
+            "the parent is cut off, they are 0 as well."
+        )
+    return lost
+
+
+def _lost_in_correlated_sets(inputs):
+    """Return what SAELens cannot say of correlated sets."""
+    lost = []
+    density = inputs.density[0]
+    if (density != density[0]).any():
+        lost.append("Correlated sets have one density: the mean is written.")
+    if inputs.strength < 1 and inputs.set_size > 2:
+        lost.append(
+            f"A correlation of {inputs.strength:g} can be said of pairs only: other numbers of "
+            "members are active together with other probabilities."
+        )
+    probability = common_value(density)
+    drawn = (1 - torch.tensor(1 - 2 * probability, dtype=torch.float32).double().item()) / 2
+    if abs(drawn - probability) > COARSE * probability:
+        lost.append(
+            f"A density of {probability:g} of correlated sets cannot be said in float32: it is "
+            f"{drawn:g}."
+        )
     return lost
 
 

@@ -17,12 +17,15 @@ import json
 import torch
 
 from checks import check_count, check_positive
+from features import Uniform
 from interop.exported import (
     Exported,
     check_class,
     check_one_instance,
     common_value,
+    dependence,
     feature_density,
+    shown_values,
 )
 from models import ReLUOutputModel
 
@@ -36,9 +39,10 @@ def exported(stored) -> Exported:
 
     Returns:
         The files `tms.pth` and `tms_train_config.yaml`, and what spd cannot say: importances,
-        densities that differ from feature to feature, signed values, and anticorrelated sets
-        unless exactly one of all the features is active. Of the training, the config repeats what
-        both know: steps, batch size, learning rate and its schedule, seed.
+        densities that differ from feature to feature, values other than uniform ones from 0 to 1,
+        and dependent features other than sets that are always active together or a single set with
+        exactly one active member. Of the training, the config repeats what both know: steps, batch
+        size, learning rate and its schedule, seed.
 
     Raises:
         ValueError: If the model is of another class or has several instances, or if its config
@@ -106,16 +110,18 @@ def _inputs(inputs):
     synced = "null"
     if (inputs.density != inputs.density[0, 0]).any():
         lost.append("All features have one feature_probability: the mean density is written.")
-    if inputs.members > 1 and inputs.correlation == "correlated":
-        # Each member draws for itself there, and one that is active takes the set along.
+    kind = dependence(inputs)
+    if kind == "correlated" and inputs.strength == 1:
+        # In spd each member draws for itself, and one that is active takes the set along.
         probability = 1 - (1 - probability) ** (1 / inputs.set_size)
         synced = json.dumps(_sets(inputs))
-    elif inputs.members == inputs.features > 1 and (inputs.density == 1).all():
+    elif kind == "anticorrelated" and _is_one_active_set(inputs):
         generation = "exactly_one_active"
-    elif inputs.members > 1:
-        lost.append("Anticorrelated sets cannot be said: the features are written as independent.")
-    if inputs.signed:
-        lost.append("Signed values cannot be said: active values are drawn from 0 to 1.")
+    elif kind != "independent":
+        lost.append(f"Such {kind} features cannot be said: they are written as independent.")
+    if inputs.values != Uniform():
+        given = shown_values(inputs.values)
+        lost.append(f"The {given} cannot be said: spd draws {shown_values(Uniform())}.")
     if (inputs.importance != 1).any():
         lost.append("Importance cannot be said: all features count alike.")
     lines = [
@@ -124,6 +130,11 @@ def _inputs(inputs):
         f"synced_inputs: {synced}",
     ]
     return lines, lost
+
+
+def _is_one_active_set(inputs):
+    """Whether all features form one set that is always active."""
+    return inputs.members == inputs.features and bool((inputs.density == 1).all())
 
 
 def _sets(inputs):
