@@ -303,7 +303,7 @@ def _tolerance(name, measured, claimed):
     return TOLERANCE * max(1.0, abs(value))
 
 
-def make(names, folder=FOLDER, seed=0):
+def make(names, folder, seed=0):
     """Train models of the zoo and save them with their certificates.
 
     Args:
@@ -326,7 +326,7 @@ def make(names, folder=FOLDER, seed=0):
         print(name, measured)
 
 
-def check(names, folder=FOLDER) -> int:
+def check(names, folder) -> int:
     """Measure the certificates of stored models anew, and print whether each holds.
 
     Args:
@@ -388,9 +388,9 @@ def main(argv=None) -> int:
     torch.set_num_threads(1)  # more threads would change the order of sums, and so the last digits
     try:
         if given.command == "check":
-            return int(check(given.names or ENTRIES) > 0)
+            return int(check(given.names or ENTRIES, FOLDER) > 0)
         if given.command == "make":
-            make(given.names or ENTRIES)
+            make(given.names or ENTRIES, FOLDER)
             return 0
         lost = interop.export(given.model, given.to, given.target)
     except (ValueError, OSError) as error:

@@ -77,12 +77,15 @@ def test_pairs_have_one_density():
 
 
 SETS_OF_THREE = {"density": 0.3, "set_size": 3, "correlation": "anticorrelated"}
-PAIRS = {"density": 0.3, "set_size": 2, "correlation": "correlated", "signed": True}
+PAIRS = {"density": 0.3, "set_size": 2, "correlation": "correlated"}
+NESTED = {"density": 0.3, "parents": (None, 0, 0, 0, 0, 0)}
 LOST = [
-    (ReLUOutputModel, SETS_OF_THREE, "anticorrelated sets of 3 cannot be said"),
-    (AbsoluteValueModel, PAIRS, "correlated sets of 2 cannot be said"),
-    (AbsoluteValueModel, {"density": 0.3}, "Values of one sign cannot be said"),
-    (ReLUHiddenModel, {"density": 0.3, "signed": True}, "Signed values cannot be said"),
+    (ReLUOutputModel, SETS_OF_THREE, "Such anticorrelated features cannot be said"),
+    (ReLUOutputModel, PAIRS | {"strength": 0.5}, "Such correlated features cannot be said"),
+    (ReLUOutputModel, NESTED, "Such nested features cannot be said"),
+    (AbsoluteValueModel, PAIRS | {"signed": True}, "Such correlated features cannot be said"),
+    (AbsoluteValueModel, {"density": 0.3}, "The values from 0 to 1 cannot be said"),
+    (ReLUHiddenModel, {"density": 0.3, "signed": True}, "The values from -1 to 1 cannot be said"),
 ]
 
 

@@ -94,13 +94,22 @@ def test_exactly_one_active_feature():
     config, (sentence,) = config_and_lost(density=0.9, **one_set)
     assert config["data_generation_type"] == "at_least_zero_active"
     assert config["feature_probability"] == pytest.approx(0.9 / 4)
-    assert sentence.startswith("Anticorrelated sets cannot be said")
+    assert sentence.startswith("Such anticorrelated features cannot be said")
 
 
 LOST = {
     "All features have one feature_probability": {"density": [[0.1, 0.2, 0.3]]},
     "Importance cannot be said": {"density": 0.1, "importance": [[1, 0.5, 0.2]]},
-    "Signed values cannot be said": {"density": 0.1, "features": 3, "signed": True},
+    "The values from -1 to 1 cannot be said": {"density": 0.1, "features": 3, "signed": True},
+    "The values 1, 2 cannot be said": {"density": 0.1, "features": 3, "values": (1, 2)},
+    "Such nested features": {"density": 0.1, "features": 3, "parents": (None, 0, 0)},
+    "Such correlated features": {
+        "density": 0.1,
+        "features": 4,
+        "set_size": 2,
+        "correlation": "correlated",
+        "strength": 0.5,
+    },
 }
 
 
