@@ -51,7 +51,7 @@ notebook: .venv/installed
 	$(EXECUTE) --inplace
 	$(BIN)/python -c "$$TIDY"
 
-# Exported models in the real SAELens, in an environment of its own.
+# Checks exported models against the real SAELens, in an environment of its own.
 interop: .venv-interop/installed
 	.venv-interop/bin/python -m interop.check
 

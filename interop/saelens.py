@@ -115,17 +115,18 @@ def cut_share(inputs) -> float:
 def firing_probabilities(inputs) -> Float64[Tensor, " features"]:
     """Return with which probability each feature fires before SAELens switches any off.
 
-    Of the features that are active in our rows, SAELens shows a share of 1 - c, as it cuts values
-    off at 0 with probability c. In what it switches off, it goes by what it shows. That is made up
-    for here, so that it shows each feature with probability p (1 - c), where p is the density:
+    With probability c, the value of a feature that fires is cut off at 0, and SAELens counts the
+    feature as inactive. The probabilities are such that every feature of density p is active with
+    probability p (1 - c):
 
-    - It draws the k members of an anticorrelated set independently and keeps one of those that it
-      shows. With probability q each, it shows the set with probability 1 - (1 - q (1 - c))^k.
-    - It shows a child only together with its parent. With probability q, it shows the child with
-      probability q (1 - c) times that of its parent.
+    - The k members of an anticorrelated set fire independently, and one of the active members is
+      kept. If each fires with probability q, the set is active with probability
+      1 - (1 - q (1 - c))^k.
+    - A child is kept only where its parent is active. If it fires with probability q, it is active
+      with probability q (1 - c) times the probability of its parent.
     """
     density = inputs.density[0]
-    shown = 1 - cut_share(inputs)
+    shown = 1 - cut_share(inputs)  # share of the features that fire whose value is above 0
     kind = dependence(inputs)
     if kind == "anticorrelated":
         return -torch.expm1(torch.log1p(-density * shown) / inputs.set_size) / shown

@@ -42,10 +42,13 @@ def certificate(model, distribution, gap=None, seed=0):
         got = f"{type(model).__name__}, which overrides or adds something"
         raise ValueError(f"model: expected one of the four toy models, got {got}")
     W = model.encoder.detach()
-    norm = lowest = None
+    norm = None
+    lowest = None
     if has_exact_loss(model):
         gradient = exact_slope(model, distribution)
-        loss, error, norm = gradient.loss.item(), 0.0, gradient.norm.item()
+        loss = gradient.loss.item()
+        norm = gradient.norm.item()
+        error = 0.0
         if model.features <= EXACT_FEATURES:
             lowest = lowest_curvature(W, model.b.detach(), distribution)
     else:
