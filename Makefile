@@ -60,7 +60,7 @@ notebook: .venv/installed
 	$(EXECUTE) --inplace
 	$(VENV_PYTHON) -c "$$TIDY"
 
-# Loads exported models in the real SAELens, in an environment of its own.
+# Checks exported models against the real SAELens, in an environment of its own.
 interop: .venv-interop/installed
 	.venv-interop/bin/python -m interop.check
 

@@ -1,63 +1,69 @@
-"""The zoo: trained models for other people's tools, each with a certificate of what it is.
+"""Zoo: trained models for other people's tools, each with a certificate of what it is.
 
-    python zoo.py            # train all models from fixed seeds and write zoo/, about a minute on one core
-    python zoo.py --check    # measure every certificate in zoo/ anew
+    python zoo.py make                                   # train all models into zoo/, a minute
+    python zoo.py make digon pentagon                    # train two of them
+    python zoo.py check                                  # measure all certificates anew
+    python zoo.py export zoo/pentagon --to saelens DIR   # write a model for another tool
 
-A certificate says the loss and its standard error, 0 where the loss is exact: for every model of tied weights without a
-ReLU in the hidden layer. The gap is by how much the loss is above the best known, relative: the best of its restarts
-and, for independent features that are equally important, of the products of the periodic table's arrangements. Then the
-norm of the exact gradient; the lowest eigenvalue of the exact Hessian but for rotations; how many features are
-represented; the tegum factors by their polytope.
+A certificate states
 
-What cannot be had is null. Losses of the models with a ReLU in the hidden layer have no closed form here: they are
-sampled, and nothing is known of gap, gradient and curvature. Of models trained on samples there is no eigenvalue, as
-they are not at a minimum: it belongs to where their gradient, of 1e-3 or so, vanishes.
+- the loss and its standard error, which is 0 where the loss is computed exactly;
+- the gap: by how much the loss is above the best known, as a share of it. The best known loss is
+  the lowest of all restarts and, for independent and equally important features, of the products of
+  the arrangements in the periodic table;
+- the norm of the exact gradient;
+- the lowest eigenvalue of the exact Hessian across the rotations of the hidden space;
+- how many features are represented;
+- how often each polytope occurs among the tegum factors.
+
+What is unknown is null. Models with a ReLU in the hidden layer have sampled losses and therefore no
+gap, gradient or eigenvalue. Models that were trained on samples have a gradient of about 1e-3, so
+they are not at a minimum and have no eigenvalue.
 """
 
 import argparse
 import math
-import signal
 import sys
-from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-    # While torch is being imported, Ctrl-C ends the script at once and without a traceback.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
+import interop
 from experiments.section4 import periodic_table
-from features import FeatureDistribution
-from geometry import represented
-from losses import many_features
-from models import AbsoluteValueModel, ReLUHiddenModel, ReLUOutputModel, base_class
+from features import FeatureDistribution, Uniform
+from models import AbsoluteValueModel, ReLUHiddenModel, ReLUOutputModel
 from storage import read, save
+from sweeps.files import one_line
+from theory.certificates import certificate, exact_slope, has_exact_loss
 from theory.descents import ignored_loss
 from theory.polytopes import POLYTOPES, tegum_factors
-from theory.stationary import exact_gradient, hessian, nearest_stationary
+from theory.stationary import exact_gradient, nearest_stationary
 from training import best_restart, sampled_loss, train
 
 FOLDER = Path(__file__).resolve().parent / "zoo"
-EXACT_FEATURES = 8  # up to which a model is trained exactly, and its Hessian certified
-NEWTON = 20  # steps to the minimum after an exact descent
-SAMPLES = 16  # seeds of `sampled_loss` that make a sampled loss and its standard error
-ROWS = 2**13  # of each
-SAME = 1e-6  # relative, and absolute for slopes and curvatures: how well certificates must agree
-LEAST = 1e-12  # loss that is about zero
-STANDARD_ERRORS = 5  # and how well sampled losses must, of fresh samples
+NEWTON_STEPS = 20  # from the end of an exact descent to the minimum
+TOLERANCE = 1e-6  # for exact losses relative, for gradients and eigenvalues absolute below 1
+ZERO_LOSS = 1e-12  # below this, two losses count as equal
+STANDARD_ERRORS = 5  # by which sampled losses of fresh samples may differ
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A model of the zoo: what it is, what it is trained on, how, and a polytope that must be among its factors."""
+    """What a model of the zoo is and how it is trained.
+
+    Attributes:
+        hidden: Number of hidden dimensions.
+        inputs: Arguments of the FeatureDistribution of its inputs.
+        model_class: Class of the model.
+        training: Settings of `train`, and the number of restarts.
+        polytope: Name of the polytope that must be among its tegum factors, or None. The first
+            restart begins at the vertices of this polytope.
+    """
 
     hidden: int
     inputs: dict
-    kind: type = ReLUOutputModel
+    model_class: type = ReLUOutputModel
     training: dict = field(
         default_factory=lambda: {"restarts": 16, "steps": 600, "lr": 0.05, "exact": True}
     )
@@ -65,27 +71,32 @@ class Entry:
 
     @property
     def distribution(self):
+        """Return the distribution of the inputs."""
         return FeatureDistribution(**self.inputs)
 
     @property
-    def described(self):
-        """The training, with what else decides where it ends."""
-        start = {"first_restart": f"the {self.polytope}'s vertices"} if self.polytope else {}
-        return (
-            self.training | start | ({"newton_steps": NEWTON} if "exact" in self.training else {})
-        )
+    def description(self):
+        """Return the training with all that decides where it ends, as the config states it."""
+        described = dict(self.training)
+        if self.polytope:
+            described["first_restart"] = f"the {self.polytope}'s vertices"
+        if "exact" in self.training:
+            described["newton_steps"] = NEWTON_STEPS
+        return described
 
 
-def _sampled(restarts, steps, lr=1e-2, batch_size=256):
-    return {"restarts": restarts, "steps": steps, "lr": lr, "batch_size": batch_size}
+def _sampled(restarts, steps, lr=1e-2):
+    """Return the settings of a training on samples."""
+    return {"restarts": restarts, "steps": steps, "lr": lr, "batch_size": 256}
 
 
 def _falling(features, factor):
-    """Importances of the features of one instance."""
+    """Return importances of the features of one instance that fall by a factor each."""
     return [[factor**i for i in range(features)]]
 
 
 def _in_sets(features, set_size, correlation, density):
+    """Return the inputs of features in sets."""
     return {
         "density": density,
         "features": features,
@@ -131,184 +142,200 @@ ENTRIES = {
 
 
 def made(entry, seed=0):
-    """The best model of an entry's restarts, and its gap to the best known: None where its loss is sampled.
+    """Train a model of the zoo.
 
-    Raises RuntimeError where no restart has the entry's polytope.
+    Args:
+        entry: The Entry of the model.
+        seed: Seed of the initial weights and the samples.
+
+    Returns:
+        The best of the entry's restarts, and its gap to the best known loss, which is None where
+        losses are sampled.
+
+    Raises:
+        RuntimeError: If no restart has the entry's polytope.
     """
-    inputs, settings = entry.distribution, dict(entry.training)
+    inputs = entry.distribution
+    settings = dict(entry.training)
     restarts = settings.pop("restarts")
-    repeated, exact = inputs.with_restarts(restarts), "exact" in settings
+    repeated = inputs.with_restarts(restarts)
+    exact = "exact" in settings
     dtype = torch.float64 if exact else torch.float32
-    model = entry.kind(restarts, inputs.features, entry.hidden, seed=seed, dtype=dtype)
-    if entry.polytope:  # one run starts there, as another arrangement may be better
+    model = entry.model_class(restarts, inputs.features, entry.hidden, seed=seed, dtype=dtype)
+    if entry.polytope:  # another arrangement may be better, so no other restart might find it
         model.W.data[0] = POLYTOPES[entry.polytope].vertices
     history = train(model, repeated, seed=seed, progress=False, **settings)
+
     if not has_exact_loss(model):
-        return model.select(best_restart(sampled_loss(model, repeated), restarts)), None
-    if not exact:
-        losses = torch.stack(
-            [exact_slope(model.select([k]), inputs).loss[0] for k in range(restarts)]
-        )
-        chosen = losses.argmin()
-        return model.select(chosen), gap(losses[chosen], losses, inputs, entry.hidden)
-    losses = history.losses[-1]
-    wanted = [
-        entry.polytope is None
-        or any(factor.polytope == entry.polytope for factor in tegum_factors(W))
-        for W in model.W.detach()
-    ]
-    if not any(wanted):
+        best = best_restart(sampled_loss(model, repeated), restarts)
+        return model.select(best), None
+    if exact:
+        return _best_minimum(model, history.losses[-1], entry)
+    losses = torch.stack([exact_slope(model.select([k]), inputs).loss[0] for k in range(restarts)])
+    best = losses.argmin()
+    return model.select(best), gap(losses[best], losses, inputs, entry.hidden)
+
+
+def _best_minimum(model, losses, entry):
+    """Return the minimum next to the best restart that has the entry's polytope, and its gap."""
+    suits = torch.tensor([_has_polytope(W, entry.polytope) for W in model.W.detach()])
+    if not suits.any():
         raise RuntimeError(f"no restart holds a {entry.polytope}")
-    chosen = losses.where(torch.tensor(wanted), math.inf).argmin()
-    of_all = entry.kind.from_weights(
-        *_at_minimum(model.select(torch.stack((chosen, losses.argmin()))), inputs.with_restarts(2))
-    )
-    found = exact_gradient(of_all.W, of_all.b, inputs.with_restarts(2)).loss
-    return of_all.select([0]), gap(found[0], found, inputs, entry.hidden)
+    best_suiting = losses.where(suits, math.inf).argmin()
+    pair = model.select(torch.stack((best_suiting, losses.argmin())))
+    inputs = entry.distribution.with_restarts(2)
+    W, b = nearest_stationary(pair.W.detach(), pair.b.detach(), inputs, NEWTON_STEPS)
+    minima = entry.model_class.from_weights(W, b)
+    minimal = exact_gradient(minima.W, minima.b, inputs).loss
+    return minima.select([0]), gap(minimal[0], minimal, inputs, entry.hidden)
 
 
-def has_exact_loss(model):
-    return base_class(model) is ReLUOutputModel
-
-
-def exact_slope(model, distribution):
-    """The exact loss and gradient of one instance, by the recursion for few features, by Fourier series for many."""
-    few = model.features <= EXACT_FEATURES
-    return (exact_gradient if few else many_features.exact_gradient)(
-        model.W.detach(), model.b.detach(), distribution
-    )
+def _has_polytope(W, name):
+    """Whether a polytope is among the tegum factors; always if none is asked for."""
+    return name is None or any(factor.polytope == name for factor in tegum_factors(W))
 
 
 def gap(loss, losses, distribution, hidden):
-    """By how much a loss is above the best known, relative: the lowest of losses, or what the table knows."""
+    """Return by how much a loss is above the best known, as a share of it.
+
+    Args:
+        loss: The loss of the model.
+        losses: The losses of all models that were trained.
+        distribution: FeatureDistribution of the inputs.
+        hidden: Number of hidden dimensions.
+    """
     best = min(losses.min().item(), best_product(distribution, hidden))
     return max(0.0, loss.item() / best - 1)
 
 
 def best_product(distribution, hidden) -> float:
-    """The lowest loss of a product of the periodic table's arrangements; infinity for inputs that are not in it."""
-    density, features = distribution.density[0, 0], distribution.features
+    """Return the lowest loss of a product of the periodic table's arrangements (Section 4).
+
+    A product divides features and hidden dimensions among arrangements, dedicated dimensions and
+    ignored features. Its loss is that of ignoring all features minus the benefit, which is what the
+    parts save in units of one feature's loss.
+
+    Args:
+        distribution: FeatureDistribution of the inputs.
+        hidden: Number of hidden dimensions.
+
+    Returns:
+        The loss, or infinity if the table does not hold such inputs.
+    """
+    density = distribution.density[0, 0]
     table = periodic_table.table()
     at = torch.isclose(1 / table.inverse_density, density, rtol=1e-9).nonzero().flatten().tolist()
-    alike = (distribution.density == density).all() and (distribution.importance == 1).all()
-    if not (at and alike and distribution.correlation == "independent" and not distribution.signed):
+    equal = (distribution.density == density).all() and (distribution.importance == 1).all()
+    independent = distribution.correlation == "independent" and distribution.parents is None
+    if not (at and equal and independent and distribution.values == Uniform()):
         return math.inf
-    saved = {
-        tuple(size): d * size[1]
-        for size, d in zip(table.size.tolist(), table.benefit[:, at[0]].tolist())
-    }
-    most = [
-        [0.0] * (hidden + 1) for _ in range(features + 1)
-    ]  # by features and dimensions, in dedicated dimensions
+    benefits = {}
+    for (features, dimensions), benefit in zip(
+        table.size.tolist(), table.benefit[:, at[0]].tolist()
+    ):
+        benefits[features, dimensions] = benefit * dimensions
+    benefit = _best_benefit(benefits, distribution.features, hidden)
+    return ((distribution.features - benefit) * ignored_loss(1, density)).item()
+
+
+def _best_benefit(benefits, features, hidden):
+    """Return the largest benefit of so many features in so many dimensions, by dynamic programming.
+
+    Args:
+        benefits: The benefit of each arrangement by its numbers of features and dimensions.
+        features: Number of features to divide.
+        hidden: Number of dimensions to divide.
+    """
+    best = [[0.0] * (hidden + 1) for _ in range(features + 1)]
     for n in range(1, features + 1):
         for m in range(1, hidden + 1):
             fitting = [
-                most[n - k][m - d] + gain for (k, d), gain in saved.items() if k <= n and d <= m
+                best[n - used_features][m - used_dimensions] + benefit
+                for (used_features, used_dimensions), benefit in benefits.items()
+                if used_features <= n and used_dimensions <= m
             ]
-            most[n][m] = max(most[n - 1][m - 1] + 1, *fitting, 0.0)
-    return ((features - most[features][hidden]) * ignored_loss(1, density)).item()
-
-
-def _at_minimum(model, inputs):
-    return nearest_stationary(model.W.detach(), model.b.detach(), inputs, NEWTON)
-
-
-def certificate(model, distribution, gap=None, seed=0):
-    """What can be measured of a model of one instance, as the docstring above says; the gap is passed on."""
-    W = model.encoder.detach()
-    norm = lowest = None
-    if has_exact_loss(model):
-        gradient = exact_slope(model, distribution)
-        loss, error, norm = gradient.loss.item(), 0.0, gradient.norm.item()
-        if model.features <= EXACT_FEATURES:
-            lowest = lowest_curvature(W, model.b.detach(), distribution)
-    else:
-        losses = [
-            sampled_loss(model, distribution, rows=ROWS, seed=SAMPLES * seed + k)
-            for k in range(SAMPLES)
-        ]
-        error, loss = (value.item() for value in torch.std_mean(torch.cat(losses)))
-        error /= SAMPLES**0.5
-    factors = Counter(factor.polytope for factor in tegum_factors(W[0].double()))
-    return {
-        "loss": loss, "standard_error": error, "gap": gap, "gradient_norm": norm, "lowest_eigenvalue": lowest,
-        "represented": int(represented(W).sum()), "factors": dict(sorted(factors.items())),
-    }  # fmt: skip
-
-
-def lowest_curvature(
-    W: Float[Tensor, "1 hidden features"], b: Float[Tensor, "1 features"], distribution
-) -> float:
-    """The lowest eigenvalue of the exact Hessian across the directions in which the hidden space turns."""
-    matrix, hidden = hessian(W, b, distribution)[0], W.shape[1]
-    turns = []
-    for i in range(hidden):
-        for j in range(i):
-            turn = torch.zeros_like(W[0])
-            turn[i], turn[j] = W[0, j], -W[0, i]
-            turns.append(torch.cat((turn.flatten(), torch.zeros_like(b[0]))))
-    if turns:
-        directions, sizes, _ = torch.linalg.svd(torch.stack(turns, dim=1).to(matrix))
-        across = directions[:, int((sizes > 1e-9).sum()) :]
-        matrix = across.mT @ matrix @ across
-    return torch.linalg.eigvalsh(matrix)[0].item()
+            dedicated = best[n - 1][m - 1] + 1
+            best[n][m] = max(dedicated, *fitting, 0.0)
+    return best[features][hidden]
 
 
 def disagreements(stored) -> list[str]:
-    """Where a stored model's certificate differs from what is measured anew; the gap, where the best known is lower."""
+    """Return where a stored model's certificate differs from what is measured anew.
+
+    A gap cannot be measured anew without the restarts. It is false if a product of the periodic
+    table's arrangements is better than the gap admits.
+
+    Args:
+        stored: The model, as `storage.read` returns it.
+
+    Returns:
+        The differences, a phrase each; none if the certificate holds.
+    """
     claimed = stored.config["certificate"]
     if claimed is None:
         return ["certificate: missing"]
     measured = certificate(stored.model, stored.distribution, claimed["gap"], seed=1)
     wrong = []
     for name, value in measured.items():
-        tolerance = 0.0
-        if name == "loss" and claimed["standard_error"]:
-            tolerance = STANDARD_ERRORS * math.hypot(
-                measured["standard_error"], claimed["standard_error"]
-            )
-        elif name == "standard_error" and claimed[name]:
-            tolerance = claimed[name]
-        elif name == "loss":
-            tolerance = SAME * abs(value) + LEAST
-        elif isinstance(value, float):
-            tolerance = SAME * max(1.0, abs(value))
-        same = (
-            abs(value - claimed[name]) <= tolerance
-            if isinstance(value, float)
-            else value == claimed[name]
-        )
+        same = value == claimed[name]
+        if isinstance(value, float):
+            same = abs(value - claimed[name]) <= _tolerance(name, measured, claimed)
         if not same:
             wrong.append(f"{name}: claimed {claimed[name]}, measured {value}")
     if claimed["gap"] is not None:
-        least = max(
-            0.0,
-            measured["loss"] / best_product(stored.distribution, stored.model.hidden) - 1 - SAME,
-        )
+        product = best_product(stored.distribution, stored.model.hidden)
+        least = max(0.0, measured["loss"] / product - 1 - TOLERANCE)
         if claimed["gap"] < least:
             wrong.append(f"gap: claimed {claimed['gap']}, expected at least {least}")
     return wrong
 
 
-def build(names, folder=FOLDER, seed=0):
-    """Train models by their names and save them with their certificates."""
+def _tolerance(name, measured, claimed):
+    """Return how far a number may be from the one that the certificate claims."""
+    value = measured[name]
+    if name == "loss" and claimed["standard_error"]:
+        errors = math.hypot(measured["standard_error"], claimed["standard_error"])
+        return STANDARD_ERRORS * errors
+    if name == "loss":
+        return TOLERANCE * abs(value) + ZERO_LOSS
+    if name == "standard_error" and claimed[name]:
+        return claimed[name]
+    return TOLERANCE * max(1.0, abs(value))
+
+
+def make(names, folder, seed=0):
+    """Train models of the zoo and save them with their certificates.
+
+    Args:
+        names: Keys of ENTRIES.
+        folder: Where each model gets a folder of its name.
+        seed: Seed of the initial weights and the samples.
+    """
     for name in names:
         entry = ENTRIES[name]
         model, gap = made(entry, seed)
-        told = certificate(model, entry.distribution, gap)
+        measured = certificate(model, entry.distribution, gap)
         save(
             model,
             folder / name,
             entry.distribution,
             seed=seed,
-            training=entry.described,
-            certificate=told,
+            training=entry.description,
+            certificate=measured,
         )
-        print(name, told)
+        print(name, measured)
 
 
-def check(names, folder=FOLDER):
-    """How many of the models disagree with their certificates, or cannot be read; says of each."""
+def check(names, folder) -> int:
+    """Measure the certificates of stored models anew, and print whether each holds.
+
+    Args:
+        names: Names of the models.
+        folder: Where each model has a folder of its name.
+
+    Returns:
+        How many of the models cannot be read or disagree with their certificates.
+    """
     failed = 0
     for name in names:
         try:
@@ -320,19 +347,58 @@ def check(names, folder=FOLDER):
     return failed
 
 
-def main(argv=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line."""
+
+    def error(self, message):
+        self.exit(2, f"{self.prog}: error: {one_line(message)}\n")
+
+
+def _name(text):
+    """Return the name of a model of the zoo."""
+    if text not in ENTRIES:
+        raise argparse.ArgumentTypeError(f"expected one of {', '.join(ENTRIES)}, got {text!r}")
+    return text
+
+
+def parser():
+    """Return the parser of the command line."""
+    parser = _Parser(
+        "zoo.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--check",
-        action="store_true",
-        help="measure every certificate anew; exit status 1 if one fails",
-    )
-    torch.set_num_threads(1)  # more would change the order of sums, and with it the last digits
-    if parser.parse_args(argv).check:
-        return int(check(ENTRIES) > 0)
-    build(ENTRIES)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for command, what in (
+        ("make", "train models and save them with their certificates"),
+        ("check", "measure certificates anew; the exit status is 1 if one does not hold"),
+    ):
+        added = commands.add_parser(command, help=what, description=what)
+        added.add_argument("names", metavar="NAME", nargs="*", type=_name, help="default: all")
+    what = "write a model in the format of another tool"
+    added = commands.add_parser("export", help=what, description=what)
+    added.add_argument("model", metavar="MODEL", help="folder of the model, such as zoo/pentagon")
+    added.add_argument("--to", choices=interop.EXPORTERS, required=True, help="the format")
+    added.add_argument("target", metavar="DIR", help="folder for the files")
+    return parser
+
+
+def main(argv=None) -> int:
+    """Run the command line and return the exit status."""
+    command_line = parser()
+    given = command_line.parse_args(argv)
+    torch.set_num_threads(1)  # more threads would change the order of sums, and so the last digits
+    try:
+        if given.command == "check":
+            return int(check(given.names or ENTRIES, FOLDER) > 0)
+        if given.command == "make":
+            make(given.names or ENTRIES, FOLDER)
+            return 0
+        lost = interop.export(given.model, given.to, given.target)
+    except (ValueError, OSError) as error:
+        command_line.error(str(error))
+    for sentence in lost:
+        print(f"{given.to}: {sentence}", file=sys.stderr)
+    if lost:
+        print(f"{given.to}: interop.Activations draws exact inputs.", file=sys.stderr)
     return 0
 
 

@@ -2,11 +2,12 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from features import FeatureDistribution
+from features import FeatureDistribution, Uniform
 from models import AbsoluteValueModel, LinearModel, ReLUHiddenModel, ReLUOutputModel
 from storage import read, save
 
@@ -21,6 +22,16 @@ INPUTS = {  # of two instances and four features
         "correlation": "anticorrelated",
         "signed": True,
     },
+    "in graded sets": {
+        "density": 0.3,
+        "set_size": 2,
+        "correlation": "correlated",
+        "strength": 0.25,
+    },
+    "nested": {"density": [[0.4, 0.2, 0.3, 0.1]], "parents": (None, 0, None, 1)},
+    "on a range": {"density": 0.1, "values": Uniform(-0.5, 3)},
+    "of one value": {"density": 0.1, "values": 2},
+    "of several values": {"density": 0.1, "values": (0.1, -1, 1 / 3)},
 }
 
 
@@ -41,7 +52,7 @@ def test_what_is_saved_is_loaded(model_class, dtype, inputs, tmp_path):
         assert torch.equal(loaded, value) and loaded.dtype == dtype and loaded.requires_grad
     for name in ("density", "importance"):
         assert torch.equal(getattr(stored.distribution, name), getattr(distribution, name))
-    for name in ("set_size", "correlation", "signed"):
+    for name in ("set_size", "correlation", "signed", "values", "strength", "parents"):
         assert getattr(stored.distribution, name) == getattr(distribution, name)
 
 
@@ -51,7 +62,7 @@ def test_a_model_alone_is_enough(tmp_path):
 
 
 def test_the_files_of_a_model(tmp_path):
-    """Tensors by their parameter's name, instances first, and every key, null where it is unknown."""
+    """Tensors by the names of the parameters, and every key of a config, null where unknown."""
     model = AbsoluteValueModel(2, 4, 3)
     save(model, tmp_path)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
@@ -66,6 +77,9 @@ def test_the_files_of_a_model(tmp_path):
         "set_size",
         "correlation",
         "signed",
+        "values",
+        "strength",
+        "parents",
         "seed",
         "training",
         "certificate",
@@ -82,10 +96,30 @@ def folder(tmp_path):
     return tmp_path
 
 
+def change(path, **fields):
+    """Change fields of a config."""
+    config = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(config | fields), encoding="utf-8")
+
+
 WRONG_FIELDS = {
-    "class": "Linear", "instances": 2, "features": 4, "hidden": 1.5, "density": 2, "importance": "all", "set_size": 2,
-    "correlation": "some", "signed": "no", "seed": 0.5, "training": [1], "certificate": "good", "densty": 0.1,
-}  # fmt: skip
+    "class": "Linear",
+    "instances": 2,
+    "features": 4,
+    "hidden": 1.5,
+    "density": 2,
+    "importance": "all",
+    "set_size": 2,
+    "correlation": "some",
+    "signed": "no",
+    "values": {"low": 1},
+    "strength": 0.5,
+    "parents": [1, None, None],
+    "seed": 0.5,
+    "training": [1],
+    "certificate": "good",
+    "densty": 0.1,
+}
 
 
 @pytest.mark.parametrize(
@@ -93,9 +127,7 @@ WRONG_FIELDS = {
 )
 def test_a_wrong_field_is_named(folder, field, value):
     path = folder / "config.json"
-    path.write_text(
-        json.dumps(json.loads(path.read_text(encoding="utf-8")) | {field: value}), encoding="utf-8"
-    )
+    change(path, **{field: value})
     what = {
         "instances": r"safetensors: b: expected shape \(2, 3\)",
         "features": r"b: expected shape|features: expected",
@@ -106,10 +138,7 @@ def test_a_wrong_field_is_named(folder, field, value):
 
 def test_inputs_without_density_are_refused(folder):
     path = folder / "config.json"
-    path.write_text(
-        json.dumps(json.loads(path.read_text(encoding="utf-8")) | {"density": None}),
-        encoding="utf-8",
-    )
+    change(path, density=None)
     with pytest.raises(ValueError, match=r"config.json: density: expected numbers"):
         read(folder)
 
@@ -176,5 +205,64 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path):
     model = ReLUOutputModel(1, 3, 2)
     model.W.data[0, 0, 0] = torch.nan
     with pytest.raises(FloatingPointError, match="W: expected finite numbers"):
+        save(model, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+def test_old_configs_leave_out_what_is_at_its_default(folder):
+    path = folder / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    for name in ("values", "strength", "parents"):
+        del config[name]
+    path.write_text(json.dumps(config), encoding="utf-8")
+    distribution = read(folder).distribution
+    assert (distribution.values, distribution.strength) == (Uniform(0, 1), 1)
+    assert distribution.parents is None
+
+
+@pytest.mark.parametrize("seed", [3, np.int64(3), np.uint8(3), 2**64 - 1])
+def test_any_integer_is_a_seed(tmp_path, seed):
+    save(LinearModel(1, 3, 2), tmp_path, seed=seed)
+    found = read(tmp_path).config["seed"]
+    assert found == seed and type(found) is int
+
+
+def test_a_model_is_replaced_as_a_whole(tmp_path):
+    save(LinearModel(1, 3, 2), tmp_path, seed=1)
+    save(AbsoluteValueModel(2, 4, 3), tmp_path)
+    stored = read(tmp_path)
+    assert type(stored.model) is AbsoluteValueModel and stored.config["seed"] is None
+
+
+class Doubled(ReLUOutputModel):
+    """A model that computes something else."""
+
+    def decode(self, h):
+        return 2 * super().decode(h)
+
+
+def further_parameter(model):
+    """A model with a parameter that none of the four classes has."""
+    model.scale = torch.nn.Parameter(torch.ones(1))
+    return model
+
+
+def other_encoder(model):
+    """A model of which one method was replaced."""
+    model.encode = model.decode
+    return model
+
+
+UNKNOWN = {
+    "a subclass with a method of its own": Doubled(1, 3, 2),
+    "a further parameter": further_parameter(ReLUOutputModel(1, 3, 2)),
+    "a replaced method": other_encoder(ReLUOutputModel(1, 3, 2)),
+    "no model": torch.nn.Linear(3, 2),
+}
+
+
+@pytest.mark.parametrize("model", UNKNOWN.values(), ids=UNKNOWN)
+def test_models_that_are_none_of_the_four_are_refused(tmp_path, model):
+    with pytest.raises(ValueError, match="model: expected one of"):
         save(model, tmp_path / "model")
     assert not (tmp_path / "model").exists()

@@ -1,4 +1,4 @@
-"""Every small model of the zoo is what its certificate says, and a false certificate is found out."""
+"""The zoo: small models are what their certificates say, and false certificates are found out."""
 
 import json
 import math
@@ -8,23 +8,22 @@ import shutil
 import pytest
 import torch
 
+import interop
 import zoo
 from features import FeatureDistribution
 from models import ReLUOutputModel
 from storage import read, save
+from theory import certificates
 from theory.polytopes import POLYTOPES
 
 SMALL = [name for name, entry in zoo.ENTRIES.items() if entry.distribution.features <= 20]
 LINEAR_HIDDEN = [
-    name for name, entry in zoo.ENTRIES.items() if entry.kind is ReLUOutputModel
-]  # as in those lines
+    name for name, entry in zoo.ENTRIES.items() if entry.model_class is ReLUOutputModel
+]
 EXACT = [name for name in SMALL if "exact" in zoo.ENTRIES[name].training]
 
-
-WITHOUT = "Without this repository:\n\n```python\n(.*?)```"
-LINES = re.search(
-    WITHOUT, (zoo.FOLDER.parent / "README.md").read_text(encoding="utf-8"), re.DOTALL
-)[1]
+README = (zoo.FOLDER.parent / "README.md").read_text(encoding="utf-8")
+SNIPPET = re.search("Without this repository:\n\n```python\n(.*?)```", README, re.DOTALL)[1]
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -36,13 +35,13 @@ def test_certificates_hold(name):
 def test_the_zoo_holds_what_its_entries_say(name):
     entry, stored = zoo.ENTRIES[name], read(zoo.FOLDER / name)
     assert (
-        type(stored.model) is entry.kind
+        type(stored.model) is entry.model_class
         and stored.model.hidden == entry.hidden
         and stored.model.instances == 1
     )
     for field in ("density", "importance"):
         assert torch.equal(getattr(stored.distribution, field), getattr(entry.distribution, field))
-    assert stored.config["training"] == entry.described and stored.config["seed"] == 0
+    assert stored.config["training"] == entry.description and stored.config["seed"] == 0
     if entry.polytope:
         assert stored.config["certificate"]["factors"] == {entry.polytope: 1}
 
@@ -63,13 +62,13 @@ def test_losses_are_exact_where_they_can_be(name):
     told = read(zoo.FOLDER / name).config["certificate"]
     assert told["standard_error"] == 0 and told["gap"] >= 0 and told["gradient_norm"] < 5e-3
     assert (told["lowest_eigenvalue"] is None) == (
-        zoo.ENTRIES[name].distribution.features > zoo.EXACT_FEATURES
+        zoo.ENTRIES[name].distribution.features > certificates.EXACT_FEATURES
     )
 
 
 @pytest.mark.parametrize("name", ["digon", "pentagon", "square-antiprism"])
 def test_the_table_knows_these_polytopes(name):
-    """They are the best of its arrangements, found with nothing presupposed, so their losses are the same."""
+    """They are the best arrangements of the table, so the losses are the same."""
     entry, told = zoo.ENTRIES[name], read(zoo.FOLDER / name).config["certificate"]
     assert zoo.best_product(entry.distribution, entry.hidden) == pytest.approx(
         told["loss"], rel=1e-7
@@ -77,7 +76,7 @@ def test_the_table_knows_these_polytopes(name):
 
 
 def test_products_of_the_table():
-    """Four features in two dimensions at density 0.05 are two digons; one that is left over costs p/3 - p^2/4."""
+    """Four features in two dimensions are two digons; one that is ignored costs p/3 - p^2/4."""
     p, digon = 0.05, read(zoo.FOLDER / "digon").config["certificate"]["loss"]
     pairs = [
         zoo.best_product(FeatureDistribution(p, features=n), hidden)
@@ -92,6 +91,8 @@ def test_products_of_the_table():
         {"density": 0.051},
         {"density": p, "importance": 0.5},
         {"density": p, "signed": True},
+        {"density": p, "values": 1},
+        {"density": p, "parents": (None, 0, 0, 0)},
     ):
         assert zoo.best_product(FeatureDistribution(**other, features=4), 2) == math.inf
 
@@ -126,7 +127,7 @@ def test_a_false_certificate_is_found_out(field, tmp_path):
     path.write_text(json.dumps(config), encoding="utf-8")
     (wrong,) = zoo.disagreements(read(tmp_path / "pentagon"))
     assert wrong.startswith(f"{field}: claimed")
-    assert zoo.check(["pentagon"], tmp_path) == 1 and zoo.check(["pentagon"]) == 0
+    assert zoo.check(["pentagon"], tmp_path) == 1 and zoo.check(["pentagon"], zoo.FOLDER) == 0
 
 
 def test_other_weights_do_not_pass(tmp_path):
@@ -139,27 +140,12 @@ def test_other_weights_do_not_pass(tmp_path):
     assert [line.split(":")[0] for line in wrong][:2] == ["loss", "gradient_norm"]
 
 
-def test_a_saddle_point_curves_down():
-    """All weights zero: superposition leads down from there."""
-    inputs = FeatureDistribution(0.05, features=5)
-    b = torch.full((1, 5), 0.025, dtype=torch.float64)
-    assert zoo.lowest_curvature(torch.zeros(1, 2, 5, dtype=torch.float64), b, inputs) < -1e-3
-
-
-def test_turning_does_not_count_as_flat():
-    """A plane has one rotation: with it, the lowest eigenvalue at the pentagon would be 0."""
-    stored = read(zoo.FOLDER / "pentagon")
-    W, b = stored.model.W.detach(), stored.model.b.detach()
-    assert zoo.lowest_curvature(W, b, stored.distribution) > 1e-3
-    assert abs(torch.linalg.eigvalsh(zoo.hessian(W, b, stored.distribution))[0, 0]) < 1e-4
-
-
 @pytest.mark.parametrize("name", LINEAR_HIDDEN)
 def test_a_model_loads_without_this_repository(name, monkeypatch):
-    """The lines of the README; other models have a ReLU in the hidden layer, and two matrices in part."""
+    """The snippet in the README serves all models without a ReLU in the hidden layer."""
     monkeypatch.chdir(zoo.FOLDER.parent)
     found = {}
-    exec(LINES.replace("zoo/pentagon", f"zoo/{name}"), found)
+    exec(SNIPPET.replace("zoo/pentagon", f"zoo/{name}"), found)
     stored = read(zoo.FOLDER / name)
     expected = stored.model(found["x"].to(stored.model.b.dtype)).detach()
     assert expected.shape == (1, 1024, stored.model.features)
@@ -174,3 +160,59 @@ def test_one_is_made_as_it_is_kept():
     torch.testing.assert_close(model.W, kept.model.W, rtol=1e-6, atol=1e-9)
     assert gap == pytest.approx(kept.config["certificate"]["gap"], abs=1e-9)
     assert POLYTOPES["digon"].vertices.shape == (1, 2) and isinstance(model, ReLUOutputModel)
+
+
+def test_models_are_made_and_checked_by_name(tmp_path, capsys, monkeypatch):
+    """What is made is kept with its certificate, which holds."""
+    monkeypatch.setattr(zoo, "FOLDER", tmp_path)
+    assert zoo.main(["make", "digon"]) == 0
+    assert [folder.name for folder in tmp_path.iterdir()] == ["digon"]
+    assert zoo.main(["check", "digon"]) == 0
+    assert "digon: certificate holds" in capsys.readouterr().out
+    assert zoo.main(["check", "digon", "triangle"]) == 1
+    assert "triangle: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("to", interop.EXPORTERS)
+def test_models_are_exported(to, tmp_path, capsys):
+    """What a format cannot say is told on stderr."""
+    source = str(zoo.FOLDER / "n5-m2-dense")
+    assert zoo.main(["export", source, "--to", to, str(tmp_path / "new")]) == 0
+    lost = interop.export(source, to, tmp_path / "again")
+    told = capsys.readouterr().err.splitlines()
+    assert told[: len(lost)] == [f"{to}: {sentence}" for sentence in lost]
+    for file in (tmp_path / "again").iterdir():
+        assert file.read_bytes() == (tmp_path / "new" / file.name).read_bytes()
+
+
+WRONG_ARGUMENTS = {
+    "no command": [],
+    "an unknown command": ["--check"],
+    "an unknown name": ["make", "pentagn"],
+    "no format": ["export", "zoo/pentagon", "{tmp}"],
+    "an unknown format": ["export", "zoo/pentagon", "--to", "onnx", "{tmp}"],
+    "no such model": ["export", "{tmp}/none", "--to", "spd", "{tmp}/target"],
+    "a model that the format cannot hold": [
+        "export",
+        str(zoo.FOLDER / "hidden-relu-n10-m5"),
+        "--to",
+        "spd",
+        "{tmp}/target",
+    ],
+    "a target that is a file": [
+        "export",
+        str(zoo.FOLDER / "pentagon"),
+        "--to",
+        "spd",
+        str(zoo.FOLDER / "pentagon" / "config.json"),
+    ],
+}
+
+
+@pytest.mark.parametrize("arguments", WRONG_ARGUMENTS.values(), ids=WRONG_ARGUMENTS)
+def test_wrong_arguments_end_in_one_line(arguments, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        zoo.main([argument.format(tmp=tmp_path) for argument in arguments])
+    assert stopped.value.code == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
