@@ -30,7 +30,10 @@ from checks import (
 )
 from features import check_distribution
 from losses.descent import EXACT_OUTPUTS, ExactLoss
+from losses.exact import in_range
+from losses.gradient import exact_gradient, parted
 from losses.sampled import sampled_blocks
+from losses.settling import descended
 from models import (
     ToyModel,
     base_class,
@@ -425,3 +428,59 @@ def _history(records):
     steps, losses, weights = zip(*records)
     stacked = {name: torch.stack([kept[name] for kept in weights]) for name in weights[0]}
     return History(torch.tensor(steps), torch.stack(losses), stacked)
+
+
+@dataclass(frozen=True)
+class Settled:
+    """Certificates of a settled model: what is true of its weights as they are. All on the CPU."""
+
+    losses: Float64[Tensor, " instances"]  # exact
+    gradients: Float64[
+        Tensor, " instances"
+    ]  # norm of the gradient relative to where the descent began
+    steps: Int[Tensor, " instances"]
+
+
+def settle(model, distribution, *, tolerance=1e-6, progress=True) -> Settled:
+    """Descend on the exact loss, in place, until each instance's gradient nearly vanishes.
+
+    Sampled training ends where the noise of its gradients drowns what is left to gain. This goes on
+    to a local minimum nearby. Each instance descends on its own, by L-BFGS and at the end by
+    Newton's method. An instance that begins at a stationary point, to rounding errors, stays there.
+    A warning names the instances whose gradient did not reach the tolerance, after 20,000 steps or
+    because no step made it smaller.
+
+    Args:
+        model: A LinearModel or a ReLUOutputModel. Where its weights are float32, rounding them
+            leaves relative gradients of about 1e-5; use `model.double()` first for smaller ones.
+        distribution: FeatureDistribution with one instance for each instance of the model. For a
+            ReLUOutputModel its features must be in [0, 1].
+        tolerance: The norm of the gradient, relative to where the descent began, at which it ends.
+        progress: Whether to show a bar on stderr.
+
+    Returns:
+        Loss, gradient and number of steps of each instance, at the weights as they are stored.
+
+    Raises:
+        ValueError: If model and distribution do not match, if a setting is out of range, or if so
+            few features are active that the exact loss takes too many terms (see
+            `many_features_loss`).
+    """
+    distribution = _matching(model, distribution).to("cpu")
+    check_positive("tolerance", tolerance)
+    output = EXACT_OUTPUTS.get(base_class(model))
+    if output is None:
+        raise ValueError(
+            f"model: expected a LinearModel or a ReLUOutputModel, got {type(model).__name__}"
+        )
+    W, b = (t.detach().cpu() for t in (model.W, model.b))
+    if not in_range(W, b).all():
+        raise ValueError("model: expected finite weights of moderate size, got others")
+    descents = descended(W, b, distribution, output, tolerance, progress)
+    W, b = parted(torch.stack([torch.from_numpy(descent.x) for descent in descents]), model.hidden)
+    model.W.data.copy_(W)
+    model.b.data.copy_(b)
+    found = exact_gradient(model.W.cpu(), model.b.cpu(), distribution, output)
+    first = torch.tensor([descent.first for descent in descents], dtype=torch.float64)
+    steps = torch.tensor([descent.steps for descent in descents])
+    return Settled(found.loss, torch.where(first > 0, found.norm / first, 0), steps)

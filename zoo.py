@@ -32,13 +32,14 @@ import torch
 import interop
 from experiments.section4 import periodic_table
 from features import FeatureDistribution, Uniform
+from losses.gradient import exact_gradient
 from models import AbsoluteValueModel, ReLUHiddenModel, ReLUOutputModel
 from storage import read, save
 from sweeps.files import one_line
 from theory.certificates import certificate, exact_slope, has_exact_loss
 from theory.descents import ignored_loss
 from theory.polytopes import POLYTOPES, tegum_factors
-from theory.stationary import exact_gradient, nearest_stationary
+from theory.stationary import nearest_stationary
 from training import best_restart, sampled_loss, train
 
 FOLDER = Path(__file__).resolve().parent / "zoo"

@@ -5,11 +5,12 @@ from dataclasses import replace
 
 import torch
 
-from losses.exact import DescentGradient, expected_loss, in_range
+from losses.exact import in_range
+from losses.gradient import descent_gradient, exact_loss
 from losses.rows import empty_limit, largest_importance, one_for_zero
 from models import LinearModel, ReLUOutputModel, base_class
 
-EXACT_OUTPUTS = {LinearModel: "linear", ReLUOutputModel: "relu"}  # `output` of expected_loss
+EXACT_OUTPUTS = {LinearModel: "linear", ReLUOutputModel: "relu"}  # `output` of exact_loss
 LEAST_PROBABILITY = 1e-12  # of a row with an active feature that the exact gradient resolves
 
 
@@ -27,7 +28,7 @@ class ExactLoss:
         self.output = EXACT_OUTPUTS[base_class(model)]
         relative = distribution.importance / largest_importance(distribution)[:, None]
         inputs = replace(distribution, importance=relative)
-        self.gradient = DescentGradient(inputs, self.output)
+        self.gradient = descent_gradient(inputs, self.output)
         active = distribution.active_probability
         self.scale = 1 / one_for_zero(active)
         self.empty_scale = 2 * relative * ((1 - active) * self.scale)[:, None]
@@ -51,7 +52,7 @@ class ExactLoss:
         finite = in_range(self.W, self.b)
         W = self.W.where(finite[:, None, None], 0)
         b = self.b.where(finite[:, None], 0)
-        return expected_loss(W, b, self.distribution, self.output).where(finite, torch.nan)
+        return exact_loss(W, b, self.distribution, self.output).where(finite, torch.nan)
 
     def finite(self):
         """Return whether the gradient in b of each instance is finite, after `backward`."""

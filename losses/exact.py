@@ -57,7 +57,7 @@ def expected_loss(
             real, not finite, too large or on another device, or there are too many features.
     """
     _check(distribution, output)
-    _check_weights(W, b, distribution)
+    check_matching_weights(W, b, distribution)
     return _ExpectedLoss.apply(W.double(), b.double(), distribution, output)
 
 
@@ -170,7 +170,8 @@ def _check(distribution, output):
         )
 
 
-def _check_weights(W, b, distribution):
+def check_matching_weights(W, b, distribution):
+    """Raise a ValueError unless W and b are finite weights of the distribution's instances."""
     instances, features = distribution.instances, distribution.features
     device = distribution.density.device
     named = (("W", W, ("instances", "hidden", "features")), ("b", b, ("instances", "features")))

@@ -12,10 +12,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from geometry import represented
-from losses import many_features
+from losses.gradient import exact_gradient
 from models import ReLUOutputModel, base_class
 from theory.polytopes import tegum_factors
-from theory.stationary import exact_gradient, hessian
+from theory.stationary import hessian, rotations
 from training import sampled_loss
 
 EXACT_FEATURES = 8  # the most features for which the Hessian is computed
@@ -84,25 +84,10 @@ def lowest_curvature(
         distribution: FeatureDistribution of the inputs.
     """
     matrix = hessian(W, b, distribution)[0]
-    rotations = _rotations(W[0], b[0])
-    if rotations:
-        basis, sizes, _ = torch.linalg.svd(torch.stack(rotations, dim=1).to(matrix))
-        rank = int((sizes > 1e-9).sum())
-        across = basis[:, rank:]
-        matrix = across.mT @ matrix @ across
-    return torch.linalg.eigvalsh(matrix)[0].item()
-
-
-def _rotations(W, b):
-    """Return how (W, b) moves, as one vector each, when the hidden space turns in its planes."""
-    rotations = []
-    for i in range(len(W)):
-        for j in range(i):
-            moved = torch.zeros_like(W)
-            moved[i] = W[j]
-            moved[j] = -W[i]
-            rotations.append(torch.cat((moved.flatten(), torch.zeros_like(b))))
-    return rotations
+    turns = rotations(W[0].double(), b[0].double())
+    basis, _ = torch.linalg.qr(turns, mode="complete")
+    across = basis[:, turns.shape[1] :]
+    return torch.linalg.eigvalsh(across.mT @ matrix @ across)[0].item()
 
 
 def has_exact_loss(model):
@@ -111,12 +96,5 @@ def has_exact_loss(model):
 
 
 def exact_slope(model, distribution):
-    """Return the exact loss and gradient of a model of one instance.
-
-    Few features are served by the recursion over all sets of active features, many by the Fourier
-    series.
-    """
-    gradient = exact_gradient
-    if model.features > EXACT_FEATURES:
-        gradient = many_features.exact_gradient
-    return gradient(model.W.detach(), model.b.detach(), distribution)
+    """Return the exact loss and gradient of a model of one instance."""
+    return exact_gradient(model.W.detach(), model.b.detach(), distribution)

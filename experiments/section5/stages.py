@@ -24,9 +24,10 @@ from torch import Tensor
 from checks import check_settings
 from experiments.section5.learning_curves import fall_rate, log_steps, logarithmic_steps, stretches
 from features import FeatureDistribution
+from losses.gradient import exact_gradient
 from models import ReLUOutputModel
 from theory.polytopes import tegum_factors
-from theory.stationary import curvatures, distance, exact_gradient, nearest_stationary
+from theory.stationary import curvatures, distance, nearest_stationary
 from training import train
 from visualization import (
     FAINT,

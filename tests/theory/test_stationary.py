@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from features import FeatureDistribution
-from theory.stationary import curvatures, distance, exact_gradient, hessian, nearest_stationary
+from losses.gradient import exact_gradient
+from theory.stationary import curvatures, distance, hessian, nearest_stationary
 
 
 def dense(instances, features=2):
