@@ -24,6 +24,7 @@ FLOORS = (  # from the ground up; a folder ends in "/"
     {"visualization.py": "The palette, and drawings that several experiments share."},
     {"sweeps/": "Runs cells, keeps their results, and judges claims; knows no superposition."},
     {"storage.py": "Models in folders, as weights and a description."},
+    {"interop/": "Formats of other tools, a file for each."},
     {"experiments/": "One file for each question: settings, result, run and figure."},
     {
         "Section2main.py": "The experiments and claims of Section 2.",
@@ -37,10 +38,7 @@ FLOORS = (  # from the ground up; a folder ends in "/"
         "Variationsmain.py": "The experiments and claims on variations of the paper's models.",
         "zoo.py": "Trained models with certificates.",
     },
-    {
-        "interop/": "Formats of other tools, a file for each.",
-        "scorecard.py": "Every claim beside our numbers, over seeds.",
-    },
+    {"scorecard.py": "Every claim beside our numbers, over seeds."},
     {
         "tests/": "The tests; their folders mirror those of the code.",
         "benchmarks/": "How fast and how precise this code is, beside others.",
