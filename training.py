@@ -23,7 +23,8 @@ from tqdm import tqdm
 from checks import as_real, check_count, check_positive, check_size, check_torch
 from features import RowMaker, check_distribution
 from losses.exact import DescentGradient, expected_loss, in_range
-from models import ToyModel, check_inputs
+from losses.settling import descended, exact_gradient, joined, parted
+from models import LinearModel, ReLUOutputModel, ToyModel, check_inputs
 
 BLOCK_NUMBERS = (
     250_000  # numbers in a block's z on the CPU: with its gradient it stays in the cache
@@ -461,3 +462,59 @@ def _matching(model, distribution):
     check_torch(dtype=model.b.dtype)
     check_inputs(model, distribution)
     return distribution.to(model.b.device)
+
+
+@dataclass(frozen=True)
+class Settled:
+    """Certificates of a settled model: what is true of its weights as they are. All on the CPU."""
+
+    losses: Float64[Tensor, " instances"]  # exact
+    gradients: Float64[Tensor, " instances"]  # norm of the gradient relative to where the descent began
+    steps: Int[Tensor, " instances"]
+
+
+def settle(model, distribution, *, tolerance=1e-6, progress=True) -> Settled:
+    """Descend on the exact loss, in place, until each instance's gradient nearly vanishes.
+
+    Sampled training ends where the noise of its gradients drowns what is left to gain; this goes on to a local minimum
+    nearby. Each instance descends on its own, by L-BFGS and at the end by Newton's method. An instance that begins at a
+    stationary point, to rounding errors, stays there. A warning names the instances whose gradient did not reach the
+    tolerance, after 20,000 steps or because no step made it smaller.
+
+    Args:
+        model: A LinearModel or a ReLUOutputModel. Where its weights are float32, rounding them leaves gradients of about
+            1e-6; use `model.double()` first for a gradient as small as the tolerance.
+        distribution: FeatureDistribution with one instance for each instance of the model; for a ReLUOutputModel its
+            features must be in [0, 1].
+        tolerance: The norm of the gradient, relative to where the descent began, at which it ends.
+        progress: Whether to show a bar on stderr.
+
+    Returns:
+        Loss, gradient and number of steps of each instance. A gradient of 0 at the start counts as 0.
+
+    Raises:
+        ValueError: If model and distribution do not match or a setting is out of range; if the density is so small that
+            the exact loss of many features takes too many terms (see `many_features_loss`).
+    """
+    distribution = _matching(model, distribution).to("cpu")
+    check_positive("tolerance", tolerance)
+    _check_settled_kind(model)
+    W, b = (t.detach().cpu() for t in (model.W, model.b))
+    if not in_range(W, b).all():
+        raise ValueError("model: expected finite weights of moderate size, got others")
+    descents = descended(W, b, distribution, model.closed_form, tolerance, progress)
+    W, b = parted(torch.stack([torch.from_numpy(descent.x) for descent in descents]), model.hidden)
+    model.W.data.copy_(W)
+    model.b.data.copy_(b)
+    found = exact_gradient(model.W.cpu(), model.b.cpu(), distribution, model.closed_form)
+    norms = joined(found.W, found.b).norm(dim=1)
+    first = torch.tensor([descent.first for descent in descents], dtype=torch.float64)
+    steps = torch.tensor([descent.steps for descent in descents])
+    return Settled(found.loss, torch.where(first > 0, norms / first, 0), steps)
+
+
+def _check_settled_kind(model):
+    if type(model) not in (LinearModel, ReLUOutputModel):
+        raise ValueError(
+            f"model: expected a LinearModel or a ReLUOutputModel, got {type(model).__name__}"
+        )

@@ -21,8 +21,8 @@ import torch
 from jaxtyping import Complex, Float64, Int64
 from torch import Tensor
 
-_SMALL = 0.1  # |theta| below which q is a power series: the quotient would lose three digits there
-_SERIES = (1 / 6, -1 / 60, 1 / 1680, -1 / 90720, 1 / 7983360)  # of q, in powers of theta^2
+_SMALL = 1e-2  # |theta| below which q is a power series: the quotient would lose digits there
+_TINY = 1e-200  # stands for an a of 0, which the quotients cannot divide by
 
 
 class Couplings(NamedTuple):
@@ -36,7 +36,7 @@ class Couplings(NamedTuple):
 
 
 class Characteristic:
-    """The characteristic function of each pair's z at some frequencies, kept for its gradient.
+    """The characteristic function of each pair's z at some frequencies, and its gradient.
 
     Attributes:
         value: E[e^(iuz)].
@@ -53,49 +53,60 @@ class Characteristic:
             couplings: The pairs.
             u: The frequencies, of each pair its own.
         """
-        self.u = u
         self.couplings = couplings
-        theta = u[:, :, None] * (couplings.a / 2)[:, None]
-        sine = theta.sin()
-        cosine = theta.cos()
-        small = theta.abs() < _SMALL
-        divisor = theta.where(~small, 1)
-        square = theta.square()
-        self.sinc = torch.where(theta == 0, 1, sine / theta.where(theta != 0, 1))
-        self.q = torch.where(
-            small, _polynomial(square), (self.sinc - cosine) / (2 * divisor.square())
-        )
-        self.theta = theta
-        self.turn = torch.complex(cosine, sine)
-        h = self.turn * self.sinc
-        self.set_share, self.factor = self._factors(h)
-        self.log_slope = self._log_slopes(h)
-        self.value = _product(self.factor)
-        self.own_value = self.value * self._own(self.log_slope)
+        self.u = u
+        nonzero = torch.where(couplings.a == 0, _TINY, couplings.a)
+        self.theta = u[:, :, None] * (nonzero / 2)[:, None]
+        self.sine = self.theta.sin()
+        self.cosine = self.theta.cos()
+        self.sinc = self.sine / self.theta
+        self.theta_q = (self.sinc - self.cosine).div_(self.theta).div_(2)
+        small = self.theta.abs() < _SMALL
+        if small.any():
+            series = self.theta * (1 / 6 - self.theta.square() / 60)
+            self.theta_q = torch.where(small, series, self.theta_q)
+        independent = couplings.correlation == "independent"
+        factors, self.log_slope = self._independent() if independent else self._sets()
+        self.value = factors.prod(dim=2)
+        self.own_value = self.value * torch.complex(*map(self._own, self.log_slope))
 
-    def _factors(self, h):
-        """Return what multiplies dh / h or dh in a set's factor, and the factors themselves, set by set."""
+    def _independent(self):
+        """Return the factors of E[e^(iuz)], and real and imaginary part of the logarithmic slopes.
+
+        The slope d log E[e^(iuz)] / d(i u a_j) is E[x_j e^(iuz)] / E[e^(iuz)].
+        """
         density = self.couplings.density[:, None]
-        size = self.couplings.members
-        if self.couplings.correlation == "correlated":
-            together = density[..., ::size] * h.unflatten(2, (-1, size)).prod(dim=3)
-            return together, 1 - density[..., ::size] + together
-        if self.couplings.correlation == "anticorrelated":
-            share = density[..., ::size] / size
-            return share, 1 - density[..., ::size] + share * h.unflatten(2, (-1, size)).sum(dim=3)
-        return density, 1 - density + density * h
+        real = self.sinc * self.cosine
+        real.mul_(density).add_(1 - density)
+        imaginary = (self.sinc * self.sine).mul_(density)
+        g_real, g_imaginary = self._first()
+        share = density / (real.square().addcmul_(imaginary, imaginary))
+        slope = (g_real * real).addcmul_(g_imaginary, imaginary).mul_(share)
+        turned = (g_imaginary * real).addcmul_(g_real, imaginary, value=-1).mul_(share)
+        return torch.complex(real, imaginary), (slope, turned)
 
-    def _log_slopes(self, h):
-        """Return d log E[e^(iuz)] / d(i u a_j), which is E[x_j e^(iuz)] / E[e^(iuz)]."""
-        first = self.turn * torch.complex(self.sinc / 2, self.theta * self.q)
-        within_set = self._spread(self.set_share / self.factor)
-        if self.couplings.correlation == "correlated":
-            return within_set * first / h
-        return within_set * first
-
-    def _spread(self, sets):
+    def _sets(self):
+        """Return what `_independent` does, for features in sets."""
         size = self.couplings.members
-        return sets.repeat_interleave(size, dim=2) if size > 1 else sets
+        density = self.couplings.density[:, None, ::size]
+        h = torch.complex(self.sinc * self.cosine, self.sinc * self.sine)
+        slope = torch.complex(*self._first())
+        if self.couplings.correlation == "correlated":
+            share = density * h.unflatten(2, (-1, size)).prod(dim=3)
+            factors = 1 - density + share
+            slope = slope / h
+        else:
+            share = density / size
+            factors = 1 - density + share * h.unflatten(2, (-1, size)).sum(dim=3)
+        slope = slope * (share / factors).repeat_interleave(size, dim=2)
+        return factors, (slope.real, slope.imag)
+
+    def _first(self):
+        """Return real and imaginary part of g = E[x e^(ivx)]."""
+        half = self.sinc / 2
+        real = (self.cosine * half).addcmul_(self.sine, self.theta_q, value=-1)
+        imaginary = (self.cosine * self.theta_q).addcmul_(self.sine, half)
+        return real, imaginary
 
     def _own(self, values):
         """Select the pair's own feature: (pairs, frequencies)."""
@@ -115,9 +126,9 @@ class Characteristic:
         """
         weight = kernel * self.value
         if own_kernel is None:
-            return self._summed(weight, self.log_slope)
+            return self._summed(weight, *self.log_slope)
         own_weight = own_kernel * self.own_value
-        total = self._summed(weight + own_weight, self.log_slope)
+        total = self._summed(weight + own_weight, *self.log_slope)
         return total + self._own_set_correction(own_weight)
 
     def _own_set_correction(self, own_weight):
@@ -126,37 +137,20 @@ class Characteristic:
         own = self.couplings.own
         columns = (own // size * size)[:, None] + torch.arange(size, device=own.device)
         wide = columns[:, None].expand(-1, own_weight.shape[1], -1)
-        taken = self.log_slope.gather(2, wide)
-        given = torch.zeros_like(taken)
-        if self.couplings.correlation == "correlated":
-            first = torch.complex(self.sinc / 2, self.theta * self.q)
-            given = (first / self.sinc).gather(2, wide)
-        theta_q = self.theta * self.q
-        second = torch.complex(self.sinc / 2 - self.q, theta_q)
-        ratio = self._own(second) / self._own(torch.complex(self.sinc / 2, theta_q))
+        taken = torch.complex(*(part.gather(2, wide) for part in self.log_slope))
+        half = self.sinc.gather(2, wide) / 2
+        theta_q = self.theta_q.gather(2, wide)
+        theta = self.theta.gather(2, wide)
+        q = torch.where(theta.abs() < _SMALL, 1 / 6 - theta.square() / 60, theta_q / theta)
+        first = torch.complex(half, theta_q)
+        others = first / (2 * half) if self.couplings.correlation == "correlated" else 0 * first
         is_own = (columns == own[:, None])[:, None]
-        given = torch.where(is_own, ratio[:, :, None], given)
-        correction = self._summed(own_weight, given - taken)
+        given = torch.where(is_own, 1 - q / first, others) - taken
+        correction = self._summed(own_weight, given.real, given.imag)
         return torch.zeros_like(self.couplings.a).scatter_(1, columns, correction)
 
-    def _summed(self, weight, slopes):
-        """Return Re sum_u i u weight slopes: (pairs, features)."""
-        weight = 1j * self.u * weight
-        return torch.einsum("pk,pkj->pj", weight, slopes).real
-
-
-def _polynomial(square):
-    """Return q for small theta, from theta^2."""
-    total = torch.full_like(square, _SERIES[-1])
-    for coefficient in _SERIES[-2::-1]:
-        total = total.mul_(square).add_(coefficient)
-    return total
-
-
-def _product(factors):
-    """Return the product over the last dimension, by halves: much faster than torch.prod for complex numbers."""
-    while factors.shape[-1] > 1:
-        half = factors.shape[-1] // 2
-        rest = factors[..., 2 * half :]
-        factors = torch.cat((factors[..., :half] * factors[..., half : 2 * half], rest), dim=-1)
-    return factors[..., 0]
+    def _summed(self, weight, slope, turned):
+        """Return Re sum_u i u weight (slope + i turned): (pairs, features)."""
+        weight = weight * self.u
+        real = -weight.imag[:, None] @ slope
+        return (real - weight.real[:, None] @ turned)[:, 0]

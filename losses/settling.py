@@ -1,0 +1,238 @@
+"""Exact descent of one instance to where its gradient vanishes, by SciPy's L-BFGS."""
+
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float64
+from scipy.optimize import minimize
+from scipy.sparse.linalg import LinearOperator, minres
+from torch import Tensor
+from tqdm import tqdm
+
+from losses.exact import MAX_FEATURES, expected_loss
+from losses.many_features import many_features_loss
+
+STEPS = 20_000  # of a descent, at most
+MEMORY = 100  # pairs of steps and gradients that make the approximate Hessian; 40 need twice the steps
+ROUNDED = 1e-11  # a gradient this small, in units of the importance times density in all, is as good as zero
+PRECISION = 1e-11  # relative, of the loss of many features: a line search sees changes above it
+STRIDE = 1e-2  # length of the first step that is tried, so that a descent stays where it began
+OFFSET = 1e-4  # length of a displacement for differences of gradients
+NEWTON_ACCURACY, NEWTON_PRODUCTS = 1e-3, 300  # of a Newton step: relative residual, products with the Hessian
+
+
+class Slope(NamedTuple):
+    """The loss of each instance and its gradient."""
+
+    loss: Float64[Tensor, " instances"]
+    W: Float64[Tensor, "instances hidden features"]
+    b: Float64[Tensor, "instances features"]
+
+
+def exact_gradient(
+    W: Float[Tensor, "instances hidden features"],
+    b: Float[Tensor, "instances features"],
+    distribution,
+    output="relu",
+    *,
+    tolerance=1e-9,
+) -> Slope:
+    """Compute the exact expected loss and its gradient by whichever method is cheaper.
+
+    Args:
+        W: Finite weights.
+        b: Finite biases.
+        distribution: FeatureDistribution of the same instances and features.
+        output: "relu" or "linear", as for `expected_loss`.
+        tolerance: Relative error of the loss where it is computed by `many_features_loss`.
+
+    Returns:
+        Loss and gradient in float64.
+
+    Raises:
+        ValueError: As from `expected_loss` and `many_features_loss`.
+    """
+    W = W.detach().double().requires_grad_()
+    b = b.detach().double().requires_grad_()
+    with torch.enable_grad():
+        if output == "linear" or W.shape[2] <= MAX_FEATURES:
+            loss = expected_loss(W, b, distribution, output)
+        else:
+            loss = many_features_loss(W, b, distribution, tolerance=tolerance)
+        W_gradient, b_gradient = torch.autograd.grad(loss.sum(), (W, b))
+    return Slope(loss.detach(), W_gradient, b_gradient)
+
+
+class Descent:
+    """The exact descent of one instance.
+
+    L-BFGS goes on until the gradient is small. Where its line searches no longer resolve the loss, as the gradient
+    enters the loss by its square, Newton's method goes on from there, since it needs gradients alone.
+
+    Attributes:
+        x: Weights and biases in one vector.
+        first: Norm of the gradient at the start.
+        norm: Norm of the gradient now.
+        steps: How often x has changed.
+    """
+
+    def __init__(self, W, b, distribution, output, tolerance):
+        """Evaluate the gradient at the start.
+
+        Args:
+            W: Weights (1, hidden, features).
+            b: Biases (1, features).
+            distribution: FeatureDistribution of one instance.
+            output: "relu" or "linear".
+            tolerance: The gradient's norm, relative to where it begins, at which the descent ends.
+
+        Raises:
+            ValueError: As from `exact_gradient`.
+        """
+        self.hidden = W.shape[1]
+        self.distribution = distribution
+        self.output = output
+        self.x = joined(W, b)[0].numpy()
+        self.steps = 0
+        self.norm = np.linalg.norm(self.evaluate(self.x)[1])
+        self.first = self.norm
+        total = (distribution.importance * distribution.density).sum().item()
+        self.wanted = max(tolerance * self.first, ROUNDED * total)
+
+    def evaluate(self, x) -> tuple[float, np.ndarray]:
+        """Compute the loss and its gradient at x."""
+        W, b = parted(torch.from_numpy(x)[None], self.hidden)
+        found = exact_gradient(W, b, self.distribution, self.output, tolerance=PRECISION)
+        return found.loss.item(), joined(found.W, found.b)[0].numpy()
+
+    @property
+    def settled(self) -> bool:
+        """Whether the gradient is as small as wanted."""
+        return bool(self.norm <= self.wanted)
+
+    def run(self, max_steps, show):
+        """Descend until the gradient is small, until no step makes it smaller, or for max_steps steps.
+
+        Args:
+            max_steps: The most steps.
+            show: Called with this Descent after each step.
+        """
+        self.show = show
+        while not self.settled and self.steps < max_steps:
+            before = self.norm
+            self._lbfgs(max_steps - self.steps)
+            if not self.settled and self.steps < max_steps:
+                self._newton()
+            if self.norm > before / 2:
+                break
+
+    def _lbfgs(self, max_steps):
+        """Descend by L-BFGS, in units of STRIDE, as its first trial step has length 1."""
+        last = {}
+
+        def scaled(y):
+            loss, gradient = self.evaluate(STRIDE * y)
+            last["norm"] = np.linalg.norm(gradient)
+            return loss, STRIDE * gradient
+
+        def accepted(y):
+            self._moved(STRIDE * y, last["norm"])
+            if self.settled:
+                raise StopIteration
+
+        options = {"maxcor": MEMORY, "maxiter": max_steps, "maxfun": 2**31 - 1, "ftol": 0, "gtol": 0}
+        minimize(
+            scaled, self.x / STRIDE, jac=True, method="L-BFGS-B", callback=accepted, options=options
+        )
+
+    def _newton(self):
+        """Take Newton's steps as long as each at least halves the gradient."""
+        while not self.settled:
+            gradient = self.evaluate(self.x)[1]
+            hessian = hessian_operator(lambda x: self.evaluate(x)[1], self.x)
+            step = minres(hessian, -gradient, rtol=NEWTON_ACCURACY, maxiter=NEWTON_PRODUCTS)[0]
+            norm = np.linalg.norm(self.evaluate(self.x + step)[1])
+            if not norm < np.linalg.norm(gradient) / 2:
+                break
+            self._moved(self.x + step, norm)
+
+    def _moved(self, x, norm):
+        self.x = x.copy()
+        self.norm = norm
+        self.steps += 1
+        self.show(self)
+
+
+def descended(W, b, distribution, output, tolerance, progress) -> list[Descent]:
+    """Descend from each instance's weights, one instance after the other.
+
+    Args:
+        W: Weights (instances, hidden, features).
+        b: Biases (instances, features).
+        distribution: FeatureDistribution of the same instances.
+        output: "relu" or "linear".
+        tolerance: The gradient's norm, relative to where it begins, at which a descent ends.
+        progress: Whether to show a bar on stderr.
+
+    Returns:
+        The descents, each where it ended. A warning names those whose gradient did not reach the tolerance.
+
+    Raises:
+        ValueError: As from `exact_gradient`, before any descent if it concerns the weights given.
+    """
+    W = W.double()
+    b = b.double()
+    descents = [
+        Descent(W[[k]], b[[k]], distribution.select([k]), output, tolerance) for k in range(len(W))
+    ]
+    with tqdm(descents, disable=not progress, leave=False, desc="settle") as bar:
+        for descent in bar:
+            descent.run(
+                STEPS, lambda now: bar.set_postfix_str(f"gradient {now.norm / now.first:.1e}")
+            )
+    short = [k for k, descent in enumerate(descents) if not descent.settled]
+    if short:
+        worst = max(descents[k].norm / descents[k].first for k in short)
+        shown = ", ".join(map(str, short[:10])) + ", ..." * (len(short) > 10)
+        warnings.warn(
+            f"{len(short)} of {len(descents)} instances did not settle to {tolerance:g}: {shown} "
+            f"(gradients of up to {worst:.1e} are left)",
+            stacklevel=3,
+        )
+    return descents
+
+
+def hessian_operator(gradient, x) -> LinearOperator:
+    """Make the Hessian at x, as products with it, from central differences of a gradient.
+
+    Args:
+        gradient: Function from a vector to the gradient there.
+        x: The point.
+
+    Returns:
+        A symmetric operator up to errors of the differences.
+    """
+
+    def product(v):
+        length = np.linalg.norm(v)
+        if length == 0:
+            return np.zeros_like(x)
+        offset = OFFSET * v.ravel() / length
+        return (gradient(x + offset) - gradient(x - offset)) * (length / (2 * OFFSET))
+
+    return LinearOperator((len(x), len(x)), matvec=product, dtype=np.float64)
+
+
+def joined(
+    W: Float64[Tensor, "instances hidden features"], b: Float64[Tensor, "instances features"]
+) -> Float64[Tensor, "instances weights"]:
+    """Join the weights and biases of each instance in one vector."""
+    return torch.cat((W.flatten(1), b), dim=1)
+
+
+def parted(vectors: Float64[Tensor, "instances weights"], hidden):
+    """Part vectors into the weights and biases that `joined` made them of."""
+    features = vectors.shape[1] // (hidden + 1)
+    return vectors[:, :-features].unflatten(1, (hidden, features)), vectors[:, -features:]
