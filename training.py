@@ -23,7 +23,8 @@ from tqdm import tqdm
 from checks import as_real, check_count, check_positive, check_size, check_torch
 from features import RowMaker, check_distribution
 from losses.exact import DescentGradient, expected_loss, in_range
-from losses.settling import descended, exact_gradient, joined, parted
+from losses.gradient import exact_gradient, parted
+from losses.settling import descended
 from models import LinearModel, ReLUOutputModel, ToyModel, check_inputs
 
 BLOCK_NUMBERS = (
@@ -469,7 +470,9 @@ class Settled:
     """Certificates of a settled model: what is true of its weights as they are. All on the CPU."""
 
     losses: Float64[Tensor, " instances"]  # exact
-    gradients: Float64[Tensor, " instances"]  # norm of the gradient relative to where the descent began
+    gradients: Float64[
+        Tensor, " instances"
+    ]  # norm of the gradient relative to where the descent began
     steps: Int[Tensor, " instances"]
 
 
@@ -507,10 +510,9 @@ def settle(model, distribution, *, tolerance=1e-6, progress=True) -> Settled:
     model.W.data.copy_(W)
     model.b.data.copy_(b)
     found = exact_gradient(model.W.cpu(), model.b.cpu(), distribution, model.closed_form)
-    norms = joined(found.W, found.b).norm(dim=1)
     first = torch.tensor([descent.first for descent in descents], dtype=torch.float64)
     steps = torch.tensor([descent.steps for descent in descents])
-    return Settled(found.loss, torch.where(first > 0, norms / first, 0), steps)
+    return Settled(found.loss, torch.where(first > 0, found.norm / first, 0), steps)
 
 
 def _check_settled_kind(model):

@@ -28,7 +28,6 @@ from torch import Tensor
 from experiments.section4 import periodic_table
 from features import FeatureDistribution
 from geometry import represented
-from losses import many_features
 from models import AbsoluteValueModel, ReLUHiddenModel, ReLUOutputModel
 from storage import read, save
 from theory.descents import ignored_loss
@@ -168,10 +167,7 @@ def has_exact_loss(model):
 
 def exact_slope(model, distribution):
     """The exact loss and gradient of one instance, by the recursion for few features, by Fourier series for many."""
-    few = model.features <= EXACT_FEATURES
-    return (exact_gradient if few else many_features.exact_gradient)(
-        model.W.detach(), model.b.detach(), distribution
-    )
+    return exact_gradient(model.W.detach(), model.b.detach(), distribution)
 
 
 def gap(loss, losses, distribution, hidden):

@@ -49,7 +49,7 @@ class Averages(NamedTuple):
     values: Float64[Tensor, "pairs points powers"]  # r = 1, 2, 3, ...
     own: Float64[Tensor, "pairs own_powers"]  # E[x_i I_r], r = 0, 1; 0 without own_slopes
     gradient: Float64[Tensor, "pairs features"]  # of the loss in the couplings, through z alone
-    error: Float64[Tensor, " pairs"]  # what the last third of the terms added to the loss
+    error: Float64[Tensor, " pairs"]  # estimate of the loss's, from the last terms
     terms: int
 
 
@@ -65,32 +65,54 @@ def averages(couplings: Couplings, points: Points, allowed: Float64[Tensor, " pa
         The averages. Their `error` is above `allowed` where TERMS terms are not enough.
     """
     powers = torch.arange(1, points.slopes.shape[2] + 2, dtype=torch.float64)
-    pairs = len(points.w)
     values = torch.zeros(*points.slopes.shape[:2], len(powers), dtype=torch.float64)
-    own = torch.zeros(pairs, 2, dtype=torch.float64)
+    own = torch.zeros(len(points.w), 2, dtype=torch.float64)
     gradient = torch.zeros_like(couplings.a)
-    changes = []
+    sums = []
     terms = 0
     while terms < TERMS:
         size = min(max(_SHORTEST, terms // 4), _LONGEST)
-        block = _Block(couplings, points, 2.0 * torch.arange(terms, terms + size, dtype=torch.float64) + 1)
+        block = _Block(couplings, points, 2 * torch.arange(terms, terms + size).double() + 1)
         terms += size
-        added = block.values(powers)
-        steepness = block.gradient(powers[1:])
-        change = (added[..., 1:] * points.slopes).sum(dim=(1, 2))
-        values += added
-        gradient += steepness
+        values += block.values(powers)
+        gradient += block.gradient(powers[1:])
         if points.own_slopes is not None:
-            own_added = block.own_values()
-            change += own_added[:, 1] * points.own_slopes
-            own += own_added
-        change = torch.maximum(change.abs(), _STEEP * steepness.abs().amax(dim=1))
-        changes.append((terms, change))
-        error = sum(change for end, change in changes if 3 * end > 2 * terms)
-        if terms > _SHORTEST and (error <= allowed).all():
-            break
+            own += block.own_values()
+        sums.append(_Sum(terms, _loss(values, own, points), gradient.clone()))
+        if terms > _SHORTEST:
+            error = _error(sums)
+            if (error <= allowed).all():
+                break
     values += _of_atom(points, powers)
     return Averages(values, own, gradient, error, terms)
+
+
+class _Sum(NamedTuple):
+    """What some terms add up to."""
+
+    terms: int
+    loss: Float64[Tensor, " pairs"]
+    gradient: Float64[Tensor, "pairs features"]
+
+
+def _loss(values, own, points):
+    """Return the part of the loss that is in the series: (pairs,)."""
+    loss = (values[..., 1:] * points.slopes).sum(dim=(1, 2))
+    return loss if points.own_slopes is None else loss + own[:, 1] * points.own_slopes
+
+
+def _error(sums):
+    """Estimate what is left out by what the last third of the terms has changed, and the last block: (pairs,)."""
+    last = sums[-1]
+    earlier = next(
+        part for part in reversed(sums[:-1]) if 3 * part.terms <= 2 * last.terms or part is sums[0]
+    )
+    return _change(earlier, last) + _change(sums[-2], last)
+
+
+def _change(before, after):
+    slope = (after.gradient - before.gradient).abs().amax(dim=1)
+    return torch.maximum((after.loss - before.loss).abs(), _STEEP * slope)
 
 
 class _Block:
@@ -119,7 +141,9 @@ class _Block:
         kernel = self._kernel(self.points.slopes, powers)
         if self.points.own_slopes is None:
             return self.wave.gradient(kernel)
-        own = self._kernel(self.points.own_slopes[:, None, None], torch.ones(1, dtype=torch.float64))
+        own = self._kernel(
+            self.points.own_slopes[:, None, None], torch.ones(1, dtype=torch.float64)
+        )
         return self.wave.gradient(kernel, own)
 
     def _kernel(self, slopes, powers):

@@ -33,9 +33,6 @@ is, and by differentiating the closed form.
 of terms grows where few features are active at a time, since characteristic functions then fall slowly.
 """
 
-import math
-from typing import NamedTuple
-
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
@@ -46,8 +43,12 @@ from losses.exact import _check_weights
 from losses.fourier import TERMS
 from losses.vertices import Pairs, parts
 
-_SHARE = 0.1  # of the tolerance that a first attempt allows, relative to the loss of a model of nothing
-_FLOOR = 1e-6  # a loss below this part of that of a model of nothing has an error relative to this part
+_SHARE = (
+    0.1  # of the tolerance that a first attempt allows, relative to the loss of a model of nothing
+)
+_FLOOR = (
+    1e-6  # a loss below this part of that of a model of nothing has an error relative to this part
+)
 _ATTEMPTS = 3
 
 
@@ -106,20 +107,12 @@ class _Loss(torch.autograd.Function):
         return grad[:, None, None] * W_gradient, grad[:, None] * b_gradient, None, None
 
 
-class Slope(NamedTuple):
-    """The loss of each instance and its gradient."""
-
-    loss: Float64[Tensor, " instances"]
-    W: Float64[Tensor, "instances hidden features"]
-    b: Float64[Tensor, "instances features"]
-
-
 def loss_and_gradient(
     W: Float64[Tensor, "instances hidden features"],
     b: Float64[Tensor, "instances features"],
     distribution,
     tolerance=1e-9,
-) -> Slope:
+) -> tuple[Tensor, Tensor, Tensor]:
     """Compute what `many_features_loss` returns, and its gradient, from arguments that it has checked.
 
     Args:
@@ -129,7 +122,7 @@ def loss_and_gradient(
         tolerance: As for `many_features_loss`.
 
     Returns:
-        The loss and its gradient.
+        The loss, and its gradient in W and in b.
 
     Raises:
         ValueError: If the tolerance needs more than 8,192 terms of a series.
@@ -140,22 +133,23 @@ def loss_and_gradient(
     scale = (distribution.importance * density * (1 / 3 - density / 4)).sum(dim=1)
     wanted = tolerance * _SHARE * scale
     for _ in range(_ATTEMPTS):
-        found, error = _attempt(W, b, distribution, wanted)
-        limit = tolerance * torch.maximum(found.loss, _FLOOR * scale)
+        *found, error = _attempt(W, b, distribution, wanted)
+        loss = found[0]
+        limit = tolerance * torch.maximum(loss, _FLOOR * scale)
         if (error <= limit).all():
-            return found
+            return tuple(found)
         if (error > wanted).any():
             break
         wanted = torch.minimum(wanted, limit / 2)
     raise ValueError(
         f"tolerance: expected one that {TERMS:,} terms reach, got {tolerance:g}, while errors are up "
-        f"to {(error / found.loss).max():.1g} of the loss at a density of {density.max():g} (too few "
+        f"to {(error / loss).max():.1g} of the loss at a density of {density.max():g} (too few "
         "features are active at a time: sample below a density of about 0.1)"
     )
 
 
 def _attempt(W, b, distribution, wanted):
-    """Return the loss, its gradient and a bound on its error: wanted (instances,), or more after TERMS terms."""
+    """Return the loss, its gradient in W and b, and its error: above what is wanted where TERMS terms ran out."""
     instances, _, features = W.shape
     gram = W.mT @ W
     which, own = distribution.importance.nonzero(as_tuple=True)
@@ -168,15 +162,15 @@ def _attempt(W, b, distribution, wanted):
         distribution.importance[which, own],
         (wanted / features)[which],
     )
-    found = torch.zeros(instances, dtype=b.dtype)
-    error = torch.zeros_like(found)
+    loss = torch.zeros(instances, dtype=b.dtype)
+    error = torch.zeros_like(loss)
     b_gradient = torch.zeros_like(b)
     gram_gradient = torch.zeros_like(gram)
     for part in parts(pairs, distribution.correlation, distribution.members):
         instance = part.pairs.instance
-        found.index_add_(0, instance, part.loss)
+        loss.index_add_(0, instance, part.loss)
         error.index_add_(0, instance, part.error)
         b_gradient[instance, part.pairs.own] = part.b_gradient
         gram_gradient[instance, part.pairs.own] = part.a_gradient
     W_gradient = W @ (gram_gradient + gram_gradient.mT)
-    return Slope(found, W_gradient, b_gradient), error
+    return loss, W_gradient, b_gradient, error

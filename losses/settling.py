@@ -1,68 +1,27 @@
 """Exact descent of one instance to where its gradient vanishes, by SciPy's L-BFGS."""
 
 import warnings
-from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64
 from scipy.optimize import minimize
 from scipy.sparse.linalg import LinearOperator, minres
-from torch import Tensor
 from tqdm import tqdm
 
-from losses.exact import MAX_FEATURES, expected_loss
-from losses.many_features import many_features_loss
+from losses.gradient import exact_gradient, joined, parted
 
 STEPS = 20_000  # of a descent, at most
-MEMORY = 100  # pairs of steps and gradients that make the approximate Hessian; 40 need twice the steps
+MEMORY = (
+    100  # pairs of steps and gradients that make the approximate Hessian; 40 need twice the steps
+)
 ROUNDED = 1e-11  # a gradient this small, in units of the importance times density in all, is as good as zero
 PRECISION = 1e-11  # relative, of the loss of many features: a line search sees changes above it
 STRIDE = 1e-2  # length of the first step that is tried, so that a descent stays where it began
 OFFSET = 1e-4  # length of a displacement for differences of gradients
-NEWTON_ACCURACY, NEWTON_PRODUCTS = 1e-3, 300  # of a Newton step: relative residual, products with the Hessian
-
-
-class Slope(NamedTuple):
-    """The loss of each instance and its gradient."""
-
-    loss: Float64[Tensor, " instances"]
-    W: Float64[Tensor, "instances hidden features"]
-    b: Float64[Tensor, "instances features"]
-
-
-def exact_gradient(
-    W: Float[Tensor, "instances hidden features"],
-    b: Float[Tensor, "instances features"],
-    distribution,
-    output="relu",
-    *,
-    tolerance=1e-9,
-) -> Slope:
-    """Compute the exact expected loss and its gradient by whichever method is cheaper.
-
-    Args:
-        W: Finite weights.
-        b: Finite biases.
-        distribution: FeatureDistribution of the same instances and features.
-        output: "relu" or "linear", as for `expected_loss`.
-        tolerance: Relative error of the loss where it is computed by `many_features_loss`.
-
-    Returns:
-        Loss and gradient in float64.
-
-    Raises:
-        ValueError: As from `expected_loss` and `many_features_loss`.
-    """
-    W = W.detach().double().requires_grad_()
-    b = b.detach().double().requires_grad_()
-    with torch.enable_grad():
-        if output == "linear" or W.shape[2] <= MAX_FEATURES:
-            loss = expected_loss(W, b, distribution, output)
-        else:
-            loss = many_features_loss(W, b, distribution, tolerance=tolerance)
-        W_gradient, b_gradient = torch.autograd.grad(loss.sum(), (W, b))
-    return Slope(loss.detach(), W_gradient, b_gradient)
+NEWTON_ACCURACY, NEWTON_PRODUCTS = (
+    1e-3,
+    300,
+)  # of a Newton step: relative residual, products with the Hessian
 
 
 class Descent:
@@ -105,7 +64,7 @@ class Descent:
         """Compute the loss and its gradient at x."""
         W, b = parted(torch.from_numpy(x)[None], self.hidden)
         found = exact_gradient(W, b, self.distribution, self.output, tolerance=PRECISION)
-        return found.loss.item(), joined(found.W, found.b)[0].numpy()
+        return found.loss.item(), found.vector[0].numpy()
 
     @property
     def settled(self) -> bool:
@@ -142,7 +101,13 @@ class Descent:
             if self.settled:
                 raise StopIteration
 
-        options = {"maxcor": MEMORY, "maxiter": max_steps, "maxfun": 2**31 - 1, "ftol": 0, "gtol": 0}
+        options = {
+            "maxcor": MEMORY,
+            "maxiter": max_steps,
+            "maxfun": 2**31 - 1,
+            "ftol": 0,
+            "gtol": 0,
+        }
         minimize(
             scaled, self.x / STRIDE, jac=True, method="L-BFGS-B", callback=accepted, options=options
         )
@@ -223,16 +188,3 @@ def hessian_operator(gradient, x) -> LinearOperator:
         return (gradient(x + offset) - gradient(x - offset)) * (length / (2 * OFFSET))
 
     return LinearOperator((len(x), len(x)), matvec=product, dtype=np.float64)
-
-
-def joined(
-    W: Float64[Tensor, "instances hidden features"], b: Float64[Tensor, "instances features"]
-) -> Float64[Tensor, "instances weights"]:
-    """Join the weights and biases of each instance in one vector."""
-    return torch.cat((W.flatten(1), b), dim=1)
-
-
-def parted(vectors: Float64[Tensor, "instances weights"], hidden):
-    """Part vectors into the weights and biases that `joined` made them of."""
-    features = vectors.shape[1] // (hidden + 1)
-    return vectors[:, :-features].unflatten(1, (hidden, features)), vectors[:, -features:]

@@ -19,7 +19,9 @@ _CLOSED = 6  # the most features averaged over in closed form beside the own one
 _TINY = 1e-100  # a range below it counts as this
 _OUTSIDE = 1e-12  # probability that the rest lies outside of its range
 _HOEFFDING = math.sqrt(math.log(2 / _OUTSIDE) / 2)  # the range in units of the norm of a
-_CHERNOFF = math.sqrt(2 * math.log(2 / _OUTSIDE))  # in units of the standard deviation, if y is nearly normal
+_CHERNOFF = math.sqrt(
+    2 * math.log(2 / _OUTSIDE)
+)  # in units of the standard deviation, if y is nearly normal
 _WHOLE = -1  # closed features where the whole sum is the rest, the own feature included
 
 
@@ -67,7 +69,9 @@ def parts(pairs: Pairs, correlation, members):
         alike = alike[terms[alike].argsort()]
         for index in alike.split(size):
             chosen = pairs.select(index)
-            kind = _Whole(chosen, correlation, members) if count == _WHOLE else _Closed(chosen, count)
+            kind = (
+                _Whole(chosen, correlation, members) if count == _WHOLE else _Closed(chosen, count)
+            )
             yield kind.part()
 
 
@@ -260,9 +264,7 @@ class _Found:
 
 def _inside(polynomials, w, r):
     """Return E[S_r(t + y)] less its periodic part, where |t + y| is below pi / w."""
-    return sum(
-        CONSTANTS[s] * w**-s * polynomials[r - s] for s in range(1, r + 1, 2)
-    )
+    return sum(CONSTANTS[s] * w**-s * polynomials[r - s] for s in range(1, r + 1, 2))
 
 
 def _loss(F, a, density):
@@ -292,9 +294,7 @@ def _moments(a, density, highest):
     raw = [density**0] + [density / (order + 1) for order in range(1, highest + 1)]
     cumulants = [None]
     for n in range(1, highest + 1):
-        lower = sum(
-            math.comb(n - 1, m - 1) * cumulants[m] * raw[n - m] for m in range(1, n)
-        )
+        lower = sum(math.comb(n - 1, m - 1) * cumulants[m] * raw[n - m] for m in range(1, n))
         cumulants.append(raw[n] - lower)
     total = [(a**n * cumulants[n]).sum(dim=1) for n in range(1, highest + 1)]
     mean = total[0]

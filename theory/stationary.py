@@ -1,52 +1,37 @@
-"""Theory of Section 5: the points at which the gradient of the exact loss vanishes, minima and saddle points.
+"""The points at which the gradient of the exact loss vanishes: minima and saddle points (paper, Section 5).
 
-Near a saddle point training is slow, as the gradient is small, and it leaves along the directions in which the loss
-curves down: the negative eigenvalues of the Hessian. Weights and biases of an instance stand in one vector here.
+Training is slow near a saddle point, since the gradient is small there, and leaves it along directions in which the
+loss curves down. These are the negative eigenvalues of the Hessian. Weights and biases of an instance form one vector
+here.
 """
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64
+from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor
 
 from checks import check_count
-from losses.exact import expected_loss
+from losses.gradient import exact_gradient, joined, parted
+from losses.settling import PRECISION, hessian_operator
 
 OFFSETS = (
     1e-2,
     1e-3,
-)  # of weights, for differences of gradients, in turn: the wide one sees both sides of a kink
-DAMPING = 10.0 ** torch.arange(
-    -6, 1, dtype=torch.float64
-)  # of Newton's steps, in units of curvature
-PARTS = (1.0, 0.25)  # of such a step
-
-
-class Gradient(NamedTuple):
-    loss: Float[Tensor, " instances"]
-    vector: Float[Tensor, "instances weights"]
-
-    @property
-    def norm(self):
-        return self.vector.norm(dim=1)
+)  # displacements of weights, used in turn: the wide one sees both sides of a kink
+DAMPING = 10.0 ** torch.arange(-6, 1, dtype=torch.float64)  # of Newton's steps, as a curvature
+PARTS = (1.0, 0.25)  # shares of a step that are tried
+RESIDUAL = 1e-5  # relative accuracy of the eigenvalues that Lanczos' method finds
+SUBSPACE = 60  # vectors that Lanczos' method keeps, at least
 
 
 class Point(NamedTuple):
+    """Weights and biases of models."""
+
     W: Float[Tensor, "instances hidden features"]
     b: Float[Tensor, "instances features"]
-
-
-def exact_gradient(
-    W: Float[Tensor, "instances hidden features"],
-    b: Float[Tensor, "instances features"],
-    distribution,
-) -> Gradient:
-    """The exact loss of each instance and its gradient in weights and biases; errors as of `expected_loss`."""
-    W, b = (t.detach().double().requires_grad_() for t in (W, b))
-    loss = expected_loss(W, b, distribution)
-    of_W, of_b = torch.autograd.grad(loss.sum(), (W, b))
-    return Gradient(loss.detach(), _vectors(of_W, of_b))
 
 
 def hessian(
@@ -55,8 +40,18 @@ def hessian(
     distribution,
     offset=OFFSETS[-1],
 ) -> Float[Tensor, "instances weights weights"]:
-    """Symmetric differences of the exact gradient over twice an offset: at a kink, between its two sides."""
-    vectors = _vectors(W.double(), b.double())
+    """Compute the whole Hessian, by central differences of the exact gradient.
+
+    Args:
+        W: Weights.
+        b: Biases.
+        distribution: FeatureDistribution of the same instances and features.
+        offset: Displacement of each weight to both sides. At a kink of the gradient the differences average over them.
+
+    Returns:
+        The Hessian of each instance, symmetric.
+    """
+    vectors = joined(W.double(), b.double())
     count, size = vectors.shape
     offsets = offset * torch.eye(size, dtype=vectors.dtype)
     around = torch.stack((vectors[:, None] - offsets, vectors[:, None] + offsets), dim=1)
@@ -71,8 +66,113 @@ def curvatures(
     b: Float[Tensor, "instances features"],
     distribution,
 ) -> Float[Tensor, "instances weights"]:
-    """The eigenvalues of the Hessian, ascending."""
+    """Compute all eigenvalues of the Hessian, ascending.
+
+    Args:
+        W: Weights.
+        b: Biases.
+        distribution: FeatureDistribution of the same instances and features.
+
+    Returns:
+        The eigenvalues, zero for each rotation of the hidden space.
+    """
     return torch.linalg.eigvalsh(hessian(W, b, distribution))
+
+
+def lowest_curvatures(
+    W: Float[Tensor, "instances hidden features"],
+    b: Float[Tensor, "instances features"],
+    distribution,
+    count=6,
+    output="relu",
+) -> Float64[Tensor, "instances count"]:
+    """Compute the lowest eigenvalues of the Hessian across the rotations of the hidden space.
+
+    Rotating the hidden space changes no loss, so the Hessian at a stationary point is 0 along the directions in which
+    it turns: hidden (hidden - 1) / 2 of them if W has full rank. They are projected out. What is left is positive at a
+    minimum. Lanczos' method finds the eigenvalues from a few hundred products with the Hessian, each of them two exact
+    gradients, to about 1e-5 of the largest eigenvalue.
+
+    Args:
+        W: Weights of models at stationary points.
+        b: Biases.
+        distribution: FeatureDistribution of the same instances and features.
+        count: Number of eigenvalues; fewer than there are weights and biases besides rotations.
+        output: "relu" or "linear".
+
+    Returns:
+        The eigenvalues of each instance, ascending.
+
+    Raises:
+        ValueError: If there are not that many eigenvalues, and as from `losses.expected_loss` and
+            `losses.many_features_loss`.
+    """
+    check_count("count", count)
+    W = W.detach().double()
+    b = b.detach().double()
+    found = [
+        _lowest(W[[k]], b[[k]], distribution.select([k]), count, output) for k in range(len(W))
+    ]
+    return torch.from_numpy(np.stack(found))
+
+
+def _lowest(W, b, distribution, count, output):
+    """Find the lowest eigenvalues of one instance, after moving the rotations to the top of the spectrum."""
+    hidden = W.shape[1]
+    turns = rotations(W[0], b[0]).numpy()
+    size = len(turns)
+    if count >= size - turns.shape[1]:
+        raise ValueError(
+            f"count: expected fewer than {size - turns.shape[1]} eigenvalues, got {count}"
+        )
+
+    def gradient(vector):
+        point = parted(torch.from_numpy(vector)[None], hidden)
+        return exact_gradient(*point, distribution, output, tolerance=PRECISION).vector[0].numpy()
+
+    products = hessian_operator(gradient, joined(W, b)[0].numpy())
+
+    def across(vector):
+        vector = vector.ravel()
+        turned = turns @ (turns.T @ vector)
+        product = products.matvec(vector - turned)
+        return product - turns @ (turns.T @ product) + top * turned
+
+    start = np.random.default_rng(0).standard_normal(size)
+    top = 0.0
+    top = abs(eigsh(LinearOperator((size, size), across), k=1, tol=1e-2, v0=start)[0][0])
+    kept = min(size, max(4 * count, SUBSPACE))
+    operator = LinearOperator((size, size), across, dtype=np.float64)
+    values = eigsh(
+        operator, k=count, which="SA", tol=RESIDUAL, ncv=kept, v0=start, return_eigenvectors=False
+    )
+    return np.sort(values)
+
+
+def rotations(
+    W: Float64[Tensor, "hidden features"], b: Float64[Tensor, " features"]
+) -> Float64[Tensor, "weights rotations"]:
+    """Find the directions in which weights move when the hidden space turns.
+
+    Args:
+        W: Weights of one instance.
+        b: Its biases, which do not move.
+
+    Returns:
+        An orthonormal basis of these directions.
+    """
+    hidden = len(W)
+    turns = []
+    for i in range(hidden):
+        for j in range(i):
+            turn = torch.zeros_like(W)
+            turn[i] = W[j]
+            turn[j] = -W[i]
+            turns.append(torch.cat((turn.flatten(), torch.zeros_like(b))))
+    if not turns:
+        return W.new_zeros(W.numel() + len(b), 0)
+    directions, sizes, _ = torch.linalg.svd(torch.stack(turns, dim=1), full_matrices=False)
+    return directions[:, sizes > 1e-9]
 
 
 def nearest_stationary(
@@ -81,29 +181,40 @@ def nearest_stationary(
     distribution,
     searches,
 ) -> Point:
-    """Newton's method on the exact gradient, damped such that its norm never grows.
+    """Search for stationary points by Newton's method on the exact gradient, damped so that its norm never grows.
 
-    searches: steps of it. Whether the gradient vanishes where it ends is for the caller to see: near kinks, as biases
-    at 0 are, it converges slowly.
+    Args:
+        W: Weights to start from.
+        b: Biases to start from.
+        distribution: FeatureDistribution of the same instances and features.
+        searches: Number of Newton's steps.
+
+    Returns:
+        The points at which the search ends. Whether the gradient vanishes there is for the caller to see: near kinks,
+        such as biases of 0, the search converges slowly.
+
+    Raises:
+        ValueError: If searches is not a count.
     """
     check_count("searches", searches)
-    hidden, every = W.shape[1], torch.arange(len(W))
-    vectors, gradient = _vectors(W.double(), b.double()), exact_gradient(W, b, distribution).vector
+    hidden = W.shape[1]
+    every = torch.arange(len(W))
+    vectors = joined(W.double(), b.double())
+    gradient = exact_gradient(W, b, distribution).vector
     for k in range(searches):
-        matrix = hessian(*_parameters(vectors, hidden), distribution, OFFSETS[k % len(OFFSETS)])
+        matrix = hessian(*parted(vectors, hidden), distribution, OFFSETS[k % len(OFFSETS)])
         values, directions = torch.linalg.eigh(matrix)
         along = (directions.mT @ gradient[:, :, None])[:, None, :, 0] * values[:, None]
-        steps = -along / (
-            values[:, None].square() + DAMPING[:, None].square()
-        )  # (instances, dampings, directions)
+        curvature = values[:, None].square() + DAMPING[:, None].square()
+        steps = -along / curvature  # (instances, dampings, directions)
         steps = torch.cat([part * steps for part in PARTS], dim=1) @ directions.mT
-        tried = torch.cat(
-            (vectors[:, None], vectors[:, None] + steps), dim=1
-        )  # staying is among them
+        # The point itself is among those that are tried, so that staying is possible.
+        tried = torch.cat((vectors[:, None], vectors[:, None] + steps), dim=1)
         gradients = _gradients(tried, hidden, distribution)
         best = gradients.norm(dim=2).argmin(dim=1)
-        vectors, gradient = tried[every, best], gradients[every, best]
-    return Point(*_parameters(vectors, hidden))
+        vectors = tried[every, best]
+        gradient = gradients[every, best]
+    return Point(*parted(vectors, hidden))
 
 
 def distance(
@@ -112,7 +223,17 @@ def distance(
     other_W: Float[Tensor, "instances hidden features"],
     other_b: Float[Tensor, "instances features"],
 ) -> Float[Tensor, " instances"]:
-    """Between the vectors of two models, at the best rotation or reflection of the hidden space."""
+    """Compute the distance between the vectors of two models.
+
+    Args:
+        W: Weights of the first model.
+        b: Biases of the first model.
+        other_W: Weights of the second model.
+        other_b: Biases of the second model.
+
+    Returns:
+        The smallest distance over all rotations and reflections of the hidden space.
+    """
     aligned = torch.linalg.matrix_norm(W @ other_W.mT, ord="nuc")
     squared = (
         (W.square() + other_W.square()).sum(dim=(1, 2))
@@ -122,20 +243,8 @@ def distance(
     return squared.clamp(min=0).sqrt()
 
 
-def _vectors(W, b):
-    """(instances, weights), from the weights and biases of each."""
-    return torch.cat((W.flatten(1), b), dim=1)
-
-
-def _parameters(vectors, hidden):
-    """W and b of `_vectors`."""
-    features = vectors.shape[1] // (hidden + 1)
-    return vectors[:, :-features].unflatten(1, (hidden, features)), vectors[:, -features:]
-
-
 def _gradients(vectors, hidden, distribution):
-    """(instances, tried, weights): the exact gradient of several vectors of each instance."""
+    """Compute the exact gradient of several vectors of each instance: (instances, tried, weights)."""
     repeated = distribution.with_restarts(vectors.shape[1])
-    return exact_gradient(*_parameters(vectors.flatten(0, 1), hidden), repeated).vector.view(
-        vectors.shape
-    )
+    points = parted(vectors.flatten(0, 1), hidden)
+    return exact_gradient(*points, repeated).vector.view(vectors.shape)
