@@ -7,7 +7,7 @@ import math
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from losses.characteristic import Couplings

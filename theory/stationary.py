@@ -117,7 +117,7 @@ def lowest_curvatures(
 
 
 def _lowest(W, b, distribution, count, output):
-    """Find the lowest eigenvalues of one instance, after moving the rotations to the top of the spectrum."""
+    """Find the lowest eigenvalues of one instance, as the largest ones of top - Hessian."""
     hidden = W.shape[1]
     turns = rotations(W[0], b[0]).numpy()
     size = len(turns)
@@ -133,20 +133,25 @@ def _lowest(W, b, distribution, count, output):
     products = hessian_operator(gradient, joined(W, b)[0].numpy())
 
     def across(vector):
+        """Apply the Hessian without what turns the hidden space."""
         vector = vector.ravel()
-        turned = turns @ (turns.T @ vector)
-        product = products.matvec(vector - turned)
-        return product - turns @ (turns.T @ product) + top * turned
+        product = products.matvec(vector - turns @ (turns.T @ vector))
+        return product - turns @ (turns.T @ product)
+
+    def below(vector):
+        """Apply top - across, whose largest eigenvalues are near top; rotations are at or below it."""
+        vector = vector.ravel()
+        inside = vector - turns @ (turns.T @ vector)
+        return top * inside - across(inside)
 
     start = np.random.default_rng(0).standard_normal(size)
-    top = 0.0
-    top = abs(eigsh(LinearOperator((size, size), across), k=1, tol=1e-2, v0=start)[0][0])
+    how = {"return_eigenvectors": False, "v0": start}
+    whole = LinearOperator((size, size), across, dtype=np.float64)
+    top = 1.1 * abs(eigsh(whole, k=1, tol=1e-2, **how)[0])
+    reversed_operator = LinearOperator((size, size), below, dtype=np.float64)
     kept = min(size, max(4 * count, SUBSPACE))
-    operator = LinearOperator((size, size), across, dtype=np.float64)
-    values = eigsh(
-        operator, k=count, which="SA", tol=RESIDUAL, ncv=kept, v0=start, return_eigenvectors=False
-    )
-    return np.sort(values)
+    values = eigsh(reversed_operator, k=count, which="LA", tol=RESIDUAL, ncv=kept, **how)
+    return np.sort(top - values)
 
 
 def rotations(
