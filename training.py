@@ -479,25 +479,27 @@ class Settled:
 def settle(model, distribution, *, tolerance=1e-6, progress=True) -> Settled:
     """Descend on the exact loss, in place, until each instance's gradient nearly vanishes.
 
-    Sampled training ends where the noise of its gradients drowns what is left to gain; this goes on to a local minimum
-    nearby. Each instance descends on its own, by L-BFGS and at the end by Newton's method. An instance that begins at a
-    stationary point, to rounding errors, stays there. A warning names the instances whose gradient did not reach the
-    tolerance, after 20,000 steps or because no step made it smaller.
+    Sampled training ends where the noise of its gradients drowns what is left to gain. This goes on
+    to a local minimum nearby. Each instance descends on its own, by L-BFGS and at the end by
+    Newton's method. An instance that begins at a stationary point, to rounding errors, stays there.
+    A warning names the instances whose gradient did not reach the tolerance, after 20,000 steps or
+    because no step made it smaller.
 
     Args:
-        model: A LinearModel or a ReLUOutputModel. Where its weights are float32, rounding them leaves gradients of about
-            1e-6; use `model.double()` first for a gradient as small as the tolerance.
-        distribution: FeatureDistribution with one instance for each instance of the model; for a ReLUOutputModel its
-            features must be in [0, 1].
+        model: A LinearModel or a ReLUOutputModel. Where its weights are float32, rounding them
+            leaves relative gradients of about 1e-5; use `model.double()` first for smaller ones.
+        distribution: FeatureDistribution with one instance for each instance of the model. For a
+            ReLUOutputModel its features must be in [0, 1].
         tolerance: The norm of the gradient, relative to where the descent began, at which it ends.
         progress: Whether to show a bar on stderr.
 
     Returns:
-        Loss, gradient and number of steps of each instance. A gradient of 0 at the start counts as 0.
+        Loss, gradient and number of steps of each instance, at the weights as they are stored.
 
     Raises:
-        ValueError: If model and distribution do not match or a setting is out of range; if the density is so small that
-            the exact loss of many features takes too many terms (see `many_features_loss`).
+        ValueError: If model and distribution do not match, if a setting is out of range, or if so
+            few features are active that the exact loss takes too many terms (see
+            `many_features_loss`).
     """
     distribution = _matching(model, distribution).to("cpu")
     check_positive("tolerance", tolerance)

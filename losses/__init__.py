@@ -1,4 +1,7 @@
-"""How a loss and its gradient are computed; `expected_loss` and `many_features_loss` are the public faces."""
+"""How a loss and its gradient are computed.
+
+The public faces are `expected_loss` for few features and `many_features_loss` for any number.
+"""
 
 from losses.exact import expected_loss
 from losses.many_features import many_features_loss

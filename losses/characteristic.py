@@ -1,18 +1,19 @@
-"""Characteristic functions of many features, and their derivatives in the couplings, at many frequencies at once.
+"""Characteristic functions of sums over many features, and their derivatives in the couplings.
 
-The characteristic function of z = sum_j a_j x_j is E[e^(iuz)], a product over sets of features. Everything here is
-made of averages over one active feature, x uniform on [0, 1]. With v = a u, theta = v / 2, s = sin(theta) / theta
-and q = (s - cos(theta)) / (2 theta^2) they are
+The characteristic function of z = sum_j a_j x_j is E[e^(iuz)], a product over sets of features.
+Everything here is made of averages over one active feature, x uniform on [0, 1]. With v = a u,
+theta = v / 2, s = sin(theta) / theta and q = (s - cos(theta)) / (2 theta^2) they are
 
     h = E[e^(ivx)]     = e^(i theta) s
     g = E[x e^(ivx)]   = e^(i theta) (s / 2 + i theta q)
     E[x^2 e^(ivx)]     = e^(i theta) (s / 2 + i theta q - q)
 
-so that dh/da = i u g. A set of density p contributes the factor 1 - p + p h where features are independent,
-1 - p + p prod h where its members are active together (correlated), and 1 - p + p mean h where exactly one member of
-an active set is active (anticorrelated).
+so that dh/da = i u g. A set of density p contributes the factor 1 - p + p h where features are
+independent, 1 - p + p prod h where its members are active together (correlated), and 1 - p + p mean
+h where exactly one member of an active set is active (anticorrelated).
 
-A *pair* is one output of one instance. Pairs come first in all tensors, then frequencies, then features.
+A *pair* is one output of one instance. Pairs come first in all tensors, then frequencies, then
+features.
 """
 
 from typing import NamedTuple
@@ -132,7 +133,7 @@ class Characteristic:
         return total + self._own_set_correction(own_weight)
 
     def _own_set_correction(self, own_weight):
-        """Return what the own feature's set adds, as its factor in E[x_i e^(iuz)] is another one."""
+        """Return what the own set adds: its factor in E[x_i e^(iuz)] is not that in E[e^(iuz)]."""
         size = self.couplings.members
         own = self.couplings.own
         columns = (own // size * size)[:, None] + torch.arange(size, device=own.device)

@@ -1,15 +1,17 @@
 """Averages of piecewise powers over a sum of many random variables, by Fourier series.
 
-Let S_r(t) = sgn(t) t^r / r!. The square wave S_0 has the series 4/pi sum sin(kt) / k over odd k for |t| < pi.
-Integrated r times, each time to a periodic function of mean zero, it becomes
+Let S_r(t) = sgn(t) t^r / r!. The square wave S_0 has the series 4/pi sum sin(kt) / k over odd k for
+|t| < pi. Integrated r times, each time to a periodic function of mean zero, it becomes
 
-    I_r(t) = 4/pi sum Im[e^(ikt) / (i^r k^(r+1))],    S_r(t) = I_r(t) + sum c_s t^(r-s) / (r-s)!,    |t| < pi,
+    I_r(t) = 4/pi sum Im[e^(ikt) / (i^r k^(r+1))],    S_r(t) = I_r(t) + sum c_s t^(r-s) / (r-s)!,
+    |t| < pi,
 
-the last sum over odd s up to r, with the constants c_1 = pi/2, c_3 = -pi^3/24, ... that make S_r(0) = 0. So E[S_r(t + z)]
-is a sum over k of E[e^(ikwz)] and a polynomial in the moments of z, exactly, if pi/w is at least the largest |t + z|.
+the last sum over odd s up to r, with the constants c_1 = pi/2, c_3 = -pi^3/24, ... that make S_r(0)
+= 0. So E[S_r(t + z)] is a sum over k of E[e^(ikwz)] and a polynomial in the moments of z, exactly,
+if pi/w is at least the largest |t + z|.
 
-Where no feature is active z is 0. This *atom* never falls with k, so it is taken out of the series and added in
-closed form.
+Where no feature is active z is 0. This *atom* never falls with k, so it is taken out of the series
+and added in closed form.
 """
 
 import math
@@ -102,7 +104,7 @@ def _loss(values, own, points):
 
 
 def _error(sums):
-    """Estimate what is left out by what the last third of the terms has changed, and the last block: (pairs,)."""
+    """Estimate the error by what the last third of the terms, and the last block, changed."""
     last = sums[-1]
     earlier = next(
         part for part in reversed(sums[:-1]) if 3 * part.terms <= 2 * last.terms or part is sums[0]
@@ -147,7 +149,7 @@ class _Block:
         return self.wave.gradient(kernel, own)
 
     def _kernel(self, slopes, powers):
-        """Return the derivative of the loss in the characteristic function, as a factor inside Re."""
+        """Return d loss / d E[e^(iuz)]: the factor of E[e^(iuz)] whose real part is summed."""
         turns = (-1j) ** (powers + 1)
         scaled = 4 / math.pi * slopes * self.points.w[:, None, None] ** -powers
         weights = (scaled * turns) @ (self.k ** -(powers[:, None] + 1)).to(torch.complex128)

@@ -36,7 +36,7 @@ def exact_loss(
     *,
     tolerance=1e-9,
 ) -> Float64[Tensor, " instances"]:
-    """Compute the exact expected loss by `expected_loss` or `many_features_loss`, whichever is cheaper.
+    """Compute the exact expected loss by whichever method is cheaper.
 
     Args:
         W: Finite weights.
@@ -131,7 +131,7 @@ def descent_gradient(distribution, output="relu") -> DescentGradient | ManyFeatu
 
 
 def _few(features, output):
-    """Return whether `expected_loss` is cheaper than `many_features_loss`, as far as it can be used."""
+    """Return whether `expected_loss` takes this many features; it is the cheaper one then."""
     return output == "linear" or features <= MAX_FEATURES
 
 

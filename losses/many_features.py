@@ -5,32 +5,36 @@ E[(x_i - x'_i)^2]. With T_r(t) = max(t, 0)^r / r! it is
 
     L = E[x_i^2] + 2 E[T_2(z)] - 2 E[x_i T_1(z)].
 
-**Few features exactly.** The average over a feature that is active, x uniform on [0, 1], is a quotient of differences,
+**Few features exactly.** The average over a feature that is active, x uniform on [0, 1], is a
+quotient of differences,
 
     E[T_r(t + a x)]   = (T_(r+1)(t + a) - T_(r+1)(t)) / a,
     E[x T_r(t + a x)] = (T_(r+1)(t + a) - E[T_(r+1)(t + a x)]) / a,
 
-and a feature of density p takes T_r(t) to (1 - p) T_r(t) + p E[T_r(t + a x)]. So the output's own feature and the
-features of the largest |a| are averaged over in closed form. What is left to find is F_r(t) = E[T_r(t + y)] at the
-*vertices* t, where y is the sum over all other features, the *rest*. Each average doubles the vertices and raises the
-highest power r by one.
+and a feature of density p takes T_r(t) to (1 - p) T_r(t) + p E[T_r(t + a x)]. So the output's own
+feature and the features of the largest |a| are averaged over in closed form. What is left to find
+is F_r(t) = E[T_r(t + y)] at the *vertices* t, where y is the sum over all other features, the
+*rest*. Each average doubles the vertices and raises the highest power r by one.
 
-**The rest by Fourier series.** The rest is small and smooth: outside of its *range* it lies with negligible probability
-(Hoeffding's inequality, or the sum of all |a|). A vertex farther than that from the kink at 0 needs the moments of the rest
-alone, as T_r is a polynomial there. At the others fourier.py sums a series over the rest's characteristic function,
-whose period is four times the range. The terms fall faster than any power once many features are in play, and twenty
-of them give ten digits. Closed form is for as many features as make the work least. Without it a pair of features
-that is represented antipodally, which leaves a rest of nearly nothing, would need thousands of terms.
+**The rest by Fourier series.** The rest is small and smooth: outside of its *range* it lies with
+negligible probability (Hoeffding's inequality, or the sum of all |a|). A vertex farther than that
+from the kink at 0 needs the moments of the rest alone, as T_r is a polynomial there. At the others
+fourier.py sums a series over the rest's characteristic function, whose period is four times the
+range. The terms fall faster than any power once many features are in play, and twenty of them give
+ten digits. Closed form is for as many features as make the work least. Without it a pair of
+features that is represented antipodally, which leaves a rest of nearly nothing, would need
+thousands of terms.
 
-Where the own feature's a is tiny, and where features come in sets, nothing is averaged over in closed form: the whole
-sum is the rest, and E[x_i T_1] has a series of its own.
+Where the own feature's a is tiny, and where features come in sets, nothing is averaged over in
+closed form: the whole sum is the rest, and E[x_i T_1] has a series of its own.
 
-**Accuracy.** Terms are added until a bound on those left out is below the tolerance. The gradient is that of the sum
-as it is computed, by hand: through the characteristic functions' logarithmic derivatives for the rest, where the work
-is, and by differentiating the closed form.
+**Accuracy.** Terms are added until a bound on those left out is below the tolerance. The gradient
+is that of the sum as it is computed, by hand: through the characteristic functions' logarithmic
+derivatives for the rest, where the work is, and by differentiating the closed form.
 
-**Cost.** The work for n features grows like n^2 times the number of terms, while `expected_loss` takes 2^n. The number
-of terms grows where few features are active at a time, since characteristic functions then fall slowly.
+**Cost.** The work for n features grows like n^2 times the number of terms, while `expected_loss`
+takes 2^n. The number of terms grows where few features are active at a time, since characteristic
+functions then fall slowly.
 """
 
 import torch
@@ -61,21 +65,24 @@ def many_features_loss(
 ) -> Float64[Tensor, " instances"]:
     """Compute the expected loss of ReLU output models of any number of features.
 
-    The loss is sum_i I_i E[(x_i - x'_i)^2] with x' = ReLU(W^T W x + b) (paper, Section 2), in units of importance times
-    squared feature value. It is computed in float64 whatever the dtype of the weights, and can be differentiated once.
+    The loss is sum_i I_i E[(x_i - x'_i)^2] with x' = ReLU(W^T W x + b) (paper, Section 2), in units
+    of importance times squared feature value. It is computed in float64 whatever the dtype of the
+    weights, and can be differentiated once.
 
     Args:
         W: Finite weights.
         b: Finite biases.
-        distribution: FeatureDistribution of the same instances and features; its features must be unsigned.
-        tolerance: The largest error relative to the loss, at least 1e-13. The gradient has errors of about a hundred times
-            that, relative to its largest entries.
+        distribution: FeatureDistribution of the same instances and features; its features must be
+            unsigned.
+        tolerance: The largest error relative to the loss, at least 1e-13. The gradient has errors
+            of about a hundred times that, relative to its largest entries.
 
     Returns:
         The loss of each instance.
 
     Raises:
-        ValueError: If an argument is not as described, or if the tolerance needs more than 8,192 terms of a series.
+        ValueError: If an argument is not as described, or if the tolerance needs more than 8,192
+            terms of a series.
     """
     _check(distribution, tolerance)
     _check_weights(W, b, distribution)
@@ -113,7 +120,7 @@ def loss_and_gradient(
     distribution,
     tolerance=1e-9,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Compute what `many_features_loss` returns, and its gradient, from arguments that it has checked.
+    """Compute the loss and its gradient from arguments that have been checked.
 
     Args:
         W: Weights.
@@ -141,15 +148,16 @@ def loss_and_gradient(
         if (error > wanted).any():
             break
         wanted = torch.minimum(wanted, limit / 2)
+    active = density.sum(dim=1).min().item()
     raise ValueError(
-        f"tolerance: expected one that {TERMS:,} terms reach, got {tolerance:g}, while errors are up "
-        f"to {(error / loss).max():.1g} of the loss at a density of {density.max():g} (too few "
-        "features are active at a time: sample below a density of about 0.1)"
+        f"tolerance: expected one that {TERMS:,} terms reach, got {tolerance:g}: errors are up to "
+        f"{(error / loss).max():.1g} of the loss. On average {active:.2g} features are active; where "
+        "fewer than about 3 are, training on samples is the better way"
     )
 
 
 def _attempt(W, b, distribution, wanted):
-    """Return the loss, its gradient in W and b, and its error: above what is wanted where TERMS terms ran out."""
+    """Return loss, gradient in W, gradient in b, and an error that TERMS terms may leave large."""
     instances, _, features = W.shape
     gram = W.mT @ W
     which, own = distribution.importance.nonzero(as_tuple=True)

@@ -14,7 +14,7 @@ STEPS = 20_000  # of a descent, at most
 MEMORY = (
     100  # pairs of steps and gradients that make the approximate Hessian; 40 need twice the steps
 )
-ROUNDED = 1e-11  # a gradient this small, in units of the importance times density in all, is as good as zero
+ROUNDED = 1e-11  # a gradient of this part of the sum of importance times density counts as zero
 PRECISION = 1e-11  # relative, of the loss of many features: a line search sees changes above it
 STRIDE = 1e-2  # length of the first step that is tried, so that a descent stays where it began
 OFFSET = 1e-4  # length of a displacement for differences of gradients
@@ -27,8 +27,9 @@ NEWTON_ACCURACY, NEWTON_PRODUCTS = (
 class Descent:
     """The exact descent of one instance.
 
-    L-BFGS goes on until the gradient is small. Where its line searches no longer resolve the loss, as the gradient
-    enters the loss by its square, Newton's method goes on from there, since it needs gradients alone.
+    L-BFGS goes on until the gradient is small. Where its line searches no longer resolve the loss,
+    as the gradient enters the loss by its square, Newton's method goes on from there, since it
+    needs gradients alone.
 
     Attributes:
         x: Weights and biases in one vector.
@@ -72,7 +73,7 @@ class Descent:
         return bool(self.norm <= self.wanted)
 
     def run(self, max_steps, show):
-        """Descend until the gradient is small, until no step makes it smaller, or for max_steps steps.
+        """Descend until the gradient is small or no step makes it smaller.
 
         Args:
             max_steps: The most steps.
@@ -142,7 +143,8 @@ def descended(W, b, distribution, output, tolerance, progress) -> list[Descent]:
         progress: Whether to show a bar on stderr.
 
     Returns:
-        The descents, each where it ended. A warning names those whose gradient did not reach the tolerance.
+        The descents, each where it ended. A warning names those whose gradient did not reach the
+        tolerance.
 
     Raises:
         ValueError: As from `exact_gradient`, before any descent if it concerns the weights given.

@@ -1,4 +1,4 @@
-"""The loss of single outputs of a ReLU output model: vertices in closed form, the rest of the features by a series.
+"""The loss of single outputs: some features in closed form, the rest by a series.
 
 `many_features.py` has the derivation. A *pair* is one output of one instance.
 """
@@ -83,10 +83,10 @@ def _plan_of_sets(pairs):
 
 
 def _plan(pairs):
-    """Choose how many features are closed beside the own one, and estimate the terms of the series: (pairs,) each.
+    """Choose how many features are closed beside the own one, and estimate the series' terms.
 
-    A feature of small |a| u contributes the factor exp(-(a u)^2 Var(x) / 2) to the characteristic function, one of large
-    |a| u at least its probability of being inactive.
+    A feature of small |a| u contributes the factor exp(-(a u)^2 Var(x) / 2) to the characteristic
+    function, one of large |a| u at least its probability of being inactive.
     """
     features = pairs.a.shape[1]
     own = pairs.own[:, None]
@@ -134,10 +134,11 @@ _ROUNDING = 1e-15  # error of a power at a vertex, relative, with some room
 
 
 def _reach(a, density, members=1):
-    """Return the distance from its mean within which a sum over features lies, but for a probability of _OUTSIDE.
+    """Bound the distance of a sum over features from its mean, but for a probability of _OUTSIDE.
 
-    The largest sum of all |a| is one bound, Hoeffding's inequality another. The third, for independent features, is
-    Chernoff's: P(y > reach) <= E[e^(s y)] / e^(s reach) for any s, here nearly the best one.
+    The largest sum of all |a| is one bound, Hoeffding's inequality another. The third, for
+    independent features, is Chernoff's: P(y > reach) <= E[e^(s y)] / e^(s reach) for any s, here
+    nearly the best one.
     """
     a = torch.where(density > 0, a, 0)
     sets = a.abs().unflatten(1, (-1, members)).sum(dim=2)
@@ -198,7 +199,7 @@ class _Closed:
         return centred.abs() < self.reach[:, None]
 
     def _series(self, rest, t, centred, closed):
-        """Return the averages of the periodic functions at the vertices near the kink, others as zero."""
+        """Sum the series of the vertices near the kink; others get zeros."""
         near = self._near(centred)
         slopes = self._slopes(t.shape, closed) * near[..., None] / 2
         rows = near.any(dim=1).nonzero()[:, 0]
@@ -290,7 +291,7 @@ def _risen(power, a):
 
 
 def _moments(a, density, highest):
-    """Return the mean of sum_j a_j x_j over independent features and its central moments 0 ... highest."""
+    """Return mean and central moments, from 0 to highest, of a sum over independent features."""
     raw = [density**0] + [density / (order + 1) for order in range(1, highest + 1)]
     cumulants = [None]
     for n in range(1, highest + 1):
@@ -307,7 +308,7 @@ def _moments(a, density, highest):
 
 
 def _polynomials(centred, moments):
-    """Return E[(t + y)^r] / r! for r = 0, 1, ..., from t + E[y] and the central moments: a list of (pairs, vertices)."""
+    """Return E[(t + y)^r] / r! for r = 0, 1, ... from t + E[y] and the central moments of y."""
     return [
         sum(
             moments[q][:, None] * centred ** (r - q) / (math.factorial(q) * math.factorial(r - q))
@@ -371,7 +372,7 @@ class _Whole:
         return mean, own_mean, square, own_mean * mean + covariance.gather(1, own)[:, 0]
 
     def _series(self, near):
-        """Return the averages of the periodic functions where the kink is near, others as zero."""
+        """Sum the series of the pairs that are near the kink; others get zeros."""
         pairs = self.pairs
         found = _Found.zeros(pairs.importance[:, None, None], pairs.a)
         rows = near.nonzero()[:, 0]

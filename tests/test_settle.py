@@ -37,7 +37,7 @@ def loss_by_autograd(model, distribution):
 
 
 def quadrature_loss(W, b, density, relu, nodes=60):
-    """The loss of few independent features as a sum over which are active and over a grid of values."""
+    """The loss of few independent features: a sum over which are active and over a grid."""
     places, weights = np.polynomial.legendre.leggauss(nodes)
     places = torch.from_numpy(places + 1) / 2
     weights = torch.from_numpy(weights) / 2
@@ -68,7 +68,7 @@ def test_a_linear_model_settles_to_the_principal_components():
 
 
 def test_certificate_of_few_features():
-    """Grids of values resolve kinks to about 1e-4, which bounds what an independent sum can tell."""
+    """A sum over a grid of values resolves kinks to about 1e-4, and agrees so far."""
     model, distribution, start, certificate = settled(ReLUOutputModel, 3, 2, 0.3, instances=3)
     assert (certificate.gradients < 1e-6).all() and (certificate.steps > 0).all()
     loss, norm = loss_by_autograd(model, distribution)
@@ -109,7 +109,7 @@ def test_lowest_curvatures_are_those_of_the_dense_hessian():
 
 
 def test_lowest_curvatures_of_many_features_at_the_origin():
-    """Nothing is learned: the loss falls with every weight by -4 Var(x) Var(x) ... of a linear model, all alike."""
+    """Where nothing is learned the loss falls by 2 Var(x) w^2 for a weight w; Var(x) = 1/12."""
     p = 1.0
     W = torch.zeros(1, 2, 14, dtype=torch.float64)
     b = torch.full((1, 14), p / 2, dtype=torch.float64)
@@ -126,7 +126,7 @@ def test_an_instance_that_is_settled_stays():
 
 
 def test_a_gradient_of_zero_is_settled():
-    """Weights of zero and biases at the mean are a saddle point, where a descent has nowhere to go."""
+    """Weights of zero and biases at the mean are a saddle point, and a descent stays there."""
     distribution = FeatureDistribution(0.5, features=4)
     W = torch.zeros(1, 2, 4, dtype=torch.float64)
     b = torch.full((1, 4), 0.25, dtype=torch.float64)

@@ -1,8 +1,8 @@
-"""The points at which the gradient of the exact loss vanishes: minima and saddle points (paper, Section 5).
+"""Points at which the gradient of the exact loss vanishes: minima and saddles (paper, Section 5).
 
-Training is slow near a saddle point, since the gradient is small there, and leaves it along directions in which the
-loss curves down. These are the negative eigenvalues of the Hessian. Weights and biases of an instance form one vector
-here.
+Training is slow near a saddle point, since the gradient is small there, and leaves it along
+directions in which the loss curves down. These are the negative eigenvalues of the Hessian. Weights
+and biases of an instance form one vector here.
 """
 
 from typing import NamedTuple
@@ -46,7 +46,8 @@ def hessian(
         W: Weights.
         b: Biases.
         distribution: FeatureDistribution of the same instances and features.
-        offset: Displacement of each weight to both sides. At a kink of the gradient the differences average over them.
+        offset: Displacement of each weight to both sides. At a kink of the gradient the differences
+            average over them.
 
     Returns:
         The Hessian of each instance, symmetric.
@@ -88,10 +89,11 @@ def lowest_curvatures(
 ) -> Float64[Tensor, "instances count"]:
     """Compute the lowest eigenvalues of the Hessian across the rotations of the hidden space.
 
-    Rotating the hidden space changes no loss, so the Hessian at a stationary point is 0 along the directions in which
-    it turns: hidden (hidden - 1) / 2 of them if W has full rank. They are projected out. What is left is positive at a
-    minimum. Lanczos' method finds the eigenvalues from a few hundred products with the Hessian, each of them two exact
-    gradients, to about 1e-5 of the largest eigenvalue.
+    Rotating the hidden space changes no loss, so the Hessian at a stationary point is 0 along the
+    directions in which it turns: hidden (hidden - 1) / 2 of them if W has full rank. They are
+    projected out. What is left is positive at a minimum. Lanczos' method finds the eigenvalues from
+    a few hundred products with the Hessian, each of them two exact gradients, to about 1e-5 of the
+    largest eigenvalue.
 
     Args:
         W: Weights of models at stationary points.
@@ -139,7 +141,7 @@ def _lowest(W, b, distribution, count, output):
         return product - turns @ (turns.T @ product)
 
     def below(vector):
-        """Apply top - across, whose largest eigenvalues are near top; rotations are at or below it."""
+        """Apply top - across, whose largest eigenvalues are across' lowest; rotations get 0."""
         vector = vector.ravel()
         inside = vector - turns @ (turns.T @ vector)
         return top * inside - across(inside)
@@ -186,7 +188,9 @@ def nearest_stationary(
     distribution,
     searches,
 ) -> Point:
-    """Search for stationary points by Newton's method on the exact gradient, damped so that its norm never grows.
+    """Search for stationary points by Newton's method on the exact gradient, damped.
+
+    The gradient's norm never grows.
 
     Args:
         W: Weights to start from.
@@ -195,8 +199,8 @@ def nearest_stationary(
         searches: Number of Newton's steps.
 
     Returns:
-        The points at which the search ends. Whether the gradient vanishes there is for the caller to see: near kinks,
-        such as biases of 0, the search converges slowly.
+        The points at which the search ends. Whether the gradient vanishes there is for the caller
+        to see: near kinks, such as biases of 0, the search converges slowly.
 
     Raises:
         ValueError: If searches is not a count.
@@ -249,7 +253,7 @@ def distance(
 
 
 def _gradients(vectors, hidden, distribution):
-    """Compute the exact gradient of several vectors of each instance: (instances, tried, weights)."""
+    """Compute the gradients of several vectors of each instance: (instances, tried, weights)."""
     repeated = distribution.with_restarts(vectors.shape[1])
     points = parted(vectors.flatten(0, 1), hidden)
     return exact_gradient(*points, repeated).vector.view(vectors.shape)

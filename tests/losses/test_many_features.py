@@ -1,4 +1,4 @@
-"""The loss of many features is that of the closed form for few, of what is known by hand, and of samples."""
+"""The loss of many features is that of the closed form, of models known by hand, and of samples."""
 
 import pytest
 import torch
@@ -76,7 +76,7 @@ def test_different_densities_and_importances():
 
 
 def test_weights_of_zero():
-    """Nothing is represented: each output is its bias, cut off at 0. At 0 itself the loss has a kink."""
+    """Each output is its bias, cut off at 0. At a bias of 0 itself the loss has a kink."""
     p = 0.3
     W = torch.zeros(3, 2, 5, dtype=torch.float64)
     b = torch.tensor([[0.2], [0.0], [-0.2]], dtype=torch.float64).expand(3, 5)
@@ -89,7 +89,7 @@ def test_weights_of_zero():
 
 
 def test_a_model_of_nothing():
-    """Without weights each output is its bias, here the mean: the loss is p/3 - p^2/4 of each feature."""
+    """Without weights each output is its bias, here the mean: the loss is p/3 - p^2/4 each."""
     p = 0.05
     W = torch.zeros(1, 2, 30, dtype=torch.float64)
     b = torch.full((1, 30), p / 2, dtype=torch.float64)
@@ -99,7 +99,7 @@ def test_a_model_of_nothing():
 
 
 def test_a_kept_feature_of_many():
-    """One dedicated dimension among ignored features: its feature has no loss, and no other changes."""
+    """A feature with a dimension of its own has no loss, and the ignored ones are as they were."""
     p = 0.1
     W = torch.zeros(1, 1, 25, dtype=torch.float64)
     W[0, 0, 7] = 1.0
@@ -111,7 +111,7 @@ def test_a_kept_feature_of_many():
 
 @pytest.mark.parametrize("noise", [0.0, 1e-7])
 def test_antipodal_pairs_among_many_features(noise):
-    """A product of five pairs has five times the loss of one pair, and the ignored features' besides."""
+    """Five pairs have five times the loss of one pair, and the ignored features have theirs."""
     p = 0.45
     b_pair = torch.full((1, 2), -0.05, dtype=torch.float64)
     W_pair = torch.tensor([[[1.0, -0.9]]], dtype=torch.float64)
@@ -192,7 +192,7 @@ def test_gradient_has_the_dtype_of_the_weights():
 
 
 def test_gradients_for_descents():
-    """Few and many features are served alike, and weights that are not finite spoil no other instance."""
+    """Few and many features are served, and NaN in the weights spoils one instance alone."""
     for features in (5, 14):
         W, b = random_model(3, features, 2, 0)
         distribution = FeatureDistribution(0.5, features=features, instances=3)
