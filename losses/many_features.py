@@ -151,13 +151,13 @@ def loss_and_gradient(
     active = density.sum(dim=1).min().item()
     raise ValueError(
         f"tolerance: expected one that {TERMS:,} terms reach, got {tolerance:g}: errors are up to "
-        f"{(error / loss).max():.1g} of the loss. On average {active:.2g} features are active; where "
-        "fewer than about 3 are, training on samples is the better way"
+        f"{(error / loss).max():.1g} of the loss. On average {active:.2g} features are active. "
+        "Where fewer than about 3 are, training on samples is the better way"
     )
 
 
 def _attempt(W, b, distribution, wanted):
-    """Return loss, gradient in W, gradient in b, and an error that TERMS terms may leave large."""
+    """Return loss, gradient in W, gradient in b, and the error, which may be too large."""
     instances, _, features = W.shape
     gram = W.mT @ W
     which, own = distribution.importance.nonzero(as_tuple=True)

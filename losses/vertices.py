@@ -117,6 +117,8 @@ def _plan(pairs):
             fall + 2 * k.log() < (reach[:, None] / (1e4 * small)).log()
         )
         estimate = k[short.sum(dim=1).clamp(max=len(k) - 1)]
+        if count == 0:
+            estimate = torch.where(_far_from_kink(pairs, reach), 0, estimate)
         work = estimate * (features + 3 * 2**count)
         if count:
             divisor = divisor * ascending[:, features - count]
@@ -131,6 +133,15 @@ def _plan(pairs):
 
 
 _ROUNDING = 1e-15  # error of a power at a vertex, relative, with some room
+
+
+def _far_from_kink(pairs, reach):
+    """Return whether the output changes its sign neither with nor without its own feature."""
+    own = pairs.own[:, None]
+    mean = (pairs.a * pairs.density).scatter(1, own, 0).sum(dim=1) / 2
+    idle = pairs.b + mean
+    active = idle + pairs.a.gather(1, own)[:, 0]
+    return torch.minimum(idle.abs(), active.abs()) > reach
 
 
 def _reach(a, density, members=1):
