@@ -435,9 +435,7 @@ class Settled:
     """Certificates of a settled model: what is true of its weights as they are. All on the CPU."""
 
     losses: Float64[Tensor, " instances"]  # exact
-    gradients: Float64[
-        Tensor, " instances"
-    ]  # norm of the gradient relative to where the descent began
+    gradients: Float64[Tensor, " instances"]  # norm, relative to where the descent began
     steps: Int[Tensor, " instances"]
 
 
@@ -453,8 +451,9 @@ def settle(model, distribution, *, tolerance=1e-6, progress=True) -> Settled:
     Args:
         model: A LinearModel or a ReLUOutputModel. Where its weights are float32, rounding them
             leaves relative gradients of about 1e-5; use `model.double()` first for smaller ones.
-        distribution: FeatureDistribution with one instance for each instance of the model. For a
-            ReLUOutputModel its features must be in [0, 1].
+        distribution: FeatureDistribution with one instance for each instance of the model. More
+            than 12 features of a ReLUOutputModel must be uniform on [0, 1], and independent or in
+            whole sets.
         tolerance: The norm of the gradient, relative to where the descent began, at which it ends.
         progress: Whether to show a bar on stderr.
 

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from losses.exact import MAX_FEATURES, DescentGradient, expected_loss, in_range
+from losses.exact import MAX_FEATURES, DescentGradient, expected_loss, in_range, is_plain
 from losses.many_features import many_features_loss
 
 
@@ -51,7 +51,7 @@ def exact_loss(
     Raises:
         ValueError: As from `expected_loss` and `many_features_loss`.
     """
-    if _few(W.shape[2], output):
+    if _few(distribution, output):
         return expected_loss(W, b, distribution, output)
     return many_features_loss(W, b, distribution, tolerance=tolerance)
 
@@ -125,14 +125,15 @@ def descent_gradient(distribution, output="relu") -> DescentGradient | ManyFeatu
     Returns:
         An object whose `into(W, b, W_gradient, b_gradient)` writes the gradient.
     """
-    if _few(distribution.features, output):
+    if _few(distribution, output):
         return DescentGradient(distribution, output)
     return ManyFeaturesGradient(distribution)
 
 
-def _few(features, output):
-    """Return whether `expected_loss` takes this many features; it is the cheaper one then."""
-    return output == "linear" or features <= MAX_FEATURES
+def _few(distribution, output):
+    """Return whether `expected_loss` is the one to take: for few features, or unusual ones."""
+    few = distribution.features <= MAX_FEATURES
+    return output == "linear" or few or not is_plain(distribution)
 
 
 def joined(

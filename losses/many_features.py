@@ -42,17 +42,14 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from checks import check_positive
-from features import check_distribution
-from losses.exact import check_matching_weights, is_plain
+from features import check_distribution, check_standard
+from losses.exact import check_matching_weights
 from losses.fourier import TERMS
 from losses.vertices import Pairs, parts
 
-_SHARE = (
-    0.1  # of the tolerance that a first attempt allows, relative to the loss of a model of nothing
-)
-_FLOOR = (
-    1e-6  # a loss below this part of that of a model of nothing has an error relative to this part
-)
+# Losses are compared with that of a model that represents nothing, their scale.
+_SHARE = 0.1  # of the tolerance: what a first attempt allows, in units of the scale
+_FLOOR = 1e-6  # errors of a loss below this share of the scale are relative to this share
 _ATTEMPTS = 3
 
 
@@ -72,8 +69,8 @@ def many_features_loss(
     Args:
         W: Finite weights.
         b: Finite biases.
-        distribution: FeatureDistribution of the same instances and features; its features must be
-            unsigned.
+        distribution: FeatureDistribution of the same instances and features, with values from 0 to
+            1: independent, correlated with strength 1, or anticorrelated.
         tolerance: The largest error relative to the loss, at least 1e-13. The gradient has errors
             of about a hundred times that, relative to its largest entries.
 
@@ -91,11 +88,9 @@ def many_features_loss(
 
 def _check(distribution, tolerance):
     check_distribution(distribution)
-    if not is_plain(distribution):
-        raise ValueError(
-            "distribution: expected values uniform on [0, 1], of independent features or of whole "
-            f"sets, got {distribution!r}"
-        )
+    check_standard(distribution)
+    if distribution.signed:
+        raise ValueError("distribution: expected features in [0, 1], got signed ones")
     check_positive("tolerance", tolerance)
     if not 1e-13 <= tolerance < 1:
         raise ValueError(f"tolerance: expected a number from 1e-13 to 1, got {tolerance!r}")

@@ -11,9 +11,8 @@ from tqdm import tqdm
 from losses.gradient import exact_gradient, joined, parted
 
 STEPS = 20_000  # of a descent, at most
-MEMORY = (
-    100  # pairs of steps and gradients that make the approximate Hessian; 40 need twice the steps
-)
+# Pairs of steps and gradients that make the approximate Hessian: 40 need twice as many steps.
+MEMORY = 100
 ROUNDED = 1e-11  # a gradient of this part of the sum of importance times density counts as zero
 PRECISION = 1e-11  # relative, of the loss of many features: a line search sees changes above it
 STRIDE = 1e-2  # length of the first step that is tried, so that a descent stays where it began

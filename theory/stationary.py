@@ -17,10 +17,8 @@ from checks import check_count
 from losses.gradient import exact_gradient, joined, parted
 from losses.settling import PRECISION, hessian_operator
 
-OFFSETS = (
-    1e-2,
-    1e-3,
-)  # displacements of weights, used in turn: the wide one sees both sides of a kink
+# Displacements of weights, used in turn: the wide one sees both sides of a kink.
+OFFSETS = (1e-2, 1e-3)
 DAMPING = 10.0 ** torch.arange(-6, 1, dtype=torch.float64)  # of Newton's steps, as a curvature
 PARTS = (1.0, 0.25)  # shares of a step that are tried
 RESIDUAL = 1e-5  # relative accuracy of the eigenvalues that Lanczos' method finds
