@@ -30,7 +30,7 @@ def loss_by_autograd(model, distribution):
     """The loss, differentiable, and the norm of its gradient by an independent sum (instances,)."""
     W = model.W.detach().requires_grad_()
     b = model.b.detach().requires_grad_()
-    loss = quadrature_loss(W, b, distribution.density, model.relu_output)
+    loss = quadrature_loss(W, b, distribution.density, isinstance(model, ReLUOutputModel))
     gradients = torch.autograd.grad(loss.sum(), (W, b))
     norm = sum(g.flatten(1).square().sum(dim=1) for g in gradients).sqrt()
     return loss.detach(), norm

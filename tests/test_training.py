@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 import training
 from features import FeatureDistribution, RowMaker
-from losses import sampled
-from losses.exact import expected_loss
+from losses import expected_loss, many_features_loss, sampled
 from losses.rows import RARE
 from models import AbsoluteValueModel, LinearModel, ReLUHiddenModel, ReLUOutputModel
 from training import best_restart, train, train_best
@@ -736,13 +735,12 @@ def test_attack_refused_without_an_analytic_one(model_class):
         train(model, distribution, attack=0.1, steps=2, progress=False)
 
 
-@pytest.mark.usefixtures("unchecked")
-def test_exact_refused_for_many_features():
-    with pytest.raises(ValueError, match=r"^features: expected at most .*, got 40"):
-        train(
-            ReLUOutputModel(1, 40, 2),
-            FeatureDistribution(0.1, features=40),
-            exact=True,
-            steps=2,
-            progress=False,
-        )
+def test_exact_training_of_many_features():
+    """Beyond the few features of the recursion, by the Fourier series: the loss falls."""
+    model = ReLUOutputModel(1, 14, 2, dtype=torch.float64)
+    distribution = FeatureDistribution(0.7, features=14)
+    history = train(model, distribution, exact=True, steps=20, record=20, progress=False)
+    losses = history.losses[:, 0]
+    expected = many_features_loss(model.W, model.b, distribution)
+    assert losses[1] < losses[0]
+    torch.testing.assert_close(losses[1], expected[0].detach(), check_dtype=False)
