@@ -83,7 +83,7 @@ STATED = [  # text, its words with a group for each number, these numbers
     (README, r"that end in one, and (\d+) to (\d+) % of the wrong points at n=3 are right", RIGHT),
     (
         README,
-        r"space, and (\d+) to (\d+) % of models have them",
+        r"with n = 4m/3, (\d+) to (\d+) % of models have them",
         spread("4.5", "tetrahedron: share of models", 100),
     ),
     (
