@@ -23,7 +23,16 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
-from checks import as_real, check_count, check_positive, check_size, check_torch, shown
+from checks import (
+    as_real,
+    check_count,
+    check_device,
+    check_dtype,
+    check_positive,
+    check_seed,
+    check_size,
+    shown,
+)
 from features import check_distribution
 
 
@@ -81,14 +90,16 @@ class ToyModel(nn.Module):
             instances=instances, features=features, hidden=hidden
         )
         init_scale = check_positive("init_scale", init_scale)
-        check_torch(seed, dtype, device)
+        seed = check_seed(seed)
+        check_dtype(dtype)
+        check_device(device)
         self.b = nn.Parameter(
             torch.zeros(self.instances, self.features, dtype=dtype, device=device)
         )
         # Normal numbers are made as quantiles of uniform ones, because uniform ones fill the stack
         # in order: the first instances do not depend on how many follow.
         shape = (self.instances, self.hidden, self.features)
-        generator = torch.Generator().manual_seed(int(seed))
+        generator = torch.Generator().manual_seed(seed)
         uniform = torch.rand(shape, generator=generator, dtype=torch.float64)
         uniform.clamp_(min=torch.finfo(torch.float64).tiny)
         weights = (init_scale * torch.special.ndtri(uniform)).to(dtype)
