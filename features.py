@@ -579,8 +579,7 @@ def _mean(values):
 def _mean_square(values, p):
     """Return the mean square of a feature that is active with probability p."""
     if isinstance(values, Uniform):
-        low, high = values.low, values.high
-        return p * (low**2 + low * high + high**2) / 3
+        return p * (values.low**2 + values.low * values.high + values.high**2) / 3
     return p * sum(value**2 for value in values) / len(values)
 
 

@@ -226,9 +226,9 @@ def best_restart(losses: Float[Tensor, " instances"], restarts) -> Int[Tensor, "
             f"losses: expected one dimension divisible by {restarts} restarts, "
             f"got {tuple(losses.shape)}"
         )
-    by_setting = losses.nan_to_num(nan=math.inf).view(-1, restarts)
-    first = restarts * torch.arange(len(by_setting), device=losses.device)
-    return first + by_setting.argmin(dim=1)
+    grid = losses.nan_to_num(nan=math.inf).view(-1, restarts)  # (settings, restarts)
+    first = restarts * torch.arange(len(grid), device=losses.device)
+    return first + grid.argmin(dim=1)
 
 
 def train_best(
@@ -394,7 +394,8 @@ def _drawing(distribution, batch_size, seed, dtype, exact):
 
 def _step(blocks, draw, wants_loss, wants_gradient):
     """Return losses and, after the gradient, which instances are finite (instances,), or None."""
-    losses, finite = [], []
+    losses = []
+    finite = []
     for block in blocks:
         block.forward(draw)
         if wants_loss:

@@ -182,10 +182,10 @@ class HandWrittenLoss:
         self.product(at.h.mT, at.D, out=at.z, plus=self.b[:, None])
         if self.form.relu_output:
             at.z.clamp_(min=0)
-        by_density = (len(at.x), -1)  # z and g become (densities, restarts, batch, features)
-        error = at.g.unflatten(0, by_density)
         target = at.x.abs() if self.form.absolute_target else at.x
-        torch.sub(at.z.unflatten(0, by_density), target[:, None], out=error)
+        grid = (len(target), -1)  # z and g become (densities, restarts, batch, features)
+        error = at.g.unflatten(0, grid)
+        torch.sub(at.z.unflatten(0, grid), target[:, None], out=error)
 
     def _attacked(self, draw):
         """Return the rows (instances, batch, features), each after the attack on one feature.
