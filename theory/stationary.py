@@ -107,7 +107,7 @@ def lowest_curvatures(
         ValueError: If there are not that many eigenvalues, and as from `losses.expected_loss` and
             `losses.many_features_loss`.
     """
-    check_count("count", count)
+    count = check_count("count", count)
     W = W.detach().double()
     b = b.detach().double()
     found = [
