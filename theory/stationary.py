@@ -203,7 +203,7 @@ def nearest_stationary(
     Raises:
         ValueError: If searches is not a count.
     """
-    check_count("searches", searches)
+    searches = check_count("searches", searches)
     hidden = W.shape[1]
     every = torch.arange(len(W))
     vectors = joined(W.double(), b.double())

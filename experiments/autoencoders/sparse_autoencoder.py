@@ -208,7 +208,7 @@ def fit(start, sparsity, rows, *, steps, lr, seed=0, held=False) -> Autoencoders
         FloatingPointError: The weights of an instance are not finite after training.
     """
     steps = check_count("steps", steps)
-    check_positive("lr", lr)
+    lr = check_positive("lr", lr)
     seed = check_seed(seed)
     trained = {field.name: getattr(start, field.name).clone() for field in fields(start)}
     moving = {name: value for name, value in trained.items() if not (held and name == "D")}
