@@ -529,6 +529,16 @@ def check_distribution(distribution):
         )
 
 
+def check_standard(distribution):
+    """Raise a ValueError unless values, strength and parents are those of the paper's inputs."""
+    standard = {"values": (UNIT, SIGNED), "strength": (1,), "parents": (None,)}
+    for name, known in standard.items():
+        value = getattr(distribution, name)
+        if value not in known:
+            expected = " or ".join(str(each) for each in known)
+            raise ValueError(f"distribution: expected {name} {expected}, got {shown(value)}")
+
+
 def _nested(parents):
     """Return the pairs (child, parent) in which a feature is nested in another, in order."""
     pairs = enumerate(parents or ())

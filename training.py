@@ -3,10 +3,10 @@
 Every model of `models.py` and every subclass of `ToyModel` is trained by its own methods. How rows
 are drawn, and how loss and gradient are computed from them, stands in `losses/sampled.py`.
 
-Restarts are further instances. `distribution.with_restarts(4)` repeats each setting four times in a
-row, and `best_restart` picks the one of lowest loss of each four. `train_best` does both, and trains
-in between. It compares restarts by their exact loss after exact training, and otherwise by their
-loss on the same fresh rows.
+Restarts are further instances. `distribution.with_restarts(4)` repeats each setting four times in
+a row, and `best_restart` picks the one of lowest loss of each four. `train_best` does both, and
+trains in between. It compares restarts by their exact loss after exact training, and otherwise by
+their loss on the same fresh rows.
 """
 
 import math

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_features import assert_counts, assert_mean, count_patterns, generator
 
-from features import FeatureDistribution, RowMaker, Uniform
+from features import FeatureDistribution, RowMaker, Uniform, check_standard
 
 ROWS = 2**16
 SET_SIZE = 3
@@ -411,6 +411,22 @@ def test_refused(name, arguments):
 def test_refused_ranges(low, high):
     with pytest.raises(ValueError, match=r"(low|high).*: expected .*, got "):
         Uniform(low, high)
+
+
+@pytest.mark.parametrize(
+    "name, others",
+    [
+        ("values", {"values": 1.0}),
+        ("values", {"values": Uniform(0, 2)}),
+        ("strength", {**CORRELATED, "strength": 0.5}),
+        ("parents", {"parents": [None, 0, None, None]}),
+    ],
+)
+def test_what_is_not_standard(name, others):
+    check_standard(FeatureDistribution(0.1, features=4, **CORRELATED))
+    check_standard(FeatureDistribution(0.1, features=4, signed=True))
+    with pytest.raises(ValueError, match=f"distribution: expected {name} .*, got "):
+        check_standard(FeatureDistribution(0.1, features=4, **others))
 
 
 # Any distribution
