@@ -113,13 +113,6 @@ def check_generator(generator, device):
         )
 
 
-def check_torch(seed=0, dtype=torch.float32, device="cpu"):
-    """Check a seed, a dtype and a device."""
-    check_seed(seed)
-    check_dtype(dtype)
-    check_device(device)
-
-
 def as_real(name, value, device=None) -> Tensor:
     """Return real numbers as a float64 tensor that does not require a gradient.
 

@@ -52,7 +52,7 @@ from checks import (
     table_shape,
 )
 
-Numbers = Shaped[Tensor, "..."] | np.ndarray | Sequence | Real  # whatever as_real takes
+Numbers = Shaped[Tensor, "..."] | np.ndarray | Sequence | Real  # all that `as_real` accepts
 
 CORRELATIONS = ("independent", "correlated", "anticorrelated")
 HIGHEST_IMPORTANCE = 1e30  # float32 overflows soon beyond it
@@ -352,7 +352,7 @@ class FeatureDistribution:
 
     @cached_property
     def _set_density(self):
-        """Density of every set (instances, sets), or of a feature where its parent is active."""
+        """Probability that a set is active (instances, sets), given that its parent is."""
         density = self.density
         if self.correlation == "independent":
             if self.parents is not None:
@@ -369,7 +369,7 @@ class FeatureDistribution:
 
     @cached_property
     def _first_cumulative(self):
-        """Probability that a set up to this one is active (instances, sets), exact if tiny."""
+        """Probability that a set or one before it is active (instances, sets), precise if tiny."""
         density = self._set_density.clone()
         for child, _ in _nested(self.parents):
             density[:, child] = 0  # a child is never the first, as its parent comes before it
@@ -480,14 +480,13 @@ class RowMaker:
         """Return which features are active, and their places, both (instances, batch, features).
 
         Args:
-            places: Of the sets (instances, batch, sets).
-            u: Uniform numbers of the features, where the sets are correlated.
+            places: The places of the sets (instances, batch, sets).
+            u: Uniform numbers of the features (batch, features), used where sets are correlated.
         """
         distribution = self.distribution
         active = places > 0
-        if (
-            distribution.correlation == "anticorrelated"
-        ):  # one number chooses the member and is its place
+        if distribution.correlation == "anticorrelated":
+            # The place of a set chooses the active member, and what remains is the member's place.
             member = torch.arange(distribution.set_size, dtype=places.dtype, device=places.device)
             places = ((distribution.set_size * places)[..., None] - member).flatten(2)
             return (places > 0) & (places <= 1), places
@@ -579,8 +578,7 @@ def _mean(values):
 def _mean_square(values, p):
     """Return the mean square of a feature that is active with probability p."""
     if isinstance(values, Uniform):
-        low, high = values.low, values.high
-        return p * (low**2 + low * high + high**2) / 3
+        return p * (values.low**2 + values.low * values.high + values.high**2) / 3
     return p * sum(value**2 for value in values) / len(values)
 
 

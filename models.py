@@ -17,13 +17,20 @@ one model.
 import copy
 import inspect
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
-from checks import as_real, check_count, check_positive, check_size, check_torch, shown
+from checks import (
+    as_real,
+    check_device,
+    check_dtype,
+    check_positive,
+    check_seed,
+    check_selection,
+    check_size,
+)
 from features import check_distribution
 
 
@@ -81,14 +88,16 @@ class ToyModel(nn.Module):
             instances=instances, features=features, hidden=hidden
         )
         init_scale = check_positive("init_scale", init_scale)
-        check_torch(seed, dtype, device)
+        seed = check_seed(seed)
+        check_dtype(dtype)
+        check_device(device)
         self.b = nn.Parameter(
             torch.zeros(self.instances, self.features, dtype=dtype, device=device)
         )
         # Normal numbers are made as quantiles of uniform ones, because uniform ones fill the stack
         # in order: the first instances do not depend on how many follow.
         shape = (self.instances, self.hidden, self.features)
-        generator = torch.Generator().manual_seed(int(seed))
+        generator = torch.Generator().manual_seed(seed)
         uniform = torch.rand(shape, generator=generator, dtype=torch.float64)
         uniform.clamp_(min=torch.finfo(torch.float64).tiny)
         weights = (init_scale * torch.special.ndtri(uniform)).to(dtype)
@@ -171,19 +180,17 @@ class ToyModel(nn.Module):
         """Copy some instances into a model of their own.
 
         Args:
-            instances: A slice, indices or a mask of the instance axis.
+            instances: An index, a slice, several indices or a mask of the instances.
 
         Returns:
             A model of the same class. It shares no weights with this one.
 
         Raises:
-            ValueError: The argument does not select anything.
-            IndexError: An index is beyond the last instance.
+            IndexError: If there is no such instance.
+            ValueError: If `instances` is none of these, or chooses no instance.
         """
-        index = torch.arange(self.instances, device=_device(self))
-        index = index[_as_selection(instances, index.device)].reshape(-1)
-        check_count("instances", len(index))
-        return _part(self, index)
+        index = check_selection("instances", instances, self.instances)
+        return _part(self, index.to(_device(self)))
 
     def _as_importance(self, importance, x):
         """Return the importance as a tensor like x, a scalar or (instances, features)."""
@@ -317,23 +324,6 @@ class AbsoluteValueModel(ToyModel):
         return x.abs()
 
 
-def _as_selection(instances, device):
-    """Return a slice, or indices or a mask as a tensor; ValueError for anything else."""
-    try:
-        if isinstance(instances, slice):
-            range(0)[instances]  # refuses bounds that are no integers
-            return instances
-        given = instances if isinstance(instances, Tensor) else np.array(instances)
-        selection = torch.as_tensor(given, device=device)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(
-            f"instances: expected a slice, indices or a mask, got {shown(instances)}"
-        ) from error
-    if selection.is_floating_point() or selection.is_complex():
-        raise ValueError(f"instances: expected indices or a mask, got {selection.dtype}")
-    return selection if selection.dtype == torch.bool else selection.long()
-
-
 def check_inputs(model, distribution):
     """Refuse anything but a FeatureDistribution of the model's instances and features."""
     check_distribution(distribution)
@@ -399,7 +389,7 @@ def parameter_shapes(kind, instances, features, hidden) -> dict[str, tuple[int, 
 
 
 def _is_plain(model, kind, attributes):
-    """Whether a model has the attributes of one of the four classes and that class's parameters."""
+    """Tell whether a model has the attributes of one of the four classes, and its parameters."""
     own = type(model)
     if any(inspect.getattr_static(own, name) is not value for name, value in attributes.items()):
         return False
@@ -415,7 +405,7 @@ def _is_plain(model, kind, attributes):
 
 
 def _has_hooks(owner):
-    """Whether a hook is set on a module or a parameter."""
+    """Tell whether a hook is set on a module or a parameter."""
     if isinstance(owner, Tensor):
         return bool(owner._backward_hooks or owner._post_accumulate_grad_hooks)
     return any(value for name, value in vars(owner).items() if "_hooks" in name)

@@ -3,8 +3,10 @@
 Every model of `models.py` and every subclass of `ToyModel` is trained by its own methods. How rows
 are drawn, and how loss and gradient are computed from them, stands in `losses/sampled.py`.
 
-Restarts are further instances: `distribution.with_restarts(4)` repeats each setting four times in a
-row, and `best_restart` picks the best of each four.
+Restarts are further instances. `distribution.with_restarts(4)` repeats each setting four times in
+a row, and `best_restart` picks the one of lowest loss of each four. `train_best` does both, and
+trains in between. It compares restarts by their exact loss after exact training, and otherwise by
+their loss on the same fresh rows.
 """
 
 import math
@@ -41,13 +43,14 @@ from models import (
     check_per_instance,
 )
 
-# The same seed gives weights, training rows, test rows and a model's own random numbers apart.
+# Each is combined with the seed, so that one seed gives training rows, test rows and random numbers
+# of the model that have nothing in common with each other or with the initial weights.
 SAMPLE_STREAM = 0x5A5A5A5A
 TEST_STREAM = 0x3C3C3C3C
 MODEL_STREAM = 0x69696969
 SCHEDULES = ("cosine", "constant")  # of the learning rate
-# Numbers in the rows of an instance up to which one thread computes them. Threads gain little on
-# such work, and on busy cores they wait for each other: two took up to 60 times as long as one.
+# One thread computes if the rows of an instance have at most so many numbers. More threads gain
+# little there, and on busy cores they wait for each other: two took up to 60 times as long as one.
 ONE_THREAD_NUMBERS = 1_000_000
 WARM_UP = 0.05  # share of the steps in which the learning rate rises to its full value
 
@@ -226,9 +229,9 @@ def best_restart(losses: Float[Tensor, " instances"], restarts) -> Int[Tensor, "
             f"losses: expected one dimension divisible by {restarts} restarts, "
             f"got {tuple(losses.shape)}"
         )
-    by_setting = losses.nan_to_num(nan=math.inf).view(-1, restarts)
-    first = restarts * torch.arange(len(by_setting), device=losses.device)
-    return first + by_setting.argmin(dim=1)
+    grid = losses.nan_to_num(nan=math.inf).view(-1, restarts)  # (settings, restarts)
+    first = restarts * torch.arange(len(grid), device=losses.device)
+    return first + grid.argmin(dim=1)
 
 
 def train_best(
@@ -393,8 +396,13 @@ def _drawing(distribution, batch_size, seed, dtype, exact):
 
 
 def _step(blocks, draw, wants_loss, wants_gradient):
-    """Return losses and, after the gradient, which instances are finite (instances,), or None."""
-    losses, finite = [], []
+    """Run all blocks on one draw.
+
+    Returns:
+        The losses (instances,), or None unless they are wanted, and which instances are finite.
+    """
+    losses = []
+    finite = []
     for block in blocks:
         block.forward(draw)
         if wants_loss:

@@ -118,7 +118,8 @@ def over_density(ax, density: Float[Tensor, " points"], ticks=DENSITY_TICKS):
     Returns:
         The axes.
     """
-    high, low = 1.1 * density.max().item(), density.min().item() / 1.1
+    high = 1.1 * density.max().item()
+    low = density.min().item() / 1.1
     ax.set(xscale="log", xlim=(high, low), xlabel="density $1-S$ (log scale)")
     plain_ticks(ax.xaxis, [tick for tick in ticks if low <= tick <= high])
     return ax
@@ -329,11 +330,14 @@ def _packed_layout(graph):
     sides = [math.sqrt(len(component)) for component in components]
     width = 1.15 * math.sqrt(sum(side * side for side in sides))
     position = {}
-    x = y = row_height = 0.0
+    x = 0.0
+    y = 0.0
+    row_height = 0.0
     for component, side in zip(components, sides):
         if x > 0 and x + side > width:
             y -= row_height
-            x = row_height = 0.0
+            x = 0.0
+            row_height = 0.0
         part = graph.subgraph(component)
         if len(part) <= 3:
             placed = nx.circular_layout(part)
@@ -395,7 +399,7 @@ def dimensionality_scatter(
 
 
 def _label_side(level, levels):
-    """Where a label stands beside its line: away from a level so close that labels would overlap."""
+    """Return the side of its line on which a label stands, away from a level close to it."""
     apart = [level - other for other in levels if 0 < abs(level - other) < LABELS_APART]
     if not apart:
         return "center"

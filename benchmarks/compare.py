@@ -73,7 +73,8 @@ def usual_loop(distribution, hidden, seed, steps, batch_size, model_class=ReLUOu
     activation = gelu if model_class is GELUModel else torch.relu
     torch.nn.init.xavier_normal_(model.W, generator=generator)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
-    density, importance = distribution.density.float(), distribution.importance.float()
+    density = distribution.density.float()
+    importance = distribution.importance.float()
     shape = (batch_size, distribution.instances, distribution.features)
     for _ in range(steps):
         active = torch.rand(shape, generator=generator) <= density
@@ -120,11 +121,13 @@ def setting(densities, features, decay=1.0):
 
 def losses(seeds):
     """Seconds to the usual loop's test losses."""
-    for name, distribution, hidden, of_features in (
-        ("n=20, m=5, seven densities", setting(SEVEN, 20, 0.7), 5, 20),
-        ("n=80, m=20, seven densities", setting(SEVEN, 80, 0.9), 20, 80),
+    for name, distribution, hidden in (
+        ("n=20, m=5, seven densities", setting(SEVEN, 20, 0.7), 5),
+        ("n=80, m=20, seven densities", setting(SEVEN, 80, 0.9), 20),
     ):
-        ours, rounds, ratios = LOSSES[of_features], [], []
+        ours = LOSSES[distribution.features]
+        rounds = []
+        ratios = []
         for seed in range(seeds):
             usual, theirs = seconds(usual_loop, distribution, hidden, seed, **USUAL)
             *others, model = our_columns(distribution, hidden, seed, ours)
@@ -150,7 +153,8 @@ def many_features(shorter=5, timed=20, every=slice(4, None, 10)):
     name = "n=400, m=30, 50 densities: to the losses"
     usual, _ = seconds(usual_loop, distribution, hidden, 0, timed, USUAL["batch_size"])
     *others, model = our_columns(distribution, hidden, 0, LOSSES[400])
-    few, trained = distribution.select(every), USUAL["steps"] // shorter
+    few = distribution.select(every)
+    trained = USUAL["steps"] // shorter
     theirs = usual_loop(few, hidden, 0, trained, USUAL["batch_size"])
     note = compared(loss_ratios(model.select(every), theirs, few)[None])
     note += f" (after {trained:,} steps, at five densities; "
@@ -163,7 +167,8 @@ def our_columns(distribution, hidden, seed, ours):
     mine, (model, _) = seconds(
         train_best, ReLUOutputModel, distribution, hidden, seed=seed, progress=False, **ours
     )
-    repeated, part = distribution.with_restarts(ours["restarts"]), max(20, ours["steps"] // 100)
+    repeated = distribution.with_restarts(ours["restarts"])
+    part = max(20, ours["steps"] // 100)
     whole = ours["steps"] / part
     same, _ = seconds(usual_loop, repeated, hidden, seed, part, ours["batch_size"])
     floor, _ = seconds(products, repeated, hidden, part, ours["batch_size"])

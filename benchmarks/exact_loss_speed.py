@@ -1,11 +1,12 @@
-"""Times the exact expected loss and its gradients against a plain autograd version, and the exact phase diagrams.
+"""Time the exact loss and its gradient against plain autograd, and the exact phase diagrams.
 
     python benchmarks/exact_loss_speed.py            # about 2 minutes on 2 cores
 
-The plain version writes the closed form out as it stands: a polynomial at every vertex of the cube
-{0, 1}^n for E[ReLU(z)^2], once more for the cross term, gradients by autograd. Ours is timed as it is
-reported, with loss and care for every digit, and as it is descended on, the gradient alone. All get the
-same random models at density 0.1; runs alternate, so that a busy machine slows all.
+The plain version is the closed form written out: a polynomial at every vertex of the cube {0, 1}^n
+for E[ReLU(z)^2], the same for the cross term, and gradients by autograd. Ours is timed twice: as
+losses are reported, with loss, gradient and care for every digit, and as descents use it, with the
+gradient alone. All compute the same random models at density 0.1. The versions take turns, so that
+a busy machine slows all of them.
 """
 
 import sys
@@ -24,15 +25,17 @@ from losses.exact import DescentGradient, expected_loss
 from theory import phases
 
 SIZES = ((2, 1, 20_000), (3, 2, 10_000), (5, 2, 500))  # features, hidden, instances
-DENSITY, ROUNDS = 0.1, 9
+DENSITY = 0.1
+ROUNDS = 9
 
 
 def plain_second_moment(b, a, p):
-    """E[ReLU(b + a.x)^2]: b (instances,), a and p (instances, features)."""
+    """Compute E[ReLU(b + a.x)^2] for b (instances,), a and p (instances, features)."""
     vertices = torch.tensor(list(product((0.0, 1.0), repeat=a.shape[1])), dtype=a.dtype)
     coefficients = [torch.ones(len(b), len(vertices), dtype=a.dtype)]  # of s^0, s^1, ...
     for v, slope, density in zip(vertices.T, a.T[..., None], p.T[..., None]):
-        constant, linear = (1 - v) * (1 - density), (2 * v - 1) * density / slope
+        constant = (1 - v) * (1 - density)
+        linear = (2 * v - 1) * density / slope
         padded = [
             torch.zeros_like(coefficients[0]),
             *coefficients,
@@ -46,7 +49,7 @@ def plain_second_moment(b, a, p):
 
 
 def plain_expected_loss(W, b, p):
-    """The expected loss of the ReLU output model with importance 1: (instances,)."""
+    """Compute the expected loss (instances,) of ReLU output models, with importance 1."""
     loss = 0
     for i in range(W.shape[2]):
         a = (W[:, :, i, None] * W).sum(dim=1)
@@ -60,13 +63,18 @@ def plain_expected_loss(W, b, p):
 
 
 def seconds(work):
+    """Return the seconds that a call takes."""
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
 
 
 def compare(features, hidden, instances):
-    """Median microseconds a model and step: of the plain version, of our loss with gradient, of the gradient alone."""
+    """Time the plain version, our loss with its gradient, and our gradient alone.
+
+    Returns:
+        Median microseconds a model of the three.
+    """
     generator = torch.Generator().manual_seed(0)
     shapes = ((instances, hidden, features), (instances, features))
     W, b = (0.7 * torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes)
@@ -79,7 +87,7 @@ def compare(features, hidden, instances):
     def ours():
         return expected_loss(*leaves, distribution)
 
-    # the median, as the plain version loses its digits where a weight is small
+    # The median is compared, as the plain version loses its digits where a weight is small.
     assert (plain() / ours() - 1).abs().median() < 1e-9
     gradient = DescentGradient(distribution)
     weights = [value.detach() for value in leaves]
@@ -94,12 +102,14 @@ def compare(features, hidden, instances):
 
 
 def main():
+    """Print the times of all sizes, and of the exact phase diagrams."""
     print(f"{torch.get_num_threads()} threads, torch {torch.__version__}; microseconds a model")
     for features, hidden, instances in SIZES:
         plain, ours, descent = compare(features, hidden, instances)
         print(
-            f"n={features}, m={hidden}: loss and gradient plain {plain:.2f}, ours {ours:.2f}, for descents "
-            f"{descent:.2f}; ratio of medians {plain / ours:.1f} and {plain / descent:.1f}"
+            f"n={features}, m={hidden}: loss and gradient plain {plain:.2f}, ours {ours:.2f}, "
+            f"for descents {descent:.2f}; "
+            f"ratio of medians {plain / ours:.1f} and {plain / descent:.1f}"
         )
     for name, points, solve in (
         ("n=2, m=1", 100, phases.scanned_optimum),

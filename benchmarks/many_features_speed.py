@@ -28,8 +28,11 @@ DENSITIES = (0.9, 0.7, 0.33)
 ROUNDS = 3
 TERMS = 2**13  # of the baseline's series
 ROOM = 1.5  # the baseline's period, in units of four times the largest |z|
-FEATURES, HIDDEN, DENSITY = 60, 6, 1 / 1.3  # of the descents
-SHORT, LONG = 2_000, 8_000  # steps of sampled training before exact descent, and alone
+FEATURES = 60  # of the models that descend on the loss
+HIDDEN = 6
+DENSITY = 1 / 1.3
+SHORT = 2_000  # steps of sampled training before exact descent
+LONG = 8_000  # steps of sampled training without exact descent
 
 
 def baseline_loss(i, b, a, density):

@@ -83,12 +83,9 @@ def _sizes(model):
 def _training(config):
     """Return the lines of the config on the training."""
     known = config["training"] or {}
-    batch_size = known.get("batch_size", 256)
-    steps = known.get("steps", 1)
-    lr = known.get("lr", 0.01)
-    check_count("training: batch_size", batch_size)
-    check_count("training: steps", steps)
-    check_positive("training: lr", lr)
+    batch_size = check_count("training: batch_size", known.get("batch_size", 256))
+    steps = check_count("training: steps", known.get("steps", 1))
+    lr = check_positive("training: lr", known.get("lr", 0.01))
     return [
         f"batch_size: {batch_size}",
         f"steps: {steps}",

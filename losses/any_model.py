@@ -73,10 +73,10 @@ class AnyModelLoss:
 
 
 def has_separable_loss(part, distribution) -> bool:
-    """Try a model's methods on a few rows: whether the loss of the empty row may be added apart.
+    """Tell, after trying a few rows, whether the loss of the empty row may be added apart.
 
-    It may if the model draws no random numbers and its loss is a mean over rows. Dropout, or a
-    normalization over the batch, make all rows be drawn instead.
+    It may if the model draws no random numbers and its loss is a mean over rows. This is not so
+    with dropout or a normalization over the batch, and then all rows are sampled.
 
     Args:
         part: View of some instances (`models.block_view`).
@@ -177,7 +177,7 @@ def _check_importance(part, x, importance, loss):
 
 
 def _is_mean_over_rows(part, x, importance, loss):
-    """Whether the loss of the rows and one empty row is the mean of their losses."""
+    """Tell whether the loss of the rows and one empty row is the mean of their losses."""
     empty_row = x.new_zeros(len(x), 1, x.shape[2])
     empty, _ = _tried_loss(part, empty_row, importance)
     joint, _ = _tried_loss(part, torch.cat((x, empty_row), dim=1), importance)
@@ -187,6 +187,6 @@ def _is_mean_over_rows(part, x, importance, loss):
 
 
 def probed(model, distribution, instances, training):
-    """Return the view of some instances in training or evaluation mode, and if it is separable."""
+    """Return a view of some instances, in the wanted mode, and whether its loss is separable."""
     part = block_view(model, instances).train(training)
     return part, has_separable_loss(part, distribution.select(instances))

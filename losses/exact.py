@@ -172,7 +172,8 @@ def _check(distribution, output):
 
 def check_matching_weights(W, b, distribution):
     """Raise a ValueError unless W and b are finite weights of the distribution's instances."""
-    instances, features = distribution.instances, distribution.features
+    instances = distribution.instances
+    features = distribution.features
     device = distribution.density.device
     named = (("W", W, ("instances", "hidden", "features")), ("b", b, ("instances", "features")))
     for name, value, axes in named:

@@ -24,7 +24,8 @@ from torch import Tensor
 from losses.characteristic import Characteristic, Couplings
 
 TERMS = 2**13  # the most terms of a series
-_SHORTEST, _LONGEST = 8, 64  # terms that are summed at a time
+_SHORTEST = 8  # the fewest terms that are summed at a time
+_LONGEST = 64  # the most terms that are summed at a time
 _STEEP = 1e-3  # weight of an error of the gradient beside one of the loss
 CONSTANTS = {  # 4/pi sum over odd k of 1 / k^(s+1), with alternating signs
     1: math.pi / 2,
@@ -85,7 +86,7 @@ def averages(couplings: Couplings, points: Points, allowed: Float64[Tensor, " pa
             error = _error(sums)
             if (error <= allowed).all():
                 break
-    values += _of_atom(points, powers)
+    values += _atom_value(points, powers)
     return Averages(values, own, gradient, error, terms)
 
 
@@ -163,7 +164,7 @@ def _terms(waves, k, powers, w):
     return 4 / math.pi * torch.stack(sums, dim=-1) * w[:, None, None] ** -powers
 
 
-def _of_atom(points, powers):
+def _atom_value(points, powers):
     """Return what the atom adds to E[I_r]: I_r at t in closed form."""
     t = points.t[:, :, None]
     w = points.w[:, None, None]

@@ -82,7 +82,8 @@ class Recursion:
 
     def _set_order(self):
         """Set the order of positions of each output, and the rows of W^T W that they take."""
-        features, device = self.distribution.features, self.distribution.density.device
+        features = self.distribution.features
+        device = self.distribution.density.device
         order = [self._positions(output) for output in self.outputs]
         self.order = torch.tensor(order, device=device).t()  # (position, output) -> feature
         self.rows = (torch.tensor(self.outputs, device=device) * features + self.order).flatten()
@@ -97,7 +98,8 @@ class Recursion:
 
     def _set_buffers(self):
         """Set the chunks, whose last two overlap so that all have one size, and the buffers."""
-        features, instances = self.distribution.features, self.distribution.instances
+        features = self.distribution.features
+        instances = self.distribution.instances
         step_count = features // self.step_features
         shape = step_count + 2, (self.step_features + 1) ** step_count  # powers, vertices
         affordable = CHUNK_NUMBERS // (prod(shape) * len(self.outputs))
@@ -191,7 +193,8 @@ class Recursion:
         """
         self._fill_powers(b, form)
         features = form.coefficients(constants.active)
-        width, members = self.step_features, self.members
+        width = self.step_features
+        members = self.members
         for index, step in enumerate(self.steps):
             idle = 0 if self.one_by_one else constants.idle[index]
             step.run(idle, features[index * width : (index + 1) * width])

@@ -163,8 +163,9 @@ def _exclusive(some, density):
 
 
 def _together(some, target, density, strength):
-    """A set that shares one draw with probability `strength`, and whose members are independent
-    otherwise.
+    """Return the states of a set that shares one draw with probability `strength`.
+
+    Otherwise its members are independent.
     """
     first = density[some[0]]
     ones = dict.fromkeys(some, torch.ones_like(first))
@@ -226,7 +227,8 @@ def _error_of_ranges(b, slopes, density, is_target, values):
     target = any(is_target)
     if target:
         own = torch.tensor(is_target, dtype=b.dtype, device=b.device)[:, None]
-        first, second = _value_moment(values, 1), _value_moment(values, 2)
+        first = _value_moment(values, 1)
+        second = _value_moment(values, 2)
         mean = density * first
         moments = Moments(mean, density * second - mean**2, torch.zeros_like(mean), 1)
         bias, spread = moments.residual(own - slopes, b)
@@ -259,15 +261,16 @@ def _ordered_sums(b, slopes, density, is_target, sign, values):
         flat = slope.abs() < FLAT
         quotients = _quotients(at_points, slope.where(~flat, 1), p, sign, values)
         series = _series(at_points[0.0], slope, p, sign, values)
-        by_series = (z >= reach) | flat
-        T = torch.cat([at_points[0.0][:1], torch.where(by_series, series[1:-1], quotients)])
+        converges = (z >= reach) | flat
+        T = torch.cat([at_points[0.0][:1], torch.where(converges, series[1:-1], quotients)])
     return T[2, 0]
 
 
 def _quotients(at_points, slope, p, sign, values):
     """The average over one feature, minus sign M_(r-1), by quotients of differences, from r = 1."""
     width = values.high - values.low
-    low, high = at_points[values.low], at_points[values.high]
+    low = at_points[values.low]
+    high = at_points[values.high]
     J = (high - low)[1:] / (slope * width)
     ends = (values.high * high[1:-1] - values.low * low[1:-1]) / width
     M = (ends - J[1:]) / slope

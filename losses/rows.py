@@ -17,24 +17,26 @@ HIGHEST_WEIGHT = 1e30  # of a row in the gradient: beyond it float32 overflows
 class Rows:
     """The rows of some instances and their weights in loss and gradient.
 
-    The loss of an instance is the mean over rows with an active feature, times their probability,
-    plus the loss of the empty row, times the probability of that. In the gradient both are divided
-    by the probability of an active row and by the instance's largest importance. This changes no
-    minimum, and it makes the epsilon of Adam act alike on important and unimportant, frequent and
-    rare features.
+    The loss of an instance has two terms: the mean loss of rows with an active feature, times the
+    probability of such a row, and the loss of the empty row, times the remaining probability. In
+    the gradient both terms are divided by the probability of an active row and by the instance's
+    largest importance. This changes no minimum, and it makes the epsilon of Adam act alike on
+    important and unimportant, frequent and rare features.
 
     Args:
         distribution: FeatureDistribution of the instances.
         restarts: Number of consecutive instances that have equal densities and share their rows.
-        dtype: The model's.
+        dtype: The model's dtype, in which rows are drawn.
         rare: Empty rows of at most this probability are drawn like any other; 1.0 for all.
 
     Attributes:
-        probability: (instances,), of the rows that are drawn; the empty row has the rest.
-        active_weight: (instances,), of the loss of the drawn rows in the gradient.
-        empty_weight: (instances,), of the loss of the empty row in the gradient.
+        probability: (instances,), the probability of the rows that are drawn. The empty row has the
+            remaining one.
+        may_be_empty: Whether the empty row has a probability in some instance.
+        active_weight: (instances,), the weight of the drawn rows' loss in the gradient.
+        empty_weight: (instances,), the weight of the empty row's loss in the gradient.
         largest: (instances,), the largest importance, or 1 where all importances are zero.
-        empty_limit: As `empty_limit` returns it.
+        empty_limit: What the function of this name returns.
     """
 
     def __init__(self, distribution, restarts, dtype, rare=RARE):
@@ -83,7 +85,7 @@ def empty_limit(distribution) -> Float64[Tensor, "instances features"] | None:
         return None
     try:
         mean, own, shared = distribution.moments()
-    except ValueError:  # some correlated features have no moments in closed form
+    except ValueError:  # nested features have no moments in closed form
         warn_of_scarce_rows(distribution)
         return None
     square = (mean.square() + own + shared) / one_for_zero(active)[:, None]  # given an active row

@@ -38,8 +38,9 @@ from models import (
 )
 
 BLOCK_NUMBERS = 250_000  # numbers in a block's output on the CPU, which then fits the cache
-TINY = 16  # weights of a model up to which products are computed term by term,
-MANY = 64  # if a block has at least this many instances
+# Products are computed term by term where models are tiny and many.
+TINY = 16  # the most weights of a tiny model
+MANY = 64  # the fewest instances of a block that are many
 
 
 class _Form(NamedTuple):
@@ -68,7 +69,7 @@ def sampled_blocks(model, distribution, batch_size, *, attack=None, training=Tru
         batch_size: Number of rows of a draw.
         attack: (instances,), the size of the attack on each row as a share of the mean norm of the
             rows; only for the LinearModel and the ReLUOutputModel. None for no attack.
-        training: Whether a model that behaves otherwise in training, like dropout, is trained.
+        training: Whether the model is in training mode, in which dropout, for instance, is active.
 
     Raises:
         ValueError: The model's methods break the contract that `models.ToyModel` states.
@@ -182,10 +183,10 @@ class HandWrittenLoss:
         self.product(at.h.mT, at.D, out=at.z, plus=self.b[:, None])
         if self.form.relu_output:
             at.z.clamp_(min=0)
-        by_density = (len(at.x), -1)  # z and g become (densities, restarts, batch, features)
-        error = at.g.unflatten(0, by_density)
         target = at.x.abs() if self.form.absolute_target else at.x
-        torch.sub(at.z.unflatten(0, by_density), target[:, None], out=error)
+        grid = (len(target), -1)  # z and g become (densities, restarts, batch, features)
+        error = at.g.unflatten(0, grid)
+        torch.sub(at.z.unflatten(0, grid), target[:, None], out=error)
 
     def _attacked(self, draw):
         """Return the rows (instances, batch, features), each after the attack on one feature.
@@ -217,7 +218,7 @@ class HandWrittenLoss:
         """Write the gradient into the model's parameters, after `forward`."""
         at = self.buffers
         if self.form.relu_output:
-            at.g.mul_(at.z.sign_())
+            at.g.mul_(at.z.sign_())  # z is its ReLU by now, and its sign the ReLU's derivative
         torch.sum(at.g, dim=1, out=at.db).mul_(self.scale)
         if self.rows.may_be_empty:
             empty = self.empty_scale * self._empty_output()
@@ -241,7 +242,7 @@ class HandWrittenLoss:
 
 
 class _Buffers:
-    """What a block computes with, allocated once; blocks of one size use the same ones in turn."""
+    """The tensors of a block, allocated once. Blocks of one size use the same ones in turn."""
 
     def __init__(self, weights, restarts, batch_size, tied, long):
         instances, hidden, features = weights.shape

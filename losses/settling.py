@@ -17,10 +17,8 @@ ROUNDED = 1e-11  # a gradient of this part of the sum of importance times densit
 PRECISION = 1e-11  # relative, of the loss of many features: a line search sees changes above it
 STRIDE = 1e-2  # length of the first step that is tried, so that a descent stays where it began
 OFFSET = 1e-4  # length of a displacement for differences of gradients
-NEWTON_ACCURACY, NEWTON_PRODUCTS = (
-    1e-3,
-    300,
-)  # of a Newton step: relative residual, products with the Hessian
+NEWTON_RESIDUAL = 1e-3  # relative, of the linear equation of a Newton step
+NEWTON_PRODUCTS = 300  # the most products with the Hessian in a Newton step
 
 
 class Descent:
@@ -117,7 +115,7 @@ class Descent:
         while not self.settled:
             gradient = self.evaluate(self.x)[1]
             hessian = hessian_operator(lambda x: self.evaluate(x)[1], self.x)
-            step = minres(hessian, -gradient, rtol=NEWTON_ACCURACY, maxiter=NEWTON_PRODUCTS)[0]
+            step = minres(hessian, -gradient, rtol=NEWTON_RESIDUAL, maxiter=NEWTON_PRODUCTS)[0]
             norm = np.linalg.norm(self.evaluate(self.x + step)[1])
             if not norm < np.linalg.norm(gradient) / 2:
                 break

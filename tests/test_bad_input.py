@@ -90,10 +90,13 @@ def mostly(good, bad):
 
 
 NO_NUMBERS = st.sampled_from(
-    [None, "a", "", [], {}, [[1.0], [1.0, 2.0]], object(), 1j, [1j], math, np.array("a")]
+    [
+        *(None, "a", "", [], {}, [[1.0], [1.0, 2.0]], object(), 1j, [1j], math, np.array("a")),
+        *(torch.ones(2), np.ones(2), np.ones((2, 2))[::-1], 10**20, 10**400),
+    ]
 )
 COUNTS = mostly(
-    st.integers(1, 4),
+    st.integers(1, 4) | st.integers(1, 4).map(np.uint8) | st.integers(1, 4).map(np.int64),
     st.sampled_from(
         [0, -1, -(10**30), 10**30, MOST + 1, 10**12, 2**63, 1.5, 2.0, NAN, INF, True, np.int64(2)]
     )
@@ -122,7 +125,7 @@ NUMBERS = mostly(
     | NO_NUMBERS,
 )
 SEEDS = mostly(
-    st.integers(0, 2**31),
+    st.integers(0, 2**31) | st.integers(0, 255).map(np.uint8) | st.integers(0, 9).map(np.int64),
     st.sampled_from([-1, 2**64, -(2**63) - 1, 10**30, 1.5, NAN, True]) | NO_NUMBERS,
 )
 

@@ -1,4 +1,4 @@
-"""README, notebook and the scorecard's sentences hold against the committed numbers of ten seeds."""
+"""Check the numbers in README, notebook and scorecard against the committed ones of ten seeds."""
 
 import json
 import re
@@ -27,7 +27,7 @@ WORDS = dict(
 
 
 def of(claim, name, which="median", times=1):
-    """A number of a claim over the seeds: what a group of digits in a text must say, rounded as it is there."""
+    """Return a number of a claim over the seeds, which a text must state as it rounds it."""
     choose = {"median": statistics.median, "lowest": min, "highest": max}[which]
     return times * choose([value for value in CLAIMS[claim]["numbers"][name] if value is not None])
 
@@ -102,12 +102,14 @@ STATED = [  # text, its words with a group for each number, these numbers
     (NOTEBOOK, r"continuously, at densities between (\S+) and (\S+)\. And", CRITICAL),
     (
         NOTEBOOK,
-        r"digons from (\S+) to (\S+), pentagons to (\S+), square antiprisms after them, but only to ([\d.]+\d)",
+        r"digons from (\S+) to (\S+), pentagons to (\S+), "
+        r"square antiprisms after them, but only to ([\d.]+\d)",
         LEADS,
     ),
     (
         NOTEBOOK,
-        r"snaps at (\S+) times sparser instead of 2.5 at density 0.05, .*: (\S+) at 0.02, (\S+) at 0.1, (\S+) at 0.2",
+        r"snaps at (\S+) times sparser instead of 2.5 at density 0.05, "
+        r".*: (\S+) at 0.02, (\S+) at 0.1, (\S+) at 0.2",
         SNAPS,
     ),
     (NOTEBOOK, r"the steps are at densities (\S+), (\S+) and (\S+) where the paper", COLLAPSES),

@@ -335,8 +335,8 @@ class IgnoresImportance(ReLUOutputModel):
 
 
 REFUSED = {
-    "loss of one number": (returning("loss", lambda loss: loss.mean()), "loss: expected one number"),
-    "loss of each row": (returning("loss", lambda loss: loss[:, None]), "loss: expected one number"),
+    "one loss in all": (returning("loss", lambda loss: loss.mean()), "loss: expected one number"),
+    "table of losses": (returning("loss", lambda loss: loss[:, None]), "loss: expected one number"),
     "no tensor as loss": (returning("loss", lambda loss: 1.0), "loss: expected .* got float"),
     "constant loss": (returning("loss", lambda loss: loss.detach()), "loss: expected .* depends"),
     "infinite loss": (returning("loss", lambda loss: loss / 0), "loss: expected finite"),

@@ -1,4 +1,8 @@
-"""The style of all figures: colours that colour-blind readers tell apart, text that is large enough, nothing ad hoc."""
+"""Check the style of all figures.
+
+Colour-blind readers can tell the colours apart, the text is large enough, and no figure has colours
+of its own.
+"""
 
 import re
 from itertools import combinations

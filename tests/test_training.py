@@ -22,7 +22,7 @@ CORRELATIONS = dict(zip(MODELS, ["correlated", "independent", "anticorrelated", 
 
 
 def setting(model_class=ReLUOutputModel, instances=slice(None)):
-    """Five instances of one small experiment, two of them with equal densities, or some of these five."""
+    """Return five instances, two of them with equal densities, or some of these five."""
     density = torch.tensor(
         [[0.05, 0.1], [0.3, 0.2], [0.3, 0.2], [0.6, 1.0], [0.0, 0.0]]
     ).repeat_interleave(2, dim=1)
@@ -42,7 +42,7 @@ def weights_of(model):
 
 
 def plain_loss(model, distribution, draw):
-    """(instances,): the loss over the active rows of a draw and the empty row, an instance at a time."""
+    """Compute the loss over active rows and the empty row, one instance at a time: (instances,)."""
     losses = []
     for k in range(model.instances):
         one, inputs = model.select([k]), distribution.select(k)
@@ -73,7 +73,7 @@ def gradient_scale(distribution):
 
 
 def plain_train(model, distribution, steps, batch_size, lr, seed, exact=False):
-    """The loop without blocks, shared draws or a library's optimizer -> losses (steps, instances)."""
+    """Train without blocks, shared draws or a library's optimizer: losses (steps, instances)."""
     generator = torch.Generator().manual_seed(seed ^ training.SAMPLE_STREAM)
     moments = {name: (0, 0) for name, _ in model.named_parameters()}
     losses = []
@@ -127,7 +127,7 @@ def test_instances_train_as_if_alone(chosen):
 
 @pytest.mark.parametrize("correlation", ["independent", "correlated", "anticorrelated"])
 def test_active_rows_keep_the_expected_gradient(correlation):
-    """Active rows and the empty row, each with its probability, have the gradient of plain rows, with less noise."""
+    """Active rows and the exact empty row have the gradient of plain rows, with less noise."""
     distribution = FeatureDistribution(
         [[0.03] * 4], [[1, 2, 3, 4]], set_size=2, correlation=correlation
     )
@@ -157,7 +157,7 @@ def test_active_rows_keep_the_expected_gradient(correlation):
 
 @pytest.mark.parametrize("steps", [1, 2, 100])
 def test_learning_rate(steps):
-    """Adam's first update has the size of the learning rate: this rises over 5% of the steps and falls to 0."""
+    """The learning rate rises over 5% of the steps and falls to 0, as Adam's first updates show."""
     model, distribution = setting(instances=[3])
     before = weights_of(model)["b"]
     history = train(model, distribution, steps=steps, lr=1e-3, record=1, progress=False)
@@ -169,7 +169,7 @@ def test_learning_rate(steps):
 
 
 def test_constant_learning_rate():
-    """Where the gradient hardly changes, every one of Adam's steps has the size of the learning rate."""
+    """Each of Adam's steps has the size of the learning rate where the gradient hardly changes."""
     model, distribution = setting(instances=[3])
     model.b.data[:, 0] = 10  # far above what it should be
     history = train(
@@ -180,7 +180,7 @@ def test_constant_learning_rate():
 
 
 def test_attack_is_trained_against():
-    """Each instance is trained on its own attack, the same whether it stands alone or not; another seed, another."""
+    """Each instance is trained on its own attack, and the other instances do not matter."""
     finals = []
     for chosen, attack, seed in (
         ([1, 2], (0.25, 0.75), 0), ([2], 0.75, 0), ([2], 0.0, 0), ([2], 0.75, 1), ([2], None, 0)
@@ -197,11 +197,12 @@ def test_attack_is_trained_against():
 
 
 def test_linear_model_under_attack_keeps_less_of_what_is_attacked():
-    """Two features of density 1 in two dimensions, each attacked in half of the rows, along (g, a) and (a, g).
+    """Train two features of density 1 in two dimensions, each attacked in half of the rows.
 
-    By symmetry W^T W = ((g, a), (a, g)); its eigenvalue along (1, 1) stays 1: all rows move equally far that way.
-    That along (1, -1), u = g - a, is the best for a variance of 1/12 under a noise of e^2/2 * u^2 / (g^2 + a^2), with e
-    as s times the mean norm of a point in the unit square.
+    By symmetry W^T W = ((g, a), (a, g)), and the attacks are along (g, a) and (a, g). The
+    eigenvalue along (1, 1) stays 1, as all rows move equally far in this direction. The eigenvalue
+    along (1, -1), u = g - a, is the best one for a variance of 1/12 under a noise of
+    e^2/2 * u^2 / (g^2 + a^2), where e is s times the mean norm of a point in the unit square.
     """
     s = 0.5
     model = LinearModel(1, 2, 2, seed=0, init_scale=0.5)
@@ -213,7 +214,8 @@ def test_linear_model_under_attack_keeps_less_of_what_is_attacked():
         attack=s,
         progress=False,
     )
-    noise, u = (s * (math.sqrt(2) + math.asinh(1)) / 3) ** 2 / 2, 1.0
+    noise = (s * (math.sqrt(2) + math.asinh(1)) / 3) ** 2 / 2
+    u = 1.0
     for _ in range(100):
         u = (u + 1 / (1 + 12 * noise * 2 * u**2 / (1 + u**2))) / 2
     expected = torch.tensor([[1 + u, 1 - u], [1 - u, 1 + u]]) / 2
@@ -223,7 +225,7 @@ def test_linear_model_under_attack_keeps_less_of_what_is_attacked():
 
 @pytest.mark.parametrize("exact", [False, True])
 def test_no_tensor_strays_to_another_device(exact):
-    """Whatever is created on the way is put where the model is, not where tensors land for which no device is named."""
+    """Training creates no tensor on the default device while the model is on another one."""
     model, distribution = setting()
     model = model.float()
     with torch.device("meta"):
@@ -253,7 +255,7 @@ def test_divergence_is_reported_and_spoils_no_other_instance(exact):
 
 
 def test_divergence_names_its_step():
-    """The first update is so large that the second gradient of W is infinite; the other instance is never active."""
+    """One instance diverges in its first update; the other one, which is never active, does not."""
     model = LinearModel(2, 3, 1)
     before = weights_of(model.select([1]))
     with pytest.raises(
@@ -273,7 +275,7 @@ def test_divergence_names_its_step():
 
 
 def test_linear_model_learns_the_most_important_features():
-    """The linear optimum projects on the m most important features; the others cost their variance."""
+    """The linear optimum projects on the m most important features; others cost their variance."""
     importance = [[1.0, 0.8, 0.3, 0.1, 0.05]]
     distribution = FeatureDistribution(0.5, importance)
     model = LinearModel(1, 5, 2, seed=0)

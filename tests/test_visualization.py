@@ -1,4 +1,4 @@
-"""Figures from small data made by hand: they draw, name their axes, show the data and change none of it."""
+"""Draw small data made by hand: figures name their axes, show the data and do not change it."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ from theory.polytopes import POLYTOPES
 
 
 def product(*names, features=9):
-    """Polytopes in spaces of their own, and features with zero weights up to a number of features."""
+    """Put polytopes into spaces of their own, and add features with zero weights."""
     W = torch.block_diag(*(POLYTOPES[name].vertices for name in names))
     return torch.nn.functional.pad(W, (0, features - W.shape[1]))
 

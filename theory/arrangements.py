@@ -201,7 +201,8 @@ def _lowest_start(found):
 def _exchange(best, density, bar):
     """Descend further from each solution and hand it on to its neighbours in density, in place."""
     order = density.argsort()
-    low, high = order[:-1], order[1:]
+    low = order[:-1]
+    high = order[1:]
     source = torch.cat((order, low, high))
     target = torch.cat((order, high, low))
     features = best.W.shape[2]

@@ -334,7 +334,8 @@ def tricritical_densities() -> Float[Tensor, " densities"]:
     """
     line = torch.linspace(0.01, 1, CUBIC_POINTS, dtype=torch.float64)
     change = (landau(line).cubic.sign().diff() != 0).nonzero()[:, 0]
-    low, high = line[change], line[change + 1]
+    low = line[change]
+    high = line[change + 1]
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
         before = landau(middle).cubic.sign() == landau(low).cubic.sign()

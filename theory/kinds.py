@@ -112,7 +112,8 @@ def _follow_along_lines(best, distribution, lines, kind, worth, steps):
     points = distribution.instances
     kinds = len(best.loss) // points
     along = torch.arange(points).view(lines, -1)
-    low, high = along[:, :-1].flatten(), along[:, 1:].flatten()
+    low = along[:, :-1].flatten()
+    high = along[:, 1:].flatten()
     every_kind = torch.arange(kinds)
     source = (torch.cat((low, high))[:, None] * kinds + every_kind).flatten()
     target = (torch.cat((high, low))[:, None] * kinds + every_kind).flatten()
@@ -190,7 +191,8 @@ def _followed(best, distribution, ends, pair, kind, steps):
     density = inside[:, None, None].expand(*shape, -1).reshape(len(start), -1)
     losses = best.loss[start, followed_kind]
     exists = losses.isfinite()  # the kind was found at the end from which it is followed
-    start, followed_kind = start[exists], followed_kind[exists]
+    start = start[exists]
+    followed_kind = followed_kind[exists]
     inputs = replace(distribution.select(start), density=density[exists])
     reached = descend(
         best.W[start, followed_kind],

@@ -191,7 +191,8 @@ def assembled(
     """
     W = torch.zeros(hidden, features, dtype=torch.float64)
     b = torch.full((features,), float(density) / 2, dtype=torch.float64)
-    row = column = 0
+    row = 0
+    column = 0
     for factor_W, factor_b in factors:
         height, width = factor_W.shape
         W[row : row + height, column : column + width] = factor_W
@@ -287,7 +288,8 @@ def best_mixture(
     every_kind = torch.arange(len(needed))
     first, second = torch.cartesian_prod(every_kind, every_kind).T
     fits = needed[first] <= features_per_dimension
-    first, second = first[fits], second[fits]
+    first = first[fits]
+    second = second[fits]
     share = _share_of_second(needed[first], needed[second], features_per_dimension)
     pair_benefit = torch.lerp(benefit[first], benefit[second], share[:, None])  # (pairs, densities)
     most = pair_benefit.max(dim=0)

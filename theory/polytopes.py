@@ -274,10 +274,10 @@ def _cosines_by_size():
     """
     shapes = [(name, polytope.vertices) for name, polytope in POLYTOPES.items()]
     shapes.append(("square antiprism", square_antiprism(WIDE_ANGLE)))
-    by_size = {}
+    cosines = {}
     for name, vertices in shapes:
-        by_size.setdefault(tuple(vertices.shape), []).append((name, vertices.mT @ vertices))
-    return by_size
+        cosines.setdefault(tuple(vertices.shape), []).append((name, vertices.mT @ vertices))
+    return cosines
 
 
 _COSINES = _cosines_by_size()

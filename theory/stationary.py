@@ -107,7 +107,7 @@ def lowest_curvatures(
         ValueError: If there are not that many eigenvalues, and as from `losses.expected_loss` and
             `losses.many_features_loss`.
     """
-    check_count("count", count)
+    count = check_count("count", count)
     W = W.detach().double()
     b = b.detach().double()
     found = [
@@ -203,7 +203,7 @@ def nearest_stationary(
     Raises:
         ValueError: If searches is not a count.
     """
-    check_count("searches", searches)
+    searches = check_count("searches", searches)
     hidden = W.shape[1]
     every = torch.arange(len(W))
     vectors = joined(W.double(), b.double())

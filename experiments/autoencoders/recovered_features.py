@@ -50,8 +50,11 @@ MOST = 0.9  # if at least this share of the features is found, nothing is at fau
 EVEN = 0.01
 EMPTY = 1e-3
 RANDOM_DICTIONARIES = 50  # by which chance is estimated
-FAULTS = ("found", "even", "training", "objective")
-FAULT_FOUND, FAULT_EVEN, FAULT_TRAINING, FAULT_OBJECTIVE = range(4)  # indices of FAULTS
+# What is at fault where features are not found, as `fault` returns it.
+NO_FAULT = 0  # the features are found
+EVEN_OBJECTIVES = 1  # the objective does not tell the dictionaries apart
+TRAINING_FAULT = 2  # training ends above the objective of the true dictionary
+OBJECTIVE_FAULT = 3  # the objective prefers another dictionary to the true one
 
 
 @dataclass(frozen=True)
@@ -298,7 +301,7 @@ def _relative_excess(objective, other):
 
 
 def fault(result) -> Int[Tensor, " levels"]:
-    """Return the index in FAULTS of what is at fault, for as many codes as features.
+    """Return what is at fault, for as many codes as features.
 
     Nothing is where MOST of the features are found. The objective is where it is higher at the true
     dictionary, or where training leaves the true dictionary for a lower one and loses features.
@@ -309,9 +312,9 @@ def fault(result) -> Int[Tensor, " levels"]:
     improves = _relative_excess(result.true_objective, result.released_objective) > 0
     objective = (excess > 0) | (loses_features & improves)
     training = excess < 0
-    blamed = torch.where(training, FAULT_TRAINING, FAULT_EVEN)
-    blamed = torch.where(objective, FAULT_OBJECTIVE, blamed)
-    return torch.where(found(result)[size_index(result)] >= MOST, FAULT_FOUND, blamed)
+    blamed = torch.where(training, TRAINING_FAULT, EVEN_OBJECTIVES)
+    blamed = torch.where(objective, OBJECTIVE_FAULT, blamed)
+    return torch.where(found(result)[size_index(result)] >= MOST, NO_FAULT, blamed)
 
 
 def level(result, *, penalty=0.0, keep=0):
@@ -330,7 +333,7 @@ def level(result, *, penalty=0.0, keep=0):
 
 ALPHA = 0.55  # of colours with a number on them
 THIRD = POLYTOPE_COLOURS["pentagon"]  # a colour besides DEDICATED and SHARED
-FAULT_COLOURS = (DEDICATED, FAINT, THIRD, SHARED)  # in the order of FAULTS
+FAULT_COLOURS = (DEDICATED, FAINT, THIRD, SHARED)  # from NO_FAULT to OBJECTIVE_FAULT
 
 
 def figure(results, names, curves):

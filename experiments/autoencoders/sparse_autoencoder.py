@@ -9,7 +9,6 @@ two ways. A plain autoencoder pays a penalty for each unit of code (L1). A top-k
 the k largest codes of each row.
 """
 
-import math
 from dataclasses import dataclass, fields, replace
 
 import torch
@@ -17,13 +16,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from checks import check_count, check_positive, check_size, check_torch
+from checks import check_count, check_positive, check_seed, check_size
+from training import learning_rate_share
 
 TEST_ROWS = 2**13
 # The same seed gives rows of their own for training, for the scale and for the test.
 SCALE_STREAM = 0x2F2F2F2F
 TEST_STREAM = 0x3C3C3C3C
-WARM_UP = 0.05  # share of the steps in which the learning rate rises to its full value
 
 
 @dataclass(frozen=True)
@@ -208,9 +207,9 @@ def fit(start, sparsity, rows, *, steps, lr, seed=0, held=False) -> Autoencoders
         ValueError: An argument is out of range.
         FloatingPointError: The weights of an instance are not finite after training.
     """
-    check_count("steps", steps)
-    check_positive("lr", lr)
-    check_torch(seed)
+    steps = check_count("steps", steps)
+    lr = check_positive("lr", lr)
+    seed = check_seed(seed)
     trained = {field.name: getattr(start, field.name).clone() for field in fields(start)}
     moving = {name: value for name, value in trained.items() if not (held and name == "D")}
     for value in moving.values():
@@ -224,18 +223,12 @@ def fit(start, sparsity, rows, *, steps, lr, seed=0, held=False) -> Autoencoders
             gradient = gradients(autoencoders, sparsity, h, weight)
             for name, value in moving.items():
                 value.grad = gradient[name]
-            optimizer.param_groups[0]["lr"] = _learning_rate(step, steps, lr)
+            optimizer.param_groups[0]["lr"] = lr * learning_rate_share(step, steps)
             optimizer.step()
             autoencoders.D.div_(autoencoders.D.norm(dim=1, keepdim=True))
     result = replace(start, **{name: value.detach() for name, value in trained.items()})
     _raise_if_diverged(result)
     return result
-
-
-def _learning_rate(step, steps, lr):
-    """Return the learning rate of a step: linear warm-up, times a cosine that decays to zero."""
-    decayed = 0.5 + 0.5 * math.cos(math.pi * step / steps)
-    return lr * min(1, (step + 1) / (WARM_UP * steps)) * decayed
 
 
 def _raise_if_diverged(autoencoders):

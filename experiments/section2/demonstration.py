@@ -32,6 +32,7 @@ from visualization import (
     SUPERPOSITION_LABEL,
     WEIGHTS,
     WIDTH,
+    gram_heat_map,
     over_density,
 )
 
@@ -212,26 +213,22 @@ def panels_figure(result) -> Figure:
     titles += [f"ReLU, density {density}" for density in densities]
     columns = 4
     rows = math.ceil(len(W) / columns)
-    figure = plt.figure(figsize=(WIDTH, 3.9 * rows + 0.6), layout="constrained")
+    figure = plt.figure(figsize=(WIDTH, 3.9 * rows), layout="constrained")
     left, right = figure.subfigures(1, 2, width_ratios=(1, 0.13))
     panels = np.atleast_1d(left.subfigures(rows, columns, wspace=0.03, hspace=0.03)).ravel()
     for k, title in enumerate(titles):
-        heat_label = r"$W^T W$" if k % columns == 0 else ""
-        _draw_model(W[k], b[k], panels[k], title, heat_label)
+        _draw_model(W[k], b[k], panels[k], title)
     _draw_colour_scales(right)
     return figure
 
 
-def _draw_model(W, b, panel, title, heat_label):
-    """Draw one instance into a subfigure."""
-    grid = panel.subplots(2, 2, width_ratios=(1, 0.08), height_ratios=(1, 0.6))
-    heat, bias, bars, empty = grid.ravel()
-    empty.axis("off")
-    heat.imshow((W.T @ W).numpy(), cmap=WEIGHTS, vmin=-1, vmax=1)
-    heat.set(title=title, xticks=[], yticks=[], ylabel=heat_label)
-    bias.imshow(b[:, None].numpy(), cmap=WEIGHTS, vmin=-1, vmax=1, aspect="auto")
-    bias.set(title="$b$", xticks=[], yticks=[])
+def _draw_model(W, b, panel, title):
+    """Draw one instance into a subfigure, with the bar of a feature below its column of W^T W."""
+    heat, bars = panel.subplots(2, 1, height_ratios=(1, 0.6))
+    gram_heat_map(W, b, heat)
+    heat.set(title=title)
     norm_bars(feature_norms(W[None])[0], interference(W[None])[0], bars)
+    bars.set(xlim=heat.get_xlim(), xticks=[0, len(b) // 2])
 
 
 def _draw_colour_scales(panel):
@@ -286,7 +283,7 @@ def _draw_counts(result, ax):
     density = result.density.numpy()
     shown = represented(W).sum(dim=1).numpy()
     shared = in_superposition(W).sum(dim=1).numpy()
-    ax.fill_between(density, shared, shown, color=DEDICATED, label="with a dimension of its own")
+    ax.fill_between(density, shared, shown, color=DEDICATED, label="with a dimension of their own")
     ax.fill_between(density, shared, color=SHARED, label="in superposition")
     ax.plot(density, shown, "o", color=INK)
     ax.axhline(hidden, color=INK, linewidth=1, linestyle="--", label="hidden dimensions $m$")

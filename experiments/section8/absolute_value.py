@@ -18,9 +18,8 @@ from matplotlib.colors import Normalize
 from torch import Tensor
 
 from checks import check_settings
-from features import FeatureDistribution
-from models import AbsoluteValueModel
-from training import best_restart, sampled_loss, train
+from experiments.section8.trained_models import trained_models
+from training import best_restart, sampled_loss
 from visualization import (
     DEDICATED,
     SHARED,
@@ -89,30 +88,17 @@ class Result(NamedTuple):
 
 def run(settings, *, seed=0, device="cpu", progress=True):
     """Train models at each density, from the same initial weights at all of them."""
-    density = torch.tensor(settings.densities, dtype=torch.float64)
-    importance = settings.decay ** torch.arange(settings.features, dtype=torch.float64)
-    distribution = FeatureDistribution(density[:, None], importance, signed=True)
-    distribution = distribution.with_restarts(settings.restarts).to(device)
-    model = AbsoluteValueModel(
+    model, distribution = trained_models(
+        settings,
         settings.restarts,
-        settings.features,
-        settings.hidden,
+        init_scale=settings.init_scale,
         seed=seed,
         device=device,
-        init_scale=settings.init_scale,
-    ).select(torch.arange(settings.restarts).repeat(len(density)))
-    train(
-        model,
-        distribution,
-        steps=settings.steps,
-        batch_size=settings.batch_size,
-        lr=settings.lr,
-        seed=seed,
         progress=progress,
     )
     loss = sampled_loss(model, distribution, seed=seed)
     return Result(
-        density=density,
+        density=torch.tensor(settings.densities, dtype=torch.float64),
         W1=model.W1.detach().cpu().unflatten(0, (-1, settings.restarts)),
         W2=model.W2.detach().cpu().unflatten(0, (-1, settings.restarts)),
         loss=loss.cpu().unflatten(0, (-1, settings.restarts)),

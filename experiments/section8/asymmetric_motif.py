@@ -19,9 +19,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from checks import check_count, check_settings
-from features import FeatureDistribution
-from models import AbsoluteValueModel
-from training import sampled_loss, train
+from experiments.section8.trained_models import trained_models
+from training import sampled_loss
 from visualization import (
     DEDICATED,
     FAINT,
@@ -95,21 +94,8 @@ class Result(NamedTuple):
 
 def run(settings, *, seed=0, device="cpu", progress=True):
     """Train models at each density, and measure their loss with and without inhibition."""
-    density = torch.tensor(settings.densities, dtype=torch.float64)
-    importance = settings.decay ** torch.arange(settings.features, dtype=torch.float64)
-    distribution = FeatureDistribution(density[:, None], importance, signed=True)
-    distribution = distribution.with_restarts(settings.runs).to(device)
-    model = AbsoluteValueModel(
-        settings.runs, settings.features, settings.hidden, seed=seed, device=device
-    ).select(torch.arange(settings.runs).repeat(len(density)))
-    train(
-        model,
-        distribution,
-        steps=settings.steps,
-        batch_size=settings.batch_size,
-        lr=settings.lr,
-        seed=seed,
-        progress=progress,
+    model, distribution = trained_models(
+        settings, settings.runs, seed=seed, device=device, progress=progress
     )
     W1 = model.W1.detach().cpu().clone()
     W2 = model.W2.detach().cpu().clone()
@@ -119,7 +105,7 @@ def run(settings, *, seed=0, device="cpu", progress=True):
         model.W2.copy_(without_inhibition(W1, W2))
     uninhibited = sampled_loss(model, distribution, rows=settings.rows, seed=seed)
     return Result(
-        density=density,
+        density=torch.tensor(settings.densities, dtype=torch.float64),
         W1=W1.unflatten(0, (-1, settings.runs)),
         W2=W2.unflatten(0, (-1, settings.runs)),
         b=b.unflatten(0, (-1, settings.runs)),

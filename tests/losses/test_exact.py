@@ -1,4 +1,4 @@
-"""The exact expected loss against high-precision arithmetic, known values, sampling and finite differences."""
+"""Compare the exact loss with precise arithmetic, known values, samples and finite differences."""
 
 from itertools import product
 
@@ -287,7 +287,7 @@ def test_gradcheck(correlation, k, tolerance, monkeypatch):
 
 @each_kind
 def test_loss_is_the_sum_of_the_outputs(correlation, k):
-    """Outputs without importance are left out; one at a time they make up the whole, gradient included."""
+    """The losses and gradients of the single outputs add up to those of all outputs."""
     W, b = drawn("random", 2, 2, 4, torch.Generator().manual_seed(0))
     kind = {"set_size": k, "correlation": correlation}
 
@@ -399,7 +399,7 @@ def test_descent_gradient_of_nearly_orthogonal_pairs(n, size):
 
 
 def test_descent_gradient_decides_whether_a_feature_grows():
-    """A feature not learned, bias at its mean: the loss is c0 + c w^2, and the gradient 2 c w, however small w is."""
+    """The loss of a small weight w is c0 + c w^2, and its gradient is 2 c w, however small w is."""
     for w in (1e-2, 1e-4, 1e-8):
         W = torch.tensor([[[1.0, w]]], dtype=torch.float64)
         b = torch.tensor([[0.0, 0.15]], dtype=torch.float64)
@@ -465,7 +465,7 @@ def test_perfect_dedicated_dimensions():
 
 
 def test_antipodal_pair():
-    """Importances 1 and r, b = 0: both active costs E[min(x_1, x_2)^2] = 1/6, anything else nothing."""
+    """An antipodal pair pays only where both are active: E[min(x_1, x_2)^2] = 1/6."""
     p, r = 0.05, 0.25
     found = value([[1.0, -1.0]], [0.0, 0.0], p, torch.tensor([[1.0, r]]))
     assert found == pytest.approx((1 + r) * p**2 / 6, rel=1e-12)
@@ -500,7 +500,7 @@ def test_unimportant_outputs_do_not_count():
 
 @pytest.mark.parametrize("correlation, k, signed", LINEAR_KINDS)
 def test_linear_output_subset_by_subset(correlation, k, signed):
-    """The residual is linear in x: within a subset of active features, squared mean plus variance."""
+    """The residual is linear in x, so its mean square is its squared mean plus its variance."""
     generator = torch.Generator().manual_seed(5)
     W, b = drawn("random", 1, 2, 4, generator)
     p = densities(1, 4, k, generator)

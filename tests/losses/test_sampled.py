@@ -106,7 +106,7 @@ def test_gradient_of_many_features_equals_autograd(model_class):
 
 
 def attacked_loss(model, distribution, draw, attack):
-    """(instances,): the loss of rows of an instance at a time, each moved by the attack on the feature it draws."""
+    """Compute the loss of attacked rows, one instance at a time: (instances,)."""
     losses = []
     for k in range(model.instances):
         W, b = model.W[k], model.b[k]

@@ -1,4 +1,4 @@
-"""Stationary points that are known: the origin, where nothing is learned, and the optimum of a linear case."""
+"""Check stationary points that are known: the origin, and the optimum of a linear case."""
 
 import pytest
 import torch
@@ -27,10 +27,11 @@ ONE_LEARNED = (
 
 
 def test_origin_is_a_saddle_point():
-    """Dense features, nothing learned: b is the mean, and the loss 1/12 of each falls with w^2 Var(x) alike."""
+    """At the origin each feature costs its variance, 1/12, and any small weight lowers the loss."""
     found = exact_gradient(*ORIGIN, dense(1))
     assert found.loss.item() == pytest.approx(2 / 12) and found.norm.item() < 1e-12
-    # L = sum over features of E[(x_i - w_i w.x - b_i)^2] to second order: -2 * 2 Var(x_i) w_i^2 / 2, and 2 in b
+    # The loss is the sum over features of E[(x_i - w_i w.x - b_i)^2]. To second order this is
+    # -2 Var(x_i) w_i^2 + b_i^2 for each, up to a constant.
     assert curvatures(*ORIGIN, dense(1))[0].tolist() == pytest.approx(
         [-1 / 3, -1 / 3, 2, 2], rel=1e-4
     )

@@ -265,11 +265,12 @@ def test_panels_show_each_density():
     ]
     figure = drawn(demonstration.panels_figure, Result(small.density, *models))
     W, b = (torch.cat((linear[:1], relu)) for linear, relu in zip(*models))
-    images = [ax.images[0].get_array() for ax in figure.axes if ax.images]
-    assert len(images) == 8
-    for k, (heat, bias) in enumerate(zip(images[::2], images[1::2])):
-        torch.testing.assert_close(torch.tensor(heat), W[k].T @ W[k])
-        torch.testing.assert_close(torch.tensor(bias)[:, 0], b[k])
+    heats = [ax for ax in figure.axes if ax.images]
+    assert len(heats) == 4
+    for k, ax in enumerate(heats):
+        gram, biases = (torch.tensor(image.get_array()) for image in ax.images)
+        torch.testing.assert_close(gram.float(), W[k].T @ W[k])
+        torch.testing.assert_close(biases[:, 0].float(), b[k])
     bars = [ax.patches for ax in figure.axes if len(ax.patches) == 20]
     heights = torch.tensor([[bar.get_height() for bar in panel] for panel in bars])
     torch.testing.assert_close(heights, feature_norms(W).double())
@@ -284,6 +285,21 @@ def test_panels_show_each_density():
         "ReLU, density 0.01",
     ):
         assert title in titles
+
+
+def test_bars_stand_below_the_columns_of_their_features():
+    """The same feature has the same horizontal position in the heat map and in the bars."""
+    for features in (20, 80):
+        models = Models(torch.ones(7, 5, features), torch.ones(7, features))
+        figure = demonstration.panels_figure(Result(torch.ones(7), models, models))
+        figure.canvas.draw()
+        heats = [ax for ax in figure.axes if ax.images]
+        bars = [ax for ax in figure.axes if ax.patches]
+        assert len(heats) == len(bars) == 8
+        for heat, norms in zip(heats, bars):
+            for feature in (0, features - 1):
+                column, bar = (ax.transData.transform((feature, 0))[0] for ax in (heat, norms))
+                assert bar == pytest.approx(column, abs=0.5)  # pixels
 
 
 def product(*names, features):
