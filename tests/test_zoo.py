@@ -16,11 +16,15 @@ from storage import read, save
 from theory import certificates
 from theory.polytopes import POLYTOPES
 
-SMALL = [name for name, entry in zoo.ENTRIES.items() if entry.distribution.features <= 20]
+SMALL = [
+    name
+    for name, entry in zoo.ENTRIES.items()
+    if entry.distribution.features <= certificates.DENSE_FEATURES
+]
 LINEAR_HIDDEN = [
     name for name, entry in zoo.ENTRIES.items() if entry.model_class is ReLUOutputModel
 ]
-EXACT = [name for name in SMALL if "exact" in zoo.ENTRIES[name].training]
+SETTLED = [name for name, entry in zoo.ENTRIES.items() if entry.settled]
 
 README = (zoo.FOLDER.parent / "README.md").read_text(encoding="utf-8")
 SNIPPET = re.search("Without this repository:\n\n```python\n(.*?)```", README, re.DOTALL)[1]
@@ -46,24 +50,54 @@ def test_the_zoo_holds_what_its_entries_say(name):
         assert stored.config["certificate"]["factors"] == {entry.polytope: 1}
 
 
-@pytest.mark.parametrize("name", EXACT)
-def test_exact_models_are_minima(name):
-    told = read(zoo.FOLDER / name).config["certificate"]
-    assert (
-        told["standard_error"] == 0
-        and told["gradient_norm"] < 1e-6
-        and told["lowest_eigenvalue"] > 0
-    )
-    assert told["gap"] >= 0
+@pytest.mark.parametrize("name", SETTLED)
+def test_settled_models_are_minima(name):
+    stored = read(zoo.FOLDER / name)
+    told = stored.config["certificate"]
+    assert told["standard_error"] == 0 and told["gradient_norm"] < 1e-7
+    assert told["lowest_eigenvalue"] > 0 and told["gap"] >= 0
+    assert stored.model.W.dtype == torch.float64
 
 
-@pytest.mark.parametrize("name", LINEAR_HIDDEN)
-def test_losses_are_exact_where_they_can_be(name):
-    told = read(zoo.FOLDER / name).config["certificate"]
-    assert told["standard_error"] == 0 and told["gap"] >= 0 and told["gradient_norm"] < 5e-3
-    assert (told["lowest_eigenvalue"] is None) == (
-        zoo.ENTRIES[name].distribution.features > certificates.EXACT_FEATURES
-    )
+def test_what_is_not_settled():
+    """The exact loss is known for one of these models, but not accurately enough to settle it."""
+    others = [name for name in zoo.ENTRIES if name not in SETTLED]
+    told = {name: read(zoo.FOLDER / name).config["certificate"] for name in others}
+    assert all(certificate["lowest_eigenvalue"] is None for certificate in told.values())
+    known = [name for name in others if told[name]["gradient_norm"] is not None]
+    assert known == ["n40-m10"] and told["n40-m10"]["gradient_norm"] < 5e-3
+
+
+@pytest.mark.parametrize("name", ["n20-m5", "n40-m10", "two-sets-of-ten"])
+def test_loss_and_gradient_of_many_features_hold(name):
+    """The eigenvalue takes minutes and is left to `python zoo.py check`."""
+    stored = read(zoo.FOLDER / name)
+    told = stored.config["certificate"]
+    slope = certificates.exact_slope(stored.model, stored.distribution)
+    assert slope.loss.item() == pytest.approx(told["loss"], rel=1e-8)
+    assert slope.norm.item() == pytest.approx(told["gradient_norm"], abs=1e-7)
+
+
+@pytest.mark.parametrize("name", ["n20-m5", "n40-m10", "two-sets-of-ten"])
+def test_many_features_have_the_certified_loss_and_gradient_on_samples(name):
+    """The model's own loss and autograd on 64 samples agree within five standard errors."""
+    stored = read(zoo.FOLDER / name)
+    told = stored.config["certificate"]
+    model = stored.model
+    generator = torch.Generator().manual_seed(0)
+    losses = []
+    gradients = []
+    for _ in range(64):
+        x = stored.distribution.sample(1024, generator).to(model.b.dtype)
+        loss = model.loss(x, stored.distribution.importance.to(x.dtype)).sum()
+        gradient = torch.autograd.grad(loss, (model.W, model.b))
+        losses.append(loss.item())
+        gradients.append(torch.cat([part.flatten() for part in gradient]))
+    deviation, mean = torch.std_mean(torch.tensor(losses))
+    assert abs(mean - told["loss"]) < 5 * deviation / 8
+    deviations, means = torch.std_mean(torch.stack(gradients), dim=0)
+    # Standard errors of all entries, and the gradient that the certificate admits.
+    assert means.norm() < told["gradient_norm"] + 2 * (deviations / 8).norm()
 
 
 @pytest.mark.parametrize("name", ["digon", "pentagon", "square-antiprism"])
@@ -137,7 +171,8 @@ def test_other_weights_do_not_pass(tmp_path):
     told = stored.config["certificate"]
     save(stored.model, tmp_path, stored.distribution, certificate=told)
     wrong = zoo.disagreements(read(tmp_path))
-    assert [line.split(":")[0] for line in wrong][:2] == ["loss", "gradient_norm"]
+    fields = [line.split(":")[0] for line in wrong]
+    assert fields[:3] == ["loss", "gradient_norm", "lowest_eigenvalue"]
 
 
 @pytest.mark.parametrize("name", LINEAR_HIDDEN)
