@@ -30,6 +30,7 @@ from visualization import (
     SHARED,
     WEIGHTS,
     WIDTH,
+    described,
     over_density,
     weight_text,
 )
@@ -324,7 +325,13 @@ def figure(results):
         title += ": no motif"
         axes[3].axis("off")
     axes[1].set_title(f"{title}\nin-weights $W_1$", loc="left")
-    return drawing
+    return described(
+        drawing,
+        "The share of the runs that meet each stage of the rule for the motif over density, the "
+        f"last of which is {shares(result)[point, -1]:.0%} at the most; heat maps of the "
+        f"in-weights and the out-weights of {title}; and, where it has the motif, its disturbed "
+        "output with and without the inhibiting weight.",
+    )
 
 
 def best_with_motif(result, point) -> Int[Tensor, ""]:
