@@ -157,9 +157,9 @@ def figure(result, shown_density=0.35):
     return described(
         drawing,
         f"Heat maps of W at density {result.density[shown]:g}, for a model with a hidden ReLU and "
-        "for one without; beside them, over density, how many hidden dimensions a feature is "
-        "spread over in both models and after random rotations of their weights, which at that "
-        f"density is {' and '.join(averages)}.",
+        "for one without; beside them, over density, the number of hidden dimensions that a "
+        f"feature is spread over, which at that density is {' and '.join(averages)}, and the same "
+        "after random rotations of the weights.",
     )
 
 

@@ -327,10 +327,10 @@ def figure(results):
     axes[1].set_title(f"{title}\nin-weights $W_1$", loc="left")
     return described(
         drawing,
-        "The share of the runs that meet each stage of the rule for the motif over density, the "
-        f"last of which is {shares(result)[point, -1]:.0%} at the most; heat maps of the "
-        f"in-weights and the out-weights of {title}; and, where it has the motif, its disturbed "
-        "output with and without the inhibiting weight.",
+        "The share of the runs that meet each stage of the rule for the motif over density, which "
+        f"is {shares(result)[point, -1]:.0%} at the most for the whole rule; heat maps of the "
+        f"in-weights and the out-weights of one run at density {result.density[point]:g}; and the "
+        "disturbed output of its motif, if it has one, with and without the inhibiting weight.",
     )
 
 
