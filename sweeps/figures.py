@@ -12,7 +12,8 @@ def save_figure(figure, folder, name, format="png"):
 
     A figure becomes a PNG of 120 dots an inch, which is 1,200 pixels wide, or an SVG. An SVG has
     the same bytes each time, and its text as paths, which look the same wherever it is opened.
-    An animation becomes a GIF of 75 dots an inch.
+    The label of a figure, which says what it shows to a reader who does not see it, becomes the
+    description in the file's metadata. An animation becomes a GIF of 75 dots an inch.
 
     Args:
         figure: A figure or an animation of matplotlib.
@@ -32,8 +33,9 @@ def save_figure(figure, folder, name, format="png"):
     else:
         path = folder / f"{name}.{format}"
         buffer = io.BytesIO()
+        metadata = {"Date": None, "Description": figure.get_label()}
         with rc_context({"svg.hashsalt": name, "svg.fonttype": "path"}):
-            figure.savefig(buffer, dpi=120, format=format, metadata={"Date": None})
+            figure.savefig(buffer, dpi=120, format=format, metadata=metadata)
         content = buffer.getvalue()
     with claimed(path):
         write(path, content)

@@ -95,16 +95,18 @@ def section(settings):
                 made_up, (settings, replace(settings, numbers=5)), (QUICK, replace(QUICK, cells=2))
             ),
         },
-        figures=lambda results: {"section9": SimpleNamespace(savefig=savefig(results))},
+        figures=lambda results: {"section9": figure(results)},
         claims=claims,
     )
 
 
-def savefig(results):
+def figure(results):
+    """What is saved as if it were a figure: its values."""
+
     def save(file, dpi, format, metadata):
         file.write(f"{results.one.values.tolist()} at {dpi} dpi, {format}".encode())
 
-    return save
+    return SimpleNamespace(savefig=save, get_label=lambda: "The values.")
 
 
 def claims(results):

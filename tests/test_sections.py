@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from matplotlib import pyplot as plt
+from PIL import Image
 
 import Autoencodersmain
 import scorecard
@@ -60,9 +61,14 @@ def claim_ids(table):
     return re.findall(r"^(\w\.\d+) ", table, flags=re.MULTILINE)
 
 
+def assert_describes(text):
+    """A sentence that a screen reader can read instead of the figure."""
+    assert re.fullmatch(r"[A-Z][^$\\\n]{50,500}\.", text) and "nan" not in text, text
+
+
 @each_section
 def test_quick_run(section, quick, capsys, monkeypatch):
-    """It ends well and draws all figures; a second run loads every cell from its file."""
+    """It ends well and draws all figures, each with a sentence; a second run computes nothing."""
     folder, status = quick
     assert status[section] == 0
     begin = (
@@ -73,6 +79,9 @@ def test_quick_run(section, quick, capsys, monkeypatch):
     for path in drawn:
         pixels = plt.imread(path)  # an image, or this fails
         assert pixels.shape[1] > (800 if path.suffix == ".png" else 400) and pixels.std() > 0.01
+        if path.suffix == ".png":
+            with Image.open(path) as image:
+                assert_describes(image.text["Description"])
     for experiment in section.EXPERIMENTS.values():
         monkeypatch.setattr(
             experiment.module, "run", lambda *_, **__: pytest.fail("computed again")

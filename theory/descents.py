@@ -325,11 +325,12 @@ def sampled_runs(
     return Solutions(W.unflatten(0, shape), loss.unflatten(0, shape))
 
 
-def best_run(runs: Solutions) -> Solutions:
+def best_run(runs) -> Solutions:
     """Return the run of lowest loss of each instance.
 
     Args:
-        runs: W (instances, runs, hidden, features) and loss (instances, runs).
+        runs: Solutions or a result, with W (instances, runs, hidden, features) and loss
+            (instances, runs).
 
     Returns:
         W (instances, hidden, features) and loss (instances,).

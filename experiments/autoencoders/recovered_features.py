@@ -36,7 +36,16 @@ from features import FeatureDistribution
 from geometry import represented, unit_directions
 from models import ReLUOutputModel
 from storage import CONFIG, TENSORS, read
-from visualization import DEDICATED, FAINT, POLYTOPE_COLOURS, SHARED, TINY, WIDTH, plain_ticks
+from visualization import (
+    DEDICATED,
+    FAINT,
+    POLYTOPE_COLOURS,
+    SHARED,
+    TINY,
+    WIDTH,
+    described,
+    plain_ticks,
+)
 
 ZOO = Path(__file__).resolve().parents[2] / "zoo"
 INPUTS = tuple(sorted(ZOO.glob("*/*")))  # the files of all models
@@ -363,7 +372,13 @@ def figure(results, names, curves):
         "missed: the objective",
     )
     drawing.legend(handles, labels, loc="outside lower center", ncols=4)
-    return drawing
+    return described(
+        drawing,
+        f"Two tables with a row for each of {len(results)} toy models and a column for each level "
+        "of sparsity: how many features autoencoders find with n and with 2n codes, coloured by "
+        "what is at fault where they miss some; beside them, the mean cosine of features and codes "
+        "over the number of codes per feature.",
+    )
 
 
 def _draw_found(results, codes_per_feature, ax):

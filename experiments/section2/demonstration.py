@@ -32,6 +32,7 @@ from visualization import (
     SUPERPOSITION_LABEL,
     WEIGHTS,
     WIDTH,
+    described,
     gram_heat_map,
     over_density,
 )
@@ -219,7 +220,14 @@ def panels_figure(result) -> Figure:
     for k, title in enumerate(titles):
         _draw_model(W[k], b[k], panels[k], title)
     _draw_colour_scales(right)
-    return figure
+    shared = in_superposition(result.relu.W).sum(dim=1).tolist()
+    return described(
+        figure,
+        "Heat maps of W^T W with the biases b beside them, above bars of the norms of all "
+        f"{W.shape[-1]} features, for a linear model and for ReLU output models, which have "
+        f"{shared[0]} features in superposition at density {densities[0]} and {shared[-1]} at "
+        f"density {densities[-1]}.",
+    )
 
 
 def _draw_model(W, b, panel, title):
@@ -270,10 +278,19 @@ def counts_figure(results) -> Figure:
     figure, axes = plt.subplots(
         1, len(results), figsize=(WIDTH, 3.6), layout="constrained", squeeze=False
     )
+    changes = []
     for ax, result in zip(axes[0], results):
         _draw_counts(result, ax)
+        _, hidden, features = result.relu.W.shape
+        counts = represented(result.relu.W).sum(dim=1).tolist()
+        changes.append(f"from {counts[0]} to {counts[-1]} with n={features}, m={hidden}")
     axes[0, 0].legend(loc="upper left")
-    return figure
+    return described(
+        figure,
+        "The number of represented features over density, divided into those with a dimension of "
+        "their own and those in superposition: from the highest to the lowest density it changes "
+        f"{' and '.join(changes)}.",
+    )
 
 
 def _draw_counts(result, ax):

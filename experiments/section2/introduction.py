@@ -17,9 +17,10 @@ from torch import Tensor
 
 from checks import check_settings
 from features import FeatureDistribution
+from geometry import represented
 from models import ReLUOutputModel
 from training import train_best
-from visualization import INK, WIDTH
+from visualization import INK, WIDTH, described
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,13 @@ def figure(result) -> Figure:
         ax.set_title(f"density {density:g}  (sparsity $S={1 - density:g}$)")
     colour_bar = plt.cm.ScalarMappable(scale, colours)
     drawn.colorbar(colour_bar, ax=axes, label="importance $I_i$", shrink=0.8)
-    return drawn
+    densities = ", ".join(f"{density:g}" for density in result.density.tolist())
+    counts = ", ".join(str(count) for count in represented(result.W).sum(dim=1).tolist())
+    return described(
+        drawn,
+        f"The directions of {result.W.shape[-1]} features as arrows in the plane, one panel for "
+        f"each density: at densities {densities} the model represents {counts} of them.",
+    )
 
 
 def _draw_arrows(W, colours, ax):

@@ -23,7 +23,7 @@ from experiments.section3.phase_diagram import (
     restarts_diagram,
 )
 from theory import phases
-from visualization import DEDICATED, FAINT, INK, SHARED, WIDTH
+from visualization import DEDICATED, FAINT, INK, SHARED, WIDTH, described
 
 CHANGES = {  # what is changed in the training of the diagrams, one change at a time
     "as in the diagrams": {},
@@ -160,7 +160,12 @@ def figure(panels, changes=CHANGES) -> Figure:
     axes[0].set_ylabel("change in the training")
     axes[0].invert_yaxis()
     drawn.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
-    return drawn
+    return described(
+        drawn,
+        "Bars for each change in the training, in one panel for each number of features: the "
+        "share of the restarts that end in the optimum, and the shares of the points at which the "
+        "mean and the best restart agree with it.",
+    )
 
 
 def _draw_success(measured, ax):

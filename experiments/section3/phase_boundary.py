@@ -19,7 +19,7 @@ from torch import Tensor
 from checks import check_settings
 from theory import boundary
 from theory.descents import ignored_loss
-from visualization import DEDICATED, FAINT, INK, SHARED, WIDTH
+from visualization import DEDICATED, FAINT, INK, SHARED, WIDTH, described
 
 SEEDED = False
 DENSE = tuple(round(1 - 0.025 * k, 3) for k in range(25))  # from 1 down to 0.4
@@ -98,7 +98,13 @@ def figure(result) -> Figure:
         ax.set(xlabel="density $s = 1-S$ (log scale)")
     _draw_paying_ratio(result, axes[1, 0], axes[1, 1])
     _draw_cubic_coefficient(axes[1, 2])
-    return drawn
+    return described(
+        drawn,
+        "Curves over density above: the relative importance at which the second feature appears, "
+        "how far its weight jumps there, and the kink of the optimal loss; and the cause below: "
+        "the importance at which each weight pays, the same near zero, and the cubic coefficient "
+        "at the onset, which is positive only between densities of about 0.52 and 0.84.",
+    )
 
 
 def _where_jumping(result, values):

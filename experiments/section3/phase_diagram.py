@@ -27,7 +27,7 @@ from models import ReLUOutputModel
 from theory import phases
 from theory.descents import GENTLE, SAME_LOSS, descend
 from training import best_restart, train
-from visualization import BLANK, INK, SMALL, SUPERPOSITION, SUPERPOSITION_LABEL, WIDTH
+from visualization import BLANK, INK, SMALL, SUPERPOSITION, SUPERPOSITION_LABEL, WIDTH, described
 
 
 @dataclass(frozen=True)
@@ -326,7 +326,14 @@ def figure(result, optimum) -> Figure:
     axes[1, 2].set_title(f"restarts in the {name}")
     drawn.colorbar(mesh, ax=axes[1, 2], label="share of restarts", fraction=0.046)
     phase_key(axes[0, 2])
-    return drawn
+    return described(
+        drawn,
+        "Maps over density and relative importance: four show where the last feature is not "
+        "represented, has a dimension of its own or is in superposition, in the named solutions, "
+        f"in the {name}, in the mean of all but the worst trained models and in the best restart; "
+        f"the fifth shows the share of restarts in the {name}, which is {share.mean():.0%} on "
+        "average.",
+    )
 
 
 def phase_colours(

@@ -38,6 +38,7 @@ from visualization import (
     NOTE,
     SHARED,
     WIDTH,
+    described,
     nearest,
     over_density,
     set_arrows,
@@ -237,7 +238,15 @@ def figure(result):
     for ax in (left, right):
         over_density(ax, result.density).set(xlabel="density of the pairs $1-S$ (log scale)")
         ax.invert_xaxis()  # unlike in other figures density grows, as the pairs collapse
-    return drawing
+    pairs = collapsed(result)
+    relative = relative_to_principal(result)
+    return described(
+        drawing,
+        f"The features of {PAIRS} correlated pairs as lines from the origin in the plane, at "
+        "growing densities; below, over density, the number of collapsed pairs of the optimum, "
+        f"which goes from {pairs[0]} to {pairs[-1]}, and the optimal loss over that of the "
+        f"principal components, which goes from {relative[0]:.2f} to {relative[-1]:.2f}.",
+    )
 
 
 def _draw_collapsed(result, ax):

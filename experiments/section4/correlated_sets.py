@@ -20,7 +20,17 @@ from features import FeatureDistribution
 from geometry import SAME_COSINE, represented, set_cosines
 from models import ReLUOutputModel
 from training import train
-from visualization import DEDICATED, FAINT, INK, SHARED, WEIGHTS, WIDTH, nearest, over_density
+from visualization import (
+    DEDICATED,
+    FAINT,
+    INK,
+    SHARED,
+    WEIGHTS,
+    WIDTH,
+    described,
+    nearest,
+    over_density,
+)
 
 SIZE = 10  # features in a set, and hidden dimensions
 SHOWN = (0.02, 0.2, 0.7)  # densities of the heat maps
@@ -145,7 +155,13 @@ def figure(result):
     for ax in (left, right):
         ax.legend()
         over_density(ax, result.density)
-    return drawing
+    return described(
+        drawing,
+        "Heat maps of W^T W for two sets of ten correlated features at some densities; below, over "
+        "density, the mean absolute cosine of two features, which over all models is "
+        f"{measured.within.mean():.2f} within a set and {measured.across.mean():.2f} across sets, "
+        "and the number of represented features.",
+    )
 
 
 def _draw_heat_maps(result, subfigure):

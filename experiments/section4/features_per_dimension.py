@@ -23,6 +23,7 @@ from theory.polytopes import tegum_factors
 from visualization import (
     BLANK,
     WIDTH,
+    described,
     in_palette,
     over_inverse_density,
     plain_ticks,
@@ -128,7 +129,11 @@ def figure(prediction, results):
     axes[0].set_ylabel("features per dimension $n/m$ (log scale)")
     present = {name: torch.cat([drawn[name].flatten() for drawn in maps]) for name in maps[0]}
     polytope_legend(drawing, present, "polytope of most represented features")
-    return drawing
+    return described(
+        drawing,
+        "Two maps over 1/(1-S) and features per dimension, one predicted and one of trained "
+        "models, coloured by the polytope that holds most of the represented features.",
+    )
 
 
 def _limit_to_common(axes, densities, ratios):

@@ -25,7 +25,7 @@ from theory.descents import (
     random_descents,
     sampled_runs,
 )
-from visualization import set_arrows
+from visualization import described, set_arrows
 
 HIDDEN = 2
 
@@ -229,7 +229,13 @@ def figure(results, runs=3):
         "above: exact loss, in features that are not represented; "
         "a colour a set, dot and ring for its members"
     )
-    return set_arrows(rows, note)
+    outcomes = "; ".join(rows).replace("\n", " ")
+    return described(
+        set_arrows(rows, note),
+        "Features of correlated or anticorrelated pairs as lines from the origin in the plane, for "
+        "the optimum and some runs at each density, with the shares of all runs that show the "
+        f"paper's arrangement ({outcomes}).",
+    )
 
 
 def _panels(result, runs):

@@ -32,7 +32,7 @@ from sweeps.files import claimed, write
 from theory.arrangements import SAME_BENEFIT, best_arrangement
 from theory.packing import Mixture, assembled, best_mixture, check_inverse_density
 from theory.polytopes import arrangement_name, tegum_factors
-from visualization import BLANK, INK, SHARED, TINY, WIDTH, nearest
+from visualization import BLANK, INK, SHARED, TINY, WIDTH, described, nearest
 
 SEEDED = False  # the random starts are always the same ones
 FILE = Path(__file__).with_suffix(".safetensors")
@@ -328,7 +328,12 @@ def figure(result, shown=SHOWN):
         "name.\nbold: elementary, neither a product nor equalled by one; framed: part of the best "
         "mixture for some $n/m$"
     )
-    return drawing
+    return described(
+        drawing,
+        "Tables at some densities with a row for each number of dimensions and a column for each "
+        "number of features: each cell has the benefit per hidden dimension and the name of the "
+        "best arrangement known, bold where it is elementary.",
+    )
 
 
 def _draw_table(result, point, framed, ax):

@@ -36,7 +36,7 @@ from theory.descents import (
 )
 from theory.kinds import Crossings, best_of_kinds, crossings, precision, values_at
 from theory.polytopes import POLYTOPES
-from visualization import FAINT, INK, POLYTOPE_COLOURS, SHARED, WIDTH
+from visualization import FAINT, INK, POLYTOPE_COLOURS, SHARED, WIDTH, described
 
 FEATURES = 5
 HIDDEN = 2
@@ -281,7 +281,12 @@ def figure(result):
     labels = list(GEOMETRY_STYLES)[: len(GEOMETRIES)]
     labels += ["random descents, in the colour of their geometry"]
     below.legend(marks, labels, loc="outside lower center", ncols=4)
-    return drawing
+    return described(
+        drawing,
+        "All solutions with two digons on the left and all pentagons on the right, as five "
+        "features in the plane, coloured by the relative density of one of them; below, the exact "
+        "losses of the geometries over that density, with a dashed line where the best ones cross.",
+    )
 
 
 def _draw_geometries(result, subfigure):

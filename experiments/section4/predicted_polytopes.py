@@ -23,7 +23,7 @@ from theory import packing
 from theory.mean_field import mean_field_benefit
 from theory.packing import polytope_optima
 from theory.polytopes import PAPER_POLYTOPES, arrangement_name, tegum_factors
-from visualization import FAINT, INK, NOTE, WIDTH, over_inverse_density, polytope_colour
+from visualization import FAINT, INK, NOTE, WIDTH, described, over_inverse_density, polytope_colour
 
 SEEDED = False  # nothing is random here
 INPUTS = (periodic_table.FILE,)
@@ -191,7 +191,13 @@ def figure(result, sweeps, started):
         lines, labels = ax.get_legend_handles_labels()
         handles |= dict(zip(labels, lines))
     drawing.legend(handles.values(), handles, loc="outside lower center", ncols=4)
-    return drawing
+    return described(
+        drawing,
+        "Curves over 1/(1-S), of dense features on the left and of sparser ones on the right: "
+        "above, the benefit per dimension of the paper's polytopes, of the best arrangements in "
+        "the periodic table and of the mean field; below, the predicted dimensions per feature; "
+        "dots show trained models.",
+    )
 
 
 def _draw_benefits(result, sweeps, started, ax, low, high):

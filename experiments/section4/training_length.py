@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from experiments.section4.uniform_superposition import LONG, QUICK_LONG, shares
-from visualization import WIDTH, in_palette, polytope_colour, polytope_legend
+from visualization import WIDTH, described, in_palette, polytope_colour, polytope_legend
 
 INVERSE_DENSITY = (1.5,)  # 1/(1-S)
 SETTINGS = tuple(  # of uniform_superposition.py
@@ -37,4 +37,8 @@ def figure(results):
     ax.set(ylim=(0, 1), xlabel="training steps", ylabel="share of the represented features")
     present = {name: torch.cat([column[name] for column in columns]) for name in columns[0]}
     polytope_legend(ax, present, None, loc="center left", bbox_to_anchor=(1, 0.5), ncols=1)
-    return ax.figure
+    return described(
+        ax.figure,
+        "Stacked bars of the share of the represented features in each polytope, one bar for each "
+        f"number of training steps from {labels[0]} to {labels[-1]}.",
+    )

@@ -31,6 +31,7 @@ from visualization import (
     NOTE,
     SHARED,
     WIDTH,
+    described,
     dimensionality_scatter,
     geometry_graph,
     nearest,
@@ -339,7 +340,15 @@ def figure(result, windows, predicted):
         trained_shares,
         f"One model a graph: nodes are represented features, {edges}, colours polytopes.",
     )
-    return drawing
+    per_feature = dimensions_per_feature(W)
+    return described(
+        drawing,
+        f"Panels over 1/(1-S) for {W.shape[2]} features in {W.shape[1]} dimensions: the dimensions "
+        f"per feature, which go from {per_feature[0]:.2f} to {per_feature[-1]:.2f} in trained "
+        "models, beside the predicted ones; the dimensionality of each feature beside the levels "
+        "of the polytopes; and the share of the features in each polytope; below, some of the "
+        "models as graphs of their features.",
+    )
 
 
 def _draw_dimensions_per_feature(inverse_density, W, predicted, ax):

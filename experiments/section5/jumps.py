@@ -24,7 +24,7 @@ from geometry import dimensionality, represented
 from models import ReLUOutputModel
 from theory.polytopes import tegum_factors
 from training import sampled_loss, train
-from visualization import DEDICATED, FAINT, INK, SHARED, WIDTH, over_steps, plain_ticks
+from visualization import DEDICATED, FAINT, INK, SHARED, WIDTH, described, over_steps, plain_ticks
 
 # Dimensionalities of a feature that is not represented, of one in a digon, and of a dedicated one.
 LEVELS = (0.0, 0.5, 1.0)
@@ -285,17 +285,25 @@ def figure(results) -> Figure:
         squeeze=False,
         height_ratios=(1.6, 1),
     )
+    counts = []
     for result, above, below in zip(results, *axes):
         _, hidden, features = result.W.shape
         _draw_features(result, above)
-        above.set_title(f"$n={features}$, $m={hidden}$\n{_count_of_sudden_moves(result)}")
+        count = _count_of_sudden_moves(result)
+        counts.append(f"{count} with n={features}, m={hidden}")
+        above.set_title(f"$n={features}$, $m={hidden}$\n{count}")
         _draw_loss(result, below)
     axes[0, 0].set_ylabel("feature dimensionality $D_i$")
     axes[1, 0].set_ylabel("loss / loss at the start")
     drawing.supxlabel(
         "one run of each size; orange: sudden moves between levels, and where the loss drops"
     )
-    return drawing
+    return described(
+        drawing,
+        "Curves of the dimensionality of each feature, above curves of the loss, over training "
+        "steps for one run of each size, with sudden moves between levels and drops of the loss in "
+        f"orange: {'; '.join(counts)}.",
+    )
 
 
 def _count_of_sudden_moves(result):

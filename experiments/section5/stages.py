@@ -35,6 +35,7 @@ from visualization import (
     OTHERS,
     SHARED,
     WIDTH,
+    described,
     over_steps,
     plain_ticks,
     polytope_colour,
@@ -328,7 +329,12 @@ def figure(result) -> Figure:
             ax.axvspan(first_step, last_step, color=colour, alpha=0.2, linewidth=0)
         over_steps(course.steps, distances[:, stage, None], away, color=colour, linewidth=1.8)
     away.set(ylabel="distance from the\nstationary points", ylim=(0, None))
-    return drawing
+    return described(
+        drawing,
+        f"The features of one run in space at each of its {len(run_stages)} stages; below, over "
+        "training steps, the exact loss of this run and of all others, the norm of its gradient, "
+        "and its distance from the stationary point of each stage.",
+    )
 
 
 def _draw_curves(course, k, loss, gradient):

@@ -26,7 +26,7 @@ from geometry import dimensions_per_feature, in_superposition, represented
 from models import ReLUOutputModel
 from theory.packing import check_inverse_density
 from training import train
-from visualization import FAINT, INK, NOTE, SUPERPOSITION, WIDTH
+from visualization import FAINT, INK, NOTE, SUPERPOSITION, WIDTH, described
 
 PAPER_ATTACK = 0.8  # share of the mean input norm at which the paper finds no superposition left
 TENTHS = tuple(k / 10 for k in range(15))  # from 0 to 1.4
@@ -175,4 +175,10 @@ def figure(result) -> Figure:
     whole.set(ylabel=r"features per dimension $\|W\|_F^2/m$")
     shared.set(ylabel="represented features in superposition,\nper hidden dimension")
     shared.legend()
-    return drawing
+    return described(
+        drawing,
+        "Curves over the size of the attacks in training, one for each density: features per "
+        "dimension on the left, and represented features in superposition per hidden dimension on "
+        "the right, with a dashed line at the size that the paper reports, "
+        f"{PAPER_ATTACK:g} of the mean input norm.",
+    )

@@ -20,7 +20,17 @@ from features import FeatureDistribution
 from geometry import feature_norms, represented
 from models import ReLUHiddenModel, ReLUOutputModel
 from training import train_best
-from visualization import DEDICATED, FAINT, NOTE, SHARED, WEIGHTS, WIDTH, nearest, over_density
+from visualization import (
+    DEDICATED,
+    FAINT,
+    NOTE,
+    SHARED,
+    WEIGHTS,
+    WIDTH,
+    described,
+    nearest,
+    over_density,
+)
 
 ROTATIONS = 1000
 NAMES = {"W_hidden": "with a hidden ReLU", "W_output": "without"}  # of the weights in a Result
@@ -133,7 +143,9 @@ def figure(result, shown_density=0.35):
     drawing = plt.figure(figsize=(WIDTH, 3.8), layout="constrained")
     left, right = drawing.subfigures(1, 2, width_ratios=(1, 1.35))
     axes = left.subplots(2, 1, sharex=True)
+    averages = []
     for ax, (field, name) in zip(axes, NAMES.items()):
+        averages.append(f"{spread(getattr(result, field))[shown]:.1f} {name}")
         W = getattr(result, field)[shown]
         image = ax.imshow(W.numpy(), cmap=WEIGHTS, vmin=-1.2, vmax=1.2, aspect="auto")
         ax.set_title(f"$W$ {name}, density {result.density[shown]:g}")
@@ -142,7 +154,13 @@ def figure(result, shown_density=0.35):
     axes[1].set(ylabel="hidden dimension", xlabel="feature, most important first")
     left.colorbar(image, ax=axes, label="weight", shrink=0.8)
     _draw_spreads(result, right.subplots())
-    return drawing
+    return described(
+        drawing,
+        f"Heat maps of W at density {result.density[shown]:g}, for a model with a hidden ReLU and "
+        "for one without; beside them, over density, the number of hidden dimensions that a "
+        f"feature is spread over, which at that density is {' and '.join(averages)}, and the same "
+        "after random rotations of the weights.",
+    )
 
 
 def _draw_spreads(result, ax):

@@ -37,6 +37,7 @@ from visualization import (
     SUPERPOSITION,
     WEIGHTS,
     WIDTH,
+    described,
     neuron_stacks,
     over_density,
 )
@@ -322,7 +323,14 @@ def figure(result):
         heat.set_ylabel("neuron")
         stack.set_ylabel("positive weights, stacked")
     _draw_scales(image, below)
-    return drawing
+    polysemantic = neuron_pattern(best(result)).polysemantic.tolist()
+    return described(
+        drawing,
+        "A heat map of W of the best model at each density, with neurons as rows, above the "
+        f"positive weights of each neuron as a stack: {polysemantic[0]} of the {W.shape[0]} "
+        f"neurons are polysemantic at density {result.density[0]:g}, and {polysemantic[-1]} at "
+        f"density {result.density[-1]:g}.",
+    )
 
 
 def _draw_scales(image, subfigure):
@@ -357,7 +365,13 @@ def steps_figure(result, paper_steps):
     for ax in (left, right):
         over_density(ax, result.density)
         ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17))
-    return drawing
+    return described(
+        drawing,
+        "Over density on the left the numbers of polysemantic neurons and of the features in them, "
+        "ours and the paper's, with lines where the losses of two patterns cross; on the right the "
+        "shares of the runs and of their parts that find the best solution known, and how far the "
+        "loss of the best fresh run lies above it.",
+    )
 
 
 def _draw_steps(result, paper_steps, ax):

@@ -26,6 +26,7 @@ from visualization import (
     SUPERPOSITION,
     WEIGHTS,
     WIDTH,
+    described,
     neuron_stacks,
     over_density,
     weight_text,
@@ -235,8 +236,15 @@ def sides_figure(result):
     _draw_weights(W1[order], "in-weights $W_1$", left)
     image = _draw_weights(W2.T[order], "out-weights $W_2^T$", middle)
     drawing.colorbar(image, ax=[left, middle], label="weight", shrink=0.8)
-    _draw_losses(result.loss[0], single_runs(result)[0], right)
-    return drawing
+    is_ordered = single_runs(result)[0]
+    _draw_losses(result.loss[0], is_ordered, right)
+    return described(
+        drawing,
+        f"Heat maps of the in-weights and the out-weights of the {len(W1)} neurons of the best "
+        "run, beside a histogram of the losses of all runs: "
+        f"{is_ordered.sum()} of {len(is_ordered)} runs have one neuron for each side of each "
+        "feature.",
+    )
 
 
 def _side_order(W1):
@@ -296,7 +304,14 @@ def figure(result):
     scale = plt.cm.ScalarMappable(Normalize(0, 0.5), SUPERPOSITION)
     label = "superposition of a neuron: share of its\nsquared in-weights not on its main feature"
     drawing.colorbar(scale, ax=axes, label=label, extend="max")
-    return drawing
+    monosemantic = best.monosemantic.sum(dim=1).tolist()
+    return described(
+        drawing,
+        "The in-weights of each neuron of the best run as a stack, one panel for each density, and "
+        "the numbers of mono- and polysemantic neurons over density: of "
+        f"{best.W1.shape[1]} neurons {monosemantic[0]} are monosemantic at density "
+        f"{result.density[0]:g}, and {monosemantic[-1]} at density {result.density[-1]:g}.",
+    )
 
 
 def _draw_stacks(density, neurons, k, ax):

@@ -29,6 +29,7 @@ from visualization import (
     SHARED,
     WEIGHTS,
     WIDTH,
+    described,
     over_density,
     weight_text,
 )
@@ -310,7 +311,13 @@ def figure(results):
         title += ": no motif"
         axes[3].axis("off")
     axes[1].set_title(f"{title}\nin-weights $W_1$", loc="left")
-    return drawing
+    return described(
+        drawing,
+        "The share of the runs that meet each stage of the rule for the motif over density, which "
+        f"is {shares(result)[point, -1]:.0%} at the most for the whole rule; heat maps of the "
+        f"in-weights and the out-weights of one run at density {result.density[point]:g}; and the "
+        "disturbed output of its motif, if it has one, with and without the inhibiting weight.",
+    )
 
 
 def best_with_motif(result, point) -> Int[Tensor, ""]:
