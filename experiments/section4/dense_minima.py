@@ -1,12 +1,12 @@
 """What is "sticky at 1" in the paper's figure, and what are the minima of dense features (ours)?
 
-The paper sees D* = m / ||W||_F^2 stick at 1 and at 1/2 over 1/(1-S) (Section 4). Here sampled models
-stand beside the models that they become when they settle by exact descent, beside models that
-settled from products, and beside the prediction of the periodic table (settled_models.py).
+The paper sees D* = m / ||W||_F^2 stick at 1 and at 1/2 over 1/(1-S) (Section 4). Here sampled
+models stand beside the models that they become when they settle by exact descent, beside models
+that settled from products, and beside the prediction of the periodic table (settled_models.py).
 
-Written down before the numbers of the full run: the plateau at 1 is a property of the loss if settled
-models keep D* within 3 % of 1 up to 1/(1-S) = 1.3. It is unfinished training if they leave it,
-with a lower loss, where sampled models have not.
+Written down before the numbers of the full run: the plateau at 1 is a property of the loss if
+settled models keep D* within 3 % of 1 up to 1/(1-S) = 1.3. It is unfinished training if they leave
+it, with a lower loss, where sampled models have not.
 """
 
 import textwrap
@@ -15,17 +15,19 @@ from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from experiments.section4 import periodic_table, settled_models
 from experiments.section4.settled_models import best_product, table_point
 from geometry import dimensions_per_feature, represented, unit_directions
 from theory.descents import ignored_loss
-from theory.polytopes import POLYTOPES, polytope_shares, tegum_factors
+from theory.polytopes import POLYTOPES, arrangement_name, polytope_shares, tegum_factors
 from visualization import (
-    DEDICATED,
+    BLANK,
+    FAINT,
     INK,
+    NOTE,
     SHARED,
     WIDTH,
     over_inverse_density,
@@ -37,7 +39,9 @@ SEEDED = False  # the committed models have their own seeds
 INPUTS = (periodic_table.FILE, *settled_models.FILES.values())
 STICKY = 0.03  # D* sticks at 1 where it is no further away than this
 PLATEAU_END = 1.3  # 1/(1-S) up to which settled models would stick if the plateau were real
-CROWNED = 0.1  # share of its dimension that a crowned feature leaves to weak ones, at least
+POOLED_NORM = 0.5  # sum of the weak features' ||W_j||^2 above which they count: half a dimension
+ALIKE = 0.9  # alignment above which weak features are alike
+UNFINISHED = "unfinished training"
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,7 @@ def prediction(table, inverse_density, hidden) -> Prediction:
 
 
 def benefit(models, loss) -> Float[Tensor, " models"]:
-    """Return the benefit per dimension of models with some exact losses, as theory.packing has it."""
+    """Return the benefit per dimension that belongs to exact losses (see theory.packing)."""
     _, hidden, features = models.W.shape
     ignored = ignored_loss(1, 1 / models.inverse_density)
     return (features * ignored - loss) / (hidden * ignored)
@@ -133,7 +137,7 @@ def means(models, values) -> Float[Tensor, " densities"]:
 
 
 def sticky_until(models, W) -> float | None:
-    """Return the largest 1/(1-S) up to which the mean D* of some weights sticks at 1; None if nowhere."""
+    """Return the largest 1/(1-S) up to which the mean D* sticks at 1, or None if nowhere."""
     per_feature = means(models, dimensions_per_feature(W))
     last = None
     for at, value in zip(densities(models), per_feature.tolist()):
@@ -161,29 +165,147 @@ def shares(models, W) -> dict[str, Float[Tensor, " densities"]]:
     }
 
 
-class DimensionShares(NamedTuple):
-    """Which features share the dimension along each feature's direction; the three sum to 1."""
+class WeakFeatures(NamedTuple):
+    """What the features of a model that are not represented, ||W_j|| <= 0.5, do together."""
 
-    own: Float[Tensor, "models features"]  # the dimensionality D_i
-    represented: Float[Tensor, "models features"]  # other features with ||W_j|| > 0.5
-    weak: Float[Tensor, "models features"]  # other features below this threshold
+    squared_norm: Float[Tensor, " models"]  # sum of ||W_j||^2 over them
+    # How many dimensions they fill: with the eigenvalues of their Gram matrix, the square of the
+    # sum over the sum of the squares. 0 without weights.
+    dimensions: Float[Tensor, " models"]
+    # ||sum_j W_j||^2 / (k sum_j ||W_j||^2) of k features: 1 where all are alike, so that the model
+    # represents their sum; about 1/k where they lie at random. 0 without weights.
+    alignment: Float[Tensor, " models"]
 
 
-def dimension_shares(W: Float[Tensor, "models hidden features"]) -> DimensionShares:
-    """Split the dimension along each feature's direction among the features.
+def weak_features(W: Float[Tensor, "models hidden features"]) -> WeakFeatures:
+    """Measure how the features that are not represented share the hidden dimensions."""
+    weak = ~represented(W)
+    columns = torch.where(weak[:, None], W, 0).double()
+    tiny = torch.finfo(columns.dtype).tiny
+    gram = columns @ columns.mT  # (models, hidden, hidden), with the same nonzero eigenvalues
+    squared_norm = columns.square().sum(dim=(1, 2))
+    dimensions = squared_norm.square() / gram.square().sum(dim=(1, 2)).clamp(min=tiny)
+    summed = columns.sum(dim=2).square().sum(dim=1)
+    alignment = summed / (weak.sum(dim=1) * squared_norm).clamp(min=tiny)
+    return WeakFeatures(squared_norm, dimensions, alignment)
 
-    The share of feature j along the direction What_i is (What_i . W_j)^2, over the sum of this over
-    all j. The share of feature i itself is its dimensionality D_i (paper, Section 4). A feature
-    without weights has no direction and shares of 0.
+
+def weak_share(W: Float[Tensor, "models hidden features"]) -> Float[Tensor, "models features"]:
+    """Return the share of the dimension along each feature that weak features have.
+
+    The share of feature j along What_i is (What_i . W_j)^2, over the sum of this over all j. That
+    of feature i itself is its dimensionality D_i (paper, Section 4). For a represented feature,
+    1 less D_i less the weak share is left for other represented features.
     """
     squared = (unit_directions(W).mT @ W).square()  # (models, features i, features j)
-    squared = squared / squared.sum(dim=2, keepdim=True).clamp(min=torch.finfo(W.dtype).tiny)
-    own = squared.diagonal(dim1=1, dim2=2)
-    strong = represented(W)[:, None]
-    of_represented = torch.where(strong, squared, 0).sum(dim=2)
-    of_weak = torch.where(strong, 0, squared).sum(dim=2)
-    return DimensionShares(
-        own,
-        of_represented - torch.where(represented(W), own, 0),
-        of_weak - torch.where(represented(W), 0, own),
+    weak = (~represented(W)).to(W.dtype)[:, None] * squared
+    weak = weak.sum(dim=2) - torch.where(represented(W), 0, squared.diagonal(dim1=1, dim2=2))
+    return weak / squared.sum(dim=2).clamp(min=torch.finfo(W.dtype).tiny)
+
+
+def dense_name(W: Float[Tensor, "hidden features"]) -> str:
+    """Name what a model of dense features has settled as.
+
+    A model with a *pooled dimension* represents the sum of many weak features in one dimension, in
+    which all of them have nearly the same small weight. A model is a *projection* where weak
+    features fill half of the dimensions or more without being alike: W W^T is then close to 1, as
+    in a linear model, and hardly a feature has a direction of its own. The represented
+    features have the names of theory.polytopes.
+    """
+    weak = weak_features(W[None])
+    names = [arrangement_name(W)] if represented(W[None]).any() else []
+    if weak.squared_norm > POOLED_NORM:
+        if weak.alignment > ALIKE:
+            names.append("pooled dimension")
+        elif weak.dimensions > len(W) / 2:
+            names.append("projection of weak features")
+        else:
+            names.append("weak features")
+    return " + ".join(names)
+
+
+# Figure
+
+
+def figure(result):
+    """Draw D* over 1/(1-S), sampled, settled and predicted, above shares of polytopes.
+
+    What "sticky at 1" is, as far as the committed models show it, stands below: `sentences`.
+    """
+    drawing = plt.figure(figsize=(WIDTH, 9), layout="constrained")
+    axes = drawing.subplot_mosaic([["curve", "curve"], ["settled", "best"]], height_ratios=(3, 2))
+    _draw_curves(result, axes["curve"])
+    small = result.small
+    for name, models in (("settled", trained(small)), ("best", best(small))):
+        of_models = shares(models, models.W)
+        polytope_areas(torch.tensor(densities(models)), of_models, ax=axes[name])
+        axes[name].set_xlim(densities(small)[0], densities(small)[-1])
+    axes["settled"].set_title("settled from sampled training, $n=100$")
+    axes["best"].set_title("of the lowest loss, $n=100$")
+    axes["best"].set_ylabel("")
+    axes["best"].tick_params(labelleft=False)
+    every = shares(small, small.W)
+    polytope_legend(drawing, every, "polytope of the represented features")
+    drawing.supxlabel("\n".join(textwrap.wrap(sentences(result), 115)), fontsize=NOTE["fontsize"])
+    return drawing
+
+
+def _draw_curves(result, ax):
+    """Draw D* of models and of the prediction."""
+    small = result.small
+    at = densities(small)
+    predicted = prediction(result.table, at, small.W.shape[1]).dimensions_per_feature
+    thick = {"color": INK, "linewidth": 6, "alpha": 0.25, "zorder": 0}
+    ax.plot(at, predicted, label="periodic table: the best product", **thick)
+    for models, marker in ((result.small, "o"), (result.large, "D")):
+        features, hidden = models.W.shape[2], models.W.shape[1]
+        size = f"$n={features}$, $m={hidden}$"
+        fitted = trained(models)
+        if len(fitted.loss):
+            _draw_dots(ax, fitted, fitted.start_W, marker, BLANK, f"sampled, {size}")
+            _draw_dots(ax, fitted, fitted.W, marker, SHARED, f"the same, settled, {size}")
+        lowest = best(models)
+        _draw_dots(ax, lowest, lowest.W, marker, "none", f"of the lowest loss, {size}")
+    for level in (1, 1 / 2):
+        ax.axhline(level, color=FAINT, linewidth=0.8, zorder=0)
+    over_inverse_density(ax)
+    ax.set(ylabel=r"dimensions per feature $D^*=m/\|W\|_F^2$", xlim=(at[0] / 1.02, at[-1] * 1.02))
+    ax.legend(loc="lower left")
+
+
+def _draw_dots(ax, models, W, marker, colour, label):
+    """Draw the D* of each model, with a line through the means of one size."""
+    per_feature = dimensions_per_feature(W)
+    style = {"linestyle": "none", "mec": INK, "mew": 0.8, "ms": 9 if colour == "none" else 6}
+    ax.plot(models.inverse_density, per_feature, marker, mfc=colour, label=label, **style)
+    if colour != "none":
+        ax.plot(densities(models), means(models, per_feature), color=colour, zorder=1)
+
+
+def sentences(result) -> str:
+    """Say in two sentences what "sticky at 1" is, with the numbers of the smaller models."""
+    models = trained(result.small)
+    hidden = models.W.shape[1]
+    counts = represented(models.start_W).sum(dim=1).double()
+    nearest_density = min(densities(models), key=lambda at: abs(at - PLATEAU_END))
+    count = counts[models.inverse_density == nearest_density].mean()
+    sampled_end = sticky_until(models, models.start_W)
+    settled_end = sticky_until(models, models.W)
+    return (
+        f"Trained by sampling, models keep $D^*$ within {STICKY:.0%} of 1 "
+        f"{_range_text(sampled_end)}, but not by dedicated dimensions: at "
+        f"{nearest_density:g} they represent {count:.1f} features in {hidden} dimensions, and all others "
+        "weakly, as the projections of a linear model do, of which each has $D^*=1$. "
+        f"Settled by exact descent, the same models keep to it {_range_text(settled_end)}; "
+        f"the plateau is {'a property of the loss' if plateau_is_real(result) else UNFINISHED}."
     )
+
+
+def _range_text(end):
+    return "nowhere" if end is None else f"up to $1/(1-S)={end:g}$"
+
+
+def plateau_is_real(result) -> bool:
+    """Return whether settled models stick at 1 up to PLATEAU_END."""
+    end = sticky_until(trained(result.small), trained(result.small).W)
+    return end is not None and end >= PLATEAU_END

@@ -39,6 +39,8 @@ NOISE = 0.02  # standard deviation added to a product's weights, since weights o
 
 @dataclass(frozen=True)
 class Settings:
+    """What is trained and settled; the sampled training is that of the paper's notebook."""
+
     features: int = 100
     hidden: int = 10
     inverse_density: tuple[float, ...] = (  # 1/(1-S), some of the periodic table's
