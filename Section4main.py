@@ -23,6 +23,7 @@ from experiments.section4 import (
     beyond_polytopes,
     collapsing_pairs,
     correlated_sets,
+    dense_minima,
     features_per_dimension,
     pairs_in_the_plane,
     periodic_table,
@@ -77,6 +78,7 @@ EXPERIMENTS = {
     ),
     "sets": Experiment(correlated_sets, correlated_sets.Settings(), correlated_sets.QUICK),
     "collapse": Experiment(collapsing_pairs, collapsing_pairs.Settings(), collapsing_pairs.QUICK),
+    "dense": Experiment(dense_minima, dense_minima.Settings(), dense_minima.QUICK, drawn=True),
 }
 # The periodic table, which the other experiments read and only --table computes.
 TABLE = SimpleNamespace(
@@ -117,6 +119,7 @@ def figures(results):
         "section4-table": periodic_table.figure(table),
         "section4-grey": beyond_polytopes.figure(results.long, results.uniform, table),
         "section4-map": features_per_dimension.figure(results.predicted, results.map),
+        "section4-dense": dense_minima.figure(results.dense),
         "section4-study": training_length.figure(results.study),
         "section4-perturbed": perturbed_pentagon.figure(results.perturbed),
         "section4-pairs": pairs_in_the_plane.figure(results.pairs),

@@ -36,7 +36,7 @@ from visualization import (
 )
 
 SEEDED = False  # the committed models have their own seeds
-INPUTS = (periodic_table.FILE, *settled_models.FILES.values())
+INPUTS = (periodic_table.FILE, settled_models.FILE)
 STICKY = 0.03  # D* sticks at 1 where it is no further away than this
 PLATEAU_END = 1.3  # 1/(1-S) up to which settled models would stick if the plateau were real
 POOLED_NORM = 0.5  # sum of the weak features' ||W_j||^2 above which they count: half a dimension
@@ -53,18 +53,15 @@ QUICK = Settings()
 
 
 class Result(NamedTuple):
-    """The committed models of both sizes, and the prediction."""
+    """The committed models, and the prediction."""
 
-    small: settled_models.Result  # n=100, m=10
-    large: settled_models.Result  # n=400, m=30
+    models: settled_models.Result  # n=100, m=10
     table: periodic_table.Result
 
 
 def run(settings, *, seed=0, device="cpu", progress=True):
     """Read the committed models and the table; nothing is computed."""
-    return Result(
-        settled_models.committed(100), settled_models.committed(400), periodic_table.table()
-    )
+    return Result(settled_models.committed(), periodic_table.table())
 
 
 # D* and benefit
@@ -235,37 +232,32 @@ def figure(result):
     drawing = plt.figure(figsize=(WIDTH, 9), layout="constrained")
     axes = drawing.subplot_mosaic([["curve", "curve"], ["settled", "best"]], height_ratios=(3, 2))
     _draw_curves(result, axes["curve"])
-    small = result.small
-    for name, models in (("settled", trained(small)), ("best", best(small))):
-        of_models = shares(models, models.W)
-        polytope_areas(torch.tensor(densities(models)), of_models, ax=axes[name])
-        axes[name].set_xlim(densities(small)[0], densities(small)[-1])
-    axes["settled"].set_title("settled from sampled training, $n=100$")
-    axes["best"].set_title("of the lowest loss, $n=100$")
+    every = result.models
+    for name, models in (("settled", trained(every)), ("best", best(every))):
+        drawn = shares(models, models.W)
+        polytope_areas(torch.tensor(densities(models)), drawn, ax=axes[name])
+        axes[name].set_xlim(densities(every)[0], densities(every)[-1])
+    axes["settled"].set_title("settled from sampled training")
+    axes["best"].set_title("of the lowest loss")
     axes["best"].set_ylabel("")
     axes["best"].tick_params(labelleft=False)
-    every = shares(small, small.W)
-    polytope_legend(drawing, every, "polytope of the represented features")
+    polytope_legend(drawing, shares(every, every.W), "polytope of the represented features")
     drawing.supxlabel("\n".join(textwrap.wrap(sentences(result), 115)), fontsize=NOTE["fontsize"])
     return drawing
 
 
 def _draw_curves(result, ax):
     """Draw D* of models and of the prediction."""
-    small = result.small
-    at = densities(small)
-    predicted = prediction(result.table, at, small.W.shape[1]).dimensions_per_feature
+    models = result.models
+    at = densities(models)
+    predicted = prediction(result.table, at, models.W.shape[1]).dimensions_per_feature
     thick = {"color": INK, "linewidth": 6, "alpha": 0.25, "zorder": 0}
     ax.plot(at, predicted, label="periodic table: the best product", **thick)
-    for models, marker in ((result.small, "o"), (result.large, "D")):
-        features, hidden = models.W.shape[2], models.W.shape[1]
-        size = f"$n={features}$, $m={hidden}$"
-        fitted = trained(models)
-        if len(fitted.loss):
-            _draw_dots(ax, fitted, fitted.start_W, marker, BLANK, f"sampled, {size}")
-            _draw_dots(ax, fitted, fitted.W, marker, SHARED, f"the same, settled, {size}")
-        lowest = best(models)
-        _draw_dots(ax, lowest, lowest.W, marker, "none", f"of the lowest loss, {size}")
+    fitted = trained(models)
+    _draw_dots(ax, fitted, fitted.start_W, "o", BLANK, "trained by sampling")
+    _draw_dots(ax, fitted, fitted.W, "o", SHARED, "the same models, settled")
+    lowest = best(models)
+    _draw_dots(ax, lowest, lowest.W, "D", "none", "settled, of the lowest loss")
     for level in (1, 1 / 2):
         ax.axhline(level, color=FAINT, linewidth=0.8, zorder=0)
     over_inverse_density(ax)
@@ -283,8 +275,8 @@ def _draw_dots(ax, models, W, marker, colour, label):
 
 
 def sentences(result) -> str:
-    """Say in two sentences what "sticky at 1" is, with the numbers of the smaller models."""
-    models = trained(result.small)
+    """Say in two sentences what "sticky at 1" is, with the numbers of the committed models."""
+    models = trained(result.models)
     hidden = models.W.shape[1]
     counts = represented(models.start_W).sum(dim=1).double()
     nearest_density = min(densities(models), key=lambda at: abs(at - PLATEAU_END))
@@ -307,5 +299,5 @@ def _range_text(end):
 
 def plateau_is_real(result) -> bool:
     """Return whether settled models stick at 1 up to PLATEAU_END."""
-    end = sticky_until(trained(result.small), trained(result.small).W)
+    end = sticky_until(trained(result.models), trained(result.models).W)
     return end is not None and end >= PLATEAU_END

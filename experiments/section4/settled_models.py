@@ -5,8 +5,8 @@ and rows as in the paper's notebook, and then settled: it descends on the exact 
 gradient has nearly vanished. Other models settle from products of smaller models, so that there are
 candidates that training has to beat.
 
-The full settings take hours. So the models are committed, and `python Section4main.py --settled`
-computes them anew and writes FILES.
+The full settings take a minute a model, so the models are committed: FILE holds those that `run`
+made, with the first seeds, and `committed` reads them.
 """
 
 import sys
@@ -29,10 +29,7 @@ from theory.packing import assembled, check_inverse_density
 from training import settle, train
 
 INPUTS = (periodic_table.FILE,)
-FILES = {  # by number of features
-    features: Path(__file__).with_name(f"settled_models_{features}.safetensors")
-    for features in (100, 400)
-}
+FILE = Path(__file__).with_suffix(".safetensors")
 STARTS = ("sampled", "product")
 NOISE = 0.02  # standard deviation added to a product's weights, since weights of 0 would stay there
 
@@ -62,8 +59,6 @@ class Settings:
 
 
 PRODUCT = Settings(start="product", tolerance=1e-4)  # noise makes the start's gradient large
-LARGE = Settings(features=400, hidden=30, inverse_density=(1.3, 1.4, 1.7))
-LARGE_PRODUCT = replace(PRODUCT, features=400, hidden=30, inverse_density=(1.3, 1.4, 1.7), copies=3)
 NOTEBOOK = Settings(
     features=40, hidden=4, inverse_density=(1.4,), steps=2000, batch_size=256, lr=5e-3
 )
@@ -131,26 +126,21 @@ def joined(results) -> Result:
 # The committed models
 
 
-def committed(features) -> Result:
-    """Read the committed models of one size.
-
-    Args:
-        features: Number of features, 100 or 400.
+def committed() -> Result:
+    """Read the committed models.
 
     Raises:
         FileNotFoundError: There is no such file.
         ValueError: The file is damaged, or it does not hold models.
     """
-    return cells.read(sys.modules[__name__], FILES[features])[0]
+    return cells.read(sys.modules[__name__], FILE)[0]
 
 
 def save(result):
-    """Write models of one size as the committed ones."""
-    features = result.W.shape[2]
-    settings = {100: Settings(), 400: LARGE}[features]
-    cell = cells.Cell(sys.modules[__name__], settings, 0, "cpu")
-    with claimed(FILES[features]):
-        write(FILES[features], cells.serialized(cell, result))
+    """Write models as the committed ones."""
+    cell = cells.Cell(sys.modules[__name__], Settings(), 0, "cpu")
+    with claimed(FILE):
+        write(FILE, cells.serialized(cell, result))
 
 
 # Starts

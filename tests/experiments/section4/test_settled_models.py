@@ -7,8 +7,6 @@ import torch
 
 from experiments.section4 import periodic_table, settled_models
 from experiments.section4.settled_models import (
-    LARGE,
-    LARGE_PRODUCT,
     PRODUCT,
     QUICK,
     Settings,
@@ -82,12 +80,11 @@ def test_independent_loss_is_that_of_few_features():
     assert independent_loss(W[0], b[0], 0.9).item() == pytest.approx(exact.item(), rel=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("inverse_density", "product"), [(1.1, True), (1.3, False), (2.5, False)]
-)
-def test_certificates_of_the_committed_models(inverse_density, product):
-    models = settled_models.committed(100)
-    there = (models.inverse_density == inverse_density) & (models.product == product)
+# The integral converges fast where nearly all features are active and all of them have weights.
+@pytest.mark.parametrize("inverse_density", [1.1, 1.3])
+def test_certificates_of_the_committed_models(inverse_density):
+    models = settled_models.committed()
+    there = (models.inverse_density == inverse_density) & ~models.product
     which = there.nonzero()[0].item()
     density = 1 / models.inverse_density[which].item()
     start_loss, start_norm = independent_gradient(
@@ -101,10 +98,9 @@ def test_certificates_of_the_committed_models(inverse_density, product):
     assert models.gradient[which] < 0.011
 
 
-@pytest.mark.parametrize("features", settled_models.FILES)
-def test_committed_models(features):
-    models = settled_models.committed(features)
-    settings = {100: Settings(), 400: LARGE}[features]
+def test_committed_models():
+    models = settled_models.committed()
+    settings = Settings()
     assert set(models.inverse_density.tolist()) == set(settings.inverse_density)
     assert models.W.shape[1:] == (settings.hidden, settings.features)
     assert (models.loss < models.start_loss).all()
@@ -140,7 +136,6 @@ def test_products_begin_as_the_best_of_the_table():
     for W in (result.start_W[0], result.W[0]):
         assert [factor.polytope for factor in tegum_factors(W)] == ["triangle"] * 2
     assert represented(result.W).sum() == 6
-    assert LARGE_PRODUCT.features // LARGE_PRODUCT.copies >= 100
 
 
 def test_best_product_fills_the_dimensions():
