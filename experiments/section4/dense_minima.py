@@ -27,7 +27,6 @@ from visualization import (
     BLANK,
     FAINT,
     INK,
-    NOTE,
     SHARED,
     WIDTH,
     over_inverse_density,
@@ -241,8 +240,10 @@ def figure(result):
     axes["best"].set_title("of the lowest loss")
     axes["best"].set_ylabel("")
     axes["best"].tick_params(labelleft=False)
-    polytope_legend(drawing, shares(every, every.W), "polytope of the represented features")
-    drawing.supxlabel("\n".join(textwrap.wrap(sentences(result), 115)), fontsize=NOTE["fontsize"])
+    # The text stands in the legend's title, since a label below would overlap with the legend.
+    text = textwrap.fill(sentences(result), 115)
+    title = f"polytope of the represented features\n\n{text}"
+    polytope_legend(drawing, shares(every, every.W), title)
     return drawing
 
 

@@ -63,7 +63,7 @@ NOTEBOOK = Settings(
     features=40, hidden=4, inverse_density=(1.4,), steps=2000, batch_size=256, lr=5e-3
 )
 QUICK = replace(
-    NOTEBOOK, features=12, hidden=3, inverse_density=(1.3, 2.0), steps=50, tolerance=0.1
+    NOTEBOOK, features=16, hidden=4, inverse_density=(1.3, 2.0), steps=50, tolerance=0.1
 )
 
 
