@@ -287,8 +287,8 @@ def sentences(result) -> str:
     return (
         f"Trained by sampling, models keep $D^*$ within {STICKY:.0%} of 1 "
         f"{_range_text(sampled_end)}, but not by dedicated dimensions: at "
-        f"{nearest_density:g} they represent {count:.1f} features in {hidden} dimensions, and all others "
-        "weakly, as the projections of a linear model do, of which each has $D^*=1$. "
+        f"{nearest_density:g} they represent {count:.1f} features in {hidden} dimensions, and all "
+        "others weakly, as the projections of a linear model do, of which each has $D^*=1$. "
         f"Settled by exact descent, the same models keep to it {_range_text(settled_end)}; "
         f"the plateau is {'a property of the loss' if plateau_is_real(result) else UNFINISHED}."
     )
