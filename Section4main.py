@@ -4,6 +4,7 @@
     python Section4main.py --quick      # the same path, small, in seconds
     python Section4main.py --seed 3 --out /tmp/section4
     python Section4main.py --table      # the committed periodic table, 21 minutes on 2 cores
+    python Section4main.py --settled --seeds 2      # the committed settled models
 
 Uniform superposition: models are trained over density at the paper's size and at others; each of
 the paper's polytopes is searched for; and the best polytope at each density is predicted.
@@ -29,12 +30,13 @@ from experiments.section4 import (
     periodic_table,
     perturbed_pentagon,
     predicted_polytopes,
+    settled_models,
     started_as_polytopes,
     training_length,
     uniform_superposition,
 )
 from sweeps import Claim, Experiment, command_line
-from sweeps.sections import section_results
+from sweeps.sections import section_results, seeds
 from theory.descents import SAME_LOSS
 from theory.polytopes import PAPER_POLYTOPES, peaks
 
@@ -80,10 +82,18 @@ EXPERIMENTS = {
     "collapse": Experiment(collapsing_pairs, collapsing_pairs.Settings(), collapsing_pairs.QUICK),
     "dense": Experiment(dense_minima, dense_minima.Settings(), dense_minima.QUICK, drawn=True),
 }
-# The periodic table, which the other experiments read and only --table computes.
+# What is computed once and committed, and what the other experiments read.
 TABLE = SimpleNamespace(
     EXPERIMENTS={
         "table": Experiment(periodic_table, periodic_table.Settings(), periodic_table.QUICK)
+    }
+)
+SETTLED = SimpleNamespace(
+    EXPERIMENTS={
+        "sampled": Experiment(settled_models, settled_models.Settings(), settled_models.QUICK),
+        "products": Experiment(
+            settled_models, settled_models.PRODUCT, settled_models.QUICK, drawn=True
+        ),
     }
 )
 LEAST_PEAK = 0.02  # 4.2: least share of the features in a peak
@@ -431,24 +441,35 @@ def claim_collapse(result):
     )
 
 
+def keep_table(arguments):
+    """Write the computed periodic table as the committed one."""
+    periodic_table.save(section_results(TABLE, arguments, arguments.seed).table)
+
+
+def keep_settled(arguments):
+    """Write the computed models, of every seed and from products, as the committed ones."""
+    results = [section_results(SETTLED, arguments, seed) for seed in seeds(arguments)]
+    models = [result.sampled for result in results]
+    settled_models.save(settled_models.joined([*models, results[0].products]))
+
+
+KEPT = {"table": (TABLE, keep_table), "settled": (SETTLED, keep_settled)}
+
+
 def main(argv=None):
     """Run the command line and return the exit status."""
     parser = command_line.argument_parser(__file__, __doc__)
-    parser.add_argument(
-        "--table",
-        action="store_true",
-        help="compute nothing but the periodic table, and write its committed file",
-    )
+    chosen = parser.add_mutually_exclusive_group()
+    chosen.add_argument("--table", action="store_true", help="compute only the periodic table")
+    chosen.add_argument("--settled", action="store_true", help="compute only the settled models")
     arguments = command_line.parse_arguments(parser, argv)
-    if not arguments.table:
+    asked = [name for name in KEPT if getattr(arguments, name)]
+    if not asked:
         return command_line.run_section(sys.modules[__name__], arguments)
     if arguments.quick:
-        parser.error("argument --quick: expected no small settings for --table")
-
-    def report():
-        periodic_table.save(section_results(TABLE, arguments, arguments.seed).table)
-
-    return command_line.run_and_report([TABLE], arguments, report)
+        parser.error(f"argument --quick: expected no small settings for --{asked[0]}")
+    section, keep = KEPT[asked[0]]
+    return command_line.run_and_report([section], arguments, lambda: keep(arguments))
 
 
 if __name__ == "__main__":

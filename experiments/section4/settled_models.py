@@ -5,8 +5,9 @@ and rows as in the paper's notebook, and then settled: it descends on the exact 
 gradient has nearly vanished. Other models settle from products of smaller models, so that there are
 candidates that training has to beat.
 
-The full settings take a minute a model, so the models are committed: FILE holds those that `run`
-made, with the first seeds, and `committed` reads them.
+The full settings take a minute or two for each model, so the models are committed: FILE holds those
+of two seeds, one of which lacks the three sparsest densities, and of products. `committed` reads
+them, and `python Section4main.py --settled --seeds 2` computes them again.
 """
 
 import sys

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+import Section4main
 from experiments.section4 import periodic_table, settled_models
 from experiments.section4.settled_models import (
     PRODUCT,
@@ -17,6 +18,7 @@ from experiments.section4.settled_models import (
 from features import FeatureDistribution
 from geometry import represented
 from losses import expected_loss
+from sweeps import Experiment
 from theory.polytopes import tegum_factors
 
 LINE = 2.0  # real part of the line along which the inverse Laplace transform is integrated
@@ -140,6 +142,22 @@ def test_best_product_fills_the_dimensions():
         product = best_product(table, point, hidden)
         assert sum(W.shape[0] for W, _ in product.factors) == hidden
     assert product.saved / 10 == pytest.approx(table.benefit[:, point].max().item(), abs=1e-6)
+
+
+def test_the_command_that_makes_the_committed_file(tmp_path, monkeypatch):
+    """Sampled models of every seed and the products of the first one, in one file."""
+    tiny = replace(QUICK, inverse_density=(1.3,))
+    products = replace(tiny, start="product")
+    small = {
+        "sampled": Experiment(settled_models, tiny, tiny),
+        "products": Experiment(settled_models, products, products, drawn=True),
+    }
+    monkeypatch.setattr(Section4main.SETTLED, "EXPERIMENTS", small)
+    monkeypatch.setattr(settled_models, "FILE", tmp_path / "settled_models.safetensors")
+    command = ["--settled", "--seeds", "2", "--jobs", "1", "--out", str(tmp_path)]
+    assert Section4main.main(command) == 0
+    models = settled_models.committed()
+    assert models.seed.tolist() == [0, 1, 0] and models.product.tolist() == [False, False, True]
 
 
 def test_bad_settings_are_refused():
