@@ -11,6 +11,7 @@ model that represents nothing. A dedicated dimension has a benefit of 1.
 
 from collections.abc import Sequence
 from itertools import pairwise
+from numbers import Integral
 from numbers import Real as RealNumber
 from typing import NamedTuple
 
@@ -28,7 +29,7 @@ from theory.polytopes import POLYTOPES, check_polytopes
 from training import sampled_loss
 
 
-def logarithmic(low: float, high: float, points: int) -> tuple[float, ...]:
+def logarithmic(low: RealNumber, high: RealNumber, points: Integral) -> tuple[float, ...]:
     """Return values of 1/(1-S) from low to high in equal ratios, rounded to four digits.
 
     Args:
