@@ -24,7 +24,6 @@ from geometry import dimensions_per_feature, represented, unit_directions
 from theory.descents import ignored_loss
 from theory.polytopes import POLYTOPES, arrangement_name, polytope_shares, tegum_factors
 from visualization import (
-    BLANK,
     FAINT,
     INK,
     SHARED,
@@ -261,7 +260,7 @@ def _draw_curves(result, ax):
     thick = {"color": INK, "linewidth": 6, "alpha": 0.25, "zorder": 0}
     ax.plot(at, predicted, label="periodic table: the best product", **thick)
     fitted = trained(models)
-    _draw_dots(ax, fitted, fitted.start_W, "o", BLANK, "trained by sampling")
+    _draw_dots(ax, fitted, fitted.start_W, "o", FAINT, "trained by sampling")
     _draw_dots(ax, fitted, fitted.W, "o", SHARED, "the same models, settled")
     lowest = best(models)
     _draw_dots(ax, lowest, lowest.W, "D", "none", "settled, of the lowest loss")
