@@ -5,7 +5,9 @@ where that makes no circle.
 """
 
 import ast
+import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -120,3 +122,14 @@ def test_every_folder_of_tests_mirrors_one_of_the_code():
     folders = {str(Path(name).parent) for name in SOURCES}
     tests = {folder for folder in folders if folder.startswith("tests/")}
     assert {folder.removeprefix("tests/") for folder in tests} <= folders
+
+
+@pytest.mark.parametrize("name", [each for each in SOURCES if each.startswith("experiments/")])
+def test_an_experiment_run_by_itself_names_its_script(name):
+    """It says in one line what to run; a package's `__init__.py` does nothing."""
+    run = subprocess.run([sys.executable, HOME / name], capture_output=True, encoding="utf-8")
+    if name.endswith("__init__.py"):
+        assert (run.returncode, run.stderr) == (0, "")
+        return
+    (script,) = re.findall(r"run python (\w+\.py) instead\.\n$", run.stderr)
+    assert run.returncode == 1 and len(run.stderr.splitlines()) == 1 and (HOME / script).is_file()

@@ -12,6 +12,9 @@ or if training leaves the true dictionary for a lower objective, the objective i
 `figure` draws how many features are found at each level of sparsity, and how well they are matched.
 """
 
+if __name__ == "__main__":
+    raise SystemExit("This file does not run by itself: run python Autoencodersmain.py instead.")
+
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple

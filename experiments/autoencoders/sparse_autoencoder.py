@@ -9,6 +9,9 @@ two ways. A plain autoencoder pays a penalty for each unit of code (L1). A top-k
 the k largest codes of each row.
 """
 
+if __name__ == "__main__":
+    raise SystemExit("This file does not run by itself: run python Autoencodersmain.py instead.")
+
 from dataclasses import dataclass, fields, replace
 
 import torch

@@ -7,6 +7,9 @@ and the least important ones do so first. `panels_figure` is the paper's figure,
 for n=80, m=20.
 """
 
+if __name__ == "__main__":
+    raise SystemExit("This file does not run by itself: run python Section2main.py instead.")
+
 import math
 from dataclasses import asdict, dataclass, replace
 from typing import NamedTuple

@@ -5,6 +5,9 @@ at right angles and drops the rest. As the density falls it stores four of them 
 pairs, and then all five as a pentagon. This is the paper's first figure.
 """
 
+if __name__ == "__main__":
+    raise SystemExit("This file does not run by itself: run python Section2main.py instead.")
+
 from dataclasses import dataclass
 from typing import NamedTuple
 

@@ -7,6 +7,9 @@ seed, because the random starts of the descents are always the same. `phase_diag
 optimum beside trained models.
 """
 
+if __name__ == "__main__":
+    raise SystemExit("This file does not run by itself: run python Section3main.py instead.")
+
 from dataclasses import dataclass
 from typing import NamedTuple
 

@@ -5,6 +5,9 @@ are noisy. This study is ours. It asks whether models that end in local minima e
 and which settings of the training lead them there. The settings are changed one at a time.
 """
 
+if __name__ == "__main__":
+    raise SystemExit("This file does not run by itself: run python Section3main.py instead.")
+
 from dataclasses import replace
 from typing import NamedTuple
 

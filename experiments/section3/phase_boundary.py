@@ -8,6 +8,9 @@ and is therefore kept apart. An expansion of the loss for a small |w_2| tells at
 second feature can grow continuously from zero. The result does not depend on a seed.
 """
 
+if __name__ == "__main__":
+    raise SystemExit("This file does not run by itself: run python Section3main.py instead.")
+
 from dataclasses import dataclass
 
 import matplotlib.pyplot as plt

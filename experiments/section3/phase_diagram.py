@@ -9,6 +9,9 @@ solution known), and the share of restarts that reach it. `noisy_averages` asks 
 noisy.
 """
 
+if __name__ == "__main__":
+    raise SystemExit("This file does not run by itself: run python Section3main.py instead.")
+
 import math
 from dataclasses import dataclass, replace
 from typing import NamedTuple

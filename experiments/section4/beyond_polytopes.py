@@ -14,6 +14,9 @@ more than the periodic table's.
 of the cosines.
 """
 
+if __name__ == "__main__":
+    raise SystemExit("This file does not run by itself: run python Section4main.py instead.")
+
 import math
 from typing import NamedTuple
 

@@ -11,6 +11,9 @@ along the density, and the optimum is compared with the best linear model. `figu
 optima, the number of collapsed pairs and the loss.
 """
 
+if __name__ == "__main__":
+    raise SystemExit("This file does not run by itself: run python Section4main.py instead.")
+
 from dataclasses import dataclass, field
 from typing import NamedTuple
 

@@ -6,6 +6,9 @@ hardly interfere. Models are trained on samples at several densities. `figure` d
 paper does, and the cosines within and across sets over density.
 """
 
+if __name__ == "__main__":
+    raise SystemExit("This file does not run by itself: run python Section4main.py instead.")
+
 import math
 from dataclasses import dataclass
 from typing import NamedTuple

@@ -9,6 +9,9 @@ settled models keep D* within 3 % of 1 up to 1/(1-S) = 1.3. It is unfinished tra
 it, with a lower loss, where sampled models have not.
 """
 
+if __name__ == "__main__":
+    raise SystemExit("This file does not run by itself: run python Section4main.py instead.")
+
 import textwrap
 from dataclasses import dataclass
 from typing import NamedTuple

@@ -6,6 +6,9 @@ most of the features: as the periodic table predicts it, by the best mixture of 
 and as trained models show it.
 """
 
+if __name__ == "__main__":
+    raise SystemExit("This file does not run by itself: run python Section4main.py instead.")
+
 from collections import Counter
 from dataclasses import replace
 

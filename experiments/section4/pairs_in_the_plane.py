@@ -6,6 +6,9 @@ correlated pairs lie side by side. The optimum is found by exact descent from ma
 and models trained on samples check it. `figure` draws the solutions as the paper does.
 """
 
+if __name__ == "__main__":
+    raise SystemExit("This file does not run by itself: run python Section4main.py instead.")
+
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple

@@ -10,6 +10,9 @@ The table takes long to compute and depends on no seed, so that it is committed:
 `python Section4main.py --table` computes it and writes FILE, and `table` reads it.
 """
 
+if __name__ == "__main__":
+    raise SystemExit("This file does not run by itself: run python Section4main.py instead.")
+
 import json
 import sys
 import textwrap

@@ -10,6 +10,9 @@ and it is known where their losses cross. Random descents, and models trained on
 `figure` draws the solutions in the plane, as the paper does, and the losses.
 """
 
+if __name__ == "__main__":
+    raise SystemExit("This file does not run by itself: run python Section4main.py instead.")
+
 import math
 from dataclasses import dataclass, field
 from typing import NamedTuple

@@ -7,6 +7,9 @@ polytope. Beside it stands the benefit of each of the paper's polytopes (theory/
 predicted windows over the paper's own figures.
 """
 
+if __name__ == "__main__":
+    raise SystemExit("This file does not run by itself: run python Section4main.py instead.")
+
 from dataclasses import dataclass
 from typing import NamedTuple
 

@@ -10,6 +10,9 @@ of two seeds, one of which lacks the three sparsest densities, and of products. 
 them, and `python Section4main.py --settled --seeds 2` computes them again.
 """
 
+if __name__ == "__main__":
+    raise SystemExit("This file does not run by itself: run python Section4main.py instead.")
+
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path

@@ -7,6 +7,9 @@ polytopes are nearly equal. The best model that kept its polytope is compared wi
 each density (predicted_polytopes.py, whose figure shows these models).
 """
 
+if __name__ == "__main__":
+    raise SystemExit("This file does not run by itself: run python Section4main.py instead.")
+
 import math
 from dataclasses import dataclass
 from typing import NamedTuple

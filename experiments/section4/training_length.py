@@ -4,6 +4,9 @@ At 1/(1-S) = 1.5 the sweep of uniform_superposition.py is trained for more and m
 draws which share of the represented features ends in which polytope.
 """
 
+if __name__ == "__main__":
+    raise SystemExit("This file does not run by itself: run python Section4main.py instead.")
+
 from dataclasses import replace
 
 import matplotlib.pyplot as plt

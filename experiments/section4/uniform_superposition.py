@@ -10,6 +10,9 @@ the paper's size until it has settled. LONG trains fewer features for longer and
 polytopes in one sweep. SEARCHES holds, for each polytope, settings at which most models show it.
 """
 
+if __name__ == "__main__":
+    raise SystemExit("This file does not run by itself: run python Section4main.py instead.")
+
 from collections import Counter
 from dataclasses import dataclass, replace
 from typing import NamedTuple

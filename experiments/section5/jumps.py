@@ -8,6 +8,9 @@ Rules decide what counts. A feature *moves* when it goes from one level to anoth
 of the loss is *sudden* if it takes no longer than all of the training before it.
 """
 
+if __name__ == "__main__":
+    raise SystemExit("This file does not run by itself: run python Section5main.py instead.")
+
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 

@@ -4,6 +4,9 @@ Both experiments of Section 5 look at the loss on log axes, where the paper's cu
 drops and flat stages.
 """
 
+if __name__ == "__main__":
+    raise SystemExit("This file does not run by itself: run python Section5main.py instead.")
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor

@@ -9,6 +9,9 @@ and the points at which the stages rest can be found: there the exact gradient v
 Hessian's negative directions lead on.
 """
 
+if __name__ == "__main__":
+    raise SystemExit("This file does not run by itself: run python Section5main.py instead.")
+
 from collections import Counter
 from dataclasses import dataclass
 from typing import NamedTuple

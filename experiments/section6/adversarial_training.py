@@ -11,6 +11,9 @@ represented feature shares its direction (`geometry.in_superposition`), under th
 all larger ones.
 """
 
+if __name__ == "__main__":
+    raise SystemExit("This file does not run by itself: run python Section6main.py instead.")
+
 from dataclasses import dataclass
 from typing import NamedTuple
 

@@ -7,6 +7,9 @@ fewer hidden dimensions than after any of many random rotations of the same W. `
 both models, as the paper does, and how far features are spread at all densities.
 """
 
+if __name__ == "__main__":
+    raise SystemExit("This file does not run by itself: run python Section7main.py instead.")
+
 from dataclasses import dataclass
 from typing import NamedTuple
 

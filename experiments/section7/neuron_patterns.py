@@ -12,6 +12,9 @@ so far. The runs are split into parts that do this independently; how many parts
 lowest loss tells how certain the best model is.
 """
 
+if __name__ == "__main__":
+    raise SystemExit("This file does not run by itself: run python Section7main.py instead.")
+
 import math
 from dataclasses import dataclass, replace
 from itertools import pairwise

@@ -7,6 +7,9 @@ m=40) neurons are monosemantic while features are dense, and polysemantic once t
 `sides_figure` and `figure` draw the paper's figures of both.
 """
 
+if __name__ == "__main__":
+    raise SystemExit("This file does not run by itself: run python Section8main.py instead.")
+
 import math
 from dataclasses import dataclass, replace
 from typing import NamedTuple

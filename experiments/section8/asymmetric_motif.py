@@ -9,6 +9,9 @@ are searched for it. `figure` draws how common the motif is, and one example wit
 inhibition.
 """
 
+if __name__ == "__main__":
+    raise SystemExit("This file does not run by itself: run python Section8main.py instead.")
+
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import NamedTuple

@@ -1,5 +1,8 @@
 """The models of Section 8, trained from the same initial weights at every density."""
 
+if __name__ == "__main__":
+    raise SystemExit("This file does not run by itself: run python Section8main.py instead.")
+
 import torch
 
 from features import FeatureDistribution
