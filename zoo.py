@@ -20,9 +20,14 @@ important features, of the products of the arrangements in the periodic table.
 
 import argparse
 import math
+import signal
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # While torch is being imported, Ctrl-C ends the script at once and without a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import torch
 

@@ -12,6 +12,7 @@ from test_started_as_polytopes import ideal as ideal_starts
 from test_uniform_superposition import DIGONS, SWEEP, product, random_weights, searches, sweep
 
 import Section4main as section4
+from experiments.section4 import dense_minima
 from theory.polytopes import PAPER_POLYTOPES
 
 IDS = [f"4.{k}" for k in range(1, 13)]
@@ -130,9 +131,11 @@ def test_figures():
     results.study = results.searches[:2]
     few = sweep([W[:, :12] for W in (product(*["dedicated dimension"] * 6), DIGONS)])
     results.map = few, sweep([product("square antiprism"), DIGONS])
+    results.dense = dense_minima.run(dense_minima.QUICK)
     figures = section4.figures(results)
     assert sorted(figures) == [
         "section4-collapse",
+        "section4-dense",
         "section4-grey",
         "section4-long",
         "section4-map",
