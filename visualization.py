@@ -37,6 +37,7 @@ WEIGHTS = "RdBu_r"  # signed values: blue is negative, red is positive
 SUPERPOSITION_LABEL = r"superposition $\sum_{j\neq i}(\hat W_i\cdot W_j)^2$ (1 or more: orange)"
 POLYTOPE_COLOURS = {
     "dedicated dimension": DEDICATED,
+    "shared dimension": "#a0e888",
     "tetrahedron": "#8e58cf",
     "triangle": "#b5628d",
     "digon": SHARED,

@@ -47,6 +47,11 @@ SPANNED = 0.5
 WIDE_ANGLE = 58.5
 IRREGULAR = "irregular"  # name of a factor that is none of POLYTOPES
 DEDICATED = "dedicated dimension"
+# Name of a factor that is one represented feature in a dimension that features below the threshold
+# share with it, so that it is not dedicated to the feature.
+SHARED_DIMENSION = "shared dimension"
+# Least dimensionality of a feature that has a dimension dedicated to it.
+LEAST_DEDICATED = 0.9
 
 
 class Polytope(NamedTuple):
@@ -119,7 +124,7 @@ class Factor(NamedTuple):
 
     features: tuple[int, ...]  # indices of its features, ascending
     rank: int  # dimensions of the span of its features
-    polytope: str  # a key of POLYTOPES, or "irregular"
+    polytope: str  # a key of POLYTOPES, "shared dimension" or "irregular"
 
 
 def tegum_factors(
@@ -127,7 +132,7 @@ def tegum_factors(
 ) -> list[Factor]:
     """Find and name the groups of mutually orthogonal features of ONE instance (paper, Section 4).
 
-    Only the cosines between features matter, not their norms:
+    Only the cosines between represented features matter, not their norms, except for lone features:
 
     - Features that are coupled by |cos| > SAME_COSINE = 0.1, directly or through others, belong
       together. This threshold is seven standard deviations of a noise of 1 % of the norm, and below
@@ -137,8 +142,7 @@ def tegum_factors(
       than the 6 % from the pentagon to the square antiprism. So a few stray couplings do not glue
       two factors together, but digons that are squeezed into too few dimensions remain one group.
     - The rank counts the directions that the features fill at least half as well as a dedicated
-    feature
-      would: the eigenvalues above SPANNED = 0.5 of the Gram matrix of unit directions. The
+      feature would: the eigenvalues above SPANNED = 0.5 of the Gram matrix of unit directions. The
       eigenvalues of a polytope are at least 1, or noise.
     - A group is a polytope if it has its number of features and its rank, and if its features can
       be matched with the vertices such that no cosine is off by more than SAME_COSINE. So a digon
@@ -146,6 +150,9 @@ def tegum_factors(
       same rank and size differ by more than twice that, so that at most one name fits. The square
       antiprism may have any polar angle from 54.7 degrees, where it is a tight frame, to 59.3
       degrees, where its directions are furthest apart. Any other group is "irregular".
+    - A lone feature has a "dedicated dimension" if its dimensionality D_i is at least
+      LEAST_DEDICATED = 0.9. Otherwise features that are not represented share its dimension, which
+      is then a "shared dimension".
 
     Args:
         W: Weights of one instance.
@@ -174,8 +181,16 @@ def tegum_factors(
     for group in _linked_groups(torch.arange(len(represented)), links, SAME_COSINE):
         for part in _split(group, cosines, links):
             features = tuple(represented[part.members].tolist())
-            factors.append(Factor(features, part.rank, part.polytope))
+            factors.append(Factor(features, part.rank, _name(W, features, part.polytope)))
     return sorted(factors)
+
+
+def _name(W, features, polytope):
+    """Return the name of a factor, which for a lone feature depends on the unrepresented ones."""
+    if polytope != DEDICATED:
+        return polytope
+    (feature,) = features
+    return DEDICATED if dimensionality(W[None])[0, feature] >= LEAST_DEDICATED else SHARED_DIMENSION
 
 
 class _Part(NamedTuple):
@@ -364,10 +379,10 @@ def arrangement_name(W: Float[Tensor, "dimensions features"]) -> str:
 
 
 def _joined(names):
-    """Return names with their counts, joined by plus signs; dedicated dimensions come last."""
-    counts = Counter(sorted(names, key=DEDICATED.__eq__))
+    """Return names with their counts, joined by plus signs; lone features come last."""
+    counts = Counter(sorted(names, key=(DEDICATED, SHARED_DIMENSION).__contains__))
     text = " + ".join(f"{count} × {kind}" if count > 1 else kind for kind, count in counts.items())
-    return text.replace(DEDICATED, "dedicated")
+    return text.replace(DEDICATED, "dedicated").replace(SHARED_DIMENSION, "shared")
 
 
 def _irregular_name(W, factor):
@@ -399,7 +414,7 @@ def _bases(directions, apex):
     bases = tegum_factors(others - top[:, None] * leaning)
     names = [base.polytope for base in bases]
     complete = sum(len(base.features) for base in bases) == others.shape[1]
-    return names if complete and IRREGULAR not in names else []
+    return names if complete and all(name in POLYTOPES for name in names) else []
 
 
 def _sorted_cosines(directions):

@@ -138,8 +138,19 @@ def tegum_products(draw):
     order = torch.randperm(W.shape[1], generator=generator)
     places = iter(order.argsort().tolist())
     members = [tuple(sorted(next(places) for _ in range(v.shape[1]))) for v in polytopes]
-    factors = [Factor(m, len(v), name) for m, v, name in zip(members, polytopes, chosen)]
-    return W[:, order].float(), sorted(factors)
+    W = W[:, order]
+    factors = [
+        Factor(m, len(v), lone_name(W, m[0]) if len(m) == 1 else name)
+        for m, v, name in zip(members, polytopes, chosen)
+    ]
+    return W.float(), sorted(factors)
+
+
+def lone_name(W, feature):
+    """Name the dimension of a lone feature by the share that all others have of it."""
+    others = torch.cat((W[:, :feature], W[:, feature + 1 :]), dim=1)
+    taken = (W[:, feature] @ others).square().sum() / W[:, feature].square().sum().square()
+    return "dedicated dimension" if 1 / (1 + taken) >= 0.9 else "shared dimension"
 
 
 @settings(max_examples=2000, deadline=None, derandomize=True, database=None)
@@ -173,6 +184,19 @@ def test_features_below_the_norm_are_left_out():
     ]
     assert names(torch.diag(torch.tensor([0.4, 0.0])), min_norm=0) == ["dedicated dimension"]
     assert names(0.4 * POLYTOPES["pentagon"].vertices, min_norm=0.3) == ["pentagon"]
+
+
+def test_a_lone_feature_has_a_dedicated_dimension_only_if_no_weak_features_share_it():
+    """30 features of norm 0.12 take 30 % of the dimension of a feature of norm 1."""
+    assert names(torch.tensor([[1.0] + [0.12] * 30])) == ["shared dimension"]
+    # A dimensionality of 0.9 is the least: the squared weights of the weak features sum to 1/9.
+    for total, expected in ((0.11, "dedicated dimension"), (0.112, "shared dimension")):
+        weak = torch.full((1, 30), (total / 30) ** 0.5)
+        assert names(torch.cat((torch.ones(1, 1), weak), dim=1)) == [expected]
+    # Weak features in other dimensions take nothing away.
+    assert names(torch.block_diag(torch.ones(1, 1), torch.full((1, 30), 0.2))) == [
+        "dedicated dimension"
+    ]
 
 
 def test_how_far_a_polytope_may_be_bent():
@@ -329,7 +353,11 @@ def test_names_of_arrangements():
         "triangle + 2 × digon": torch.block_diag(triangle, digon, digon),
         "digon + 2 × dedicated": torch.block_diag(digon, torch.eye(2)),
         "pentagon": POLYTOPES["pentagon"].vertices,
-        "dedicated": torch.tensor([[1, -0.4]]),
+        "dedicated": torch.tensor([[1, -0.3]]),
+        "shared": torch.tensor([[1, -0.4]]),
+        "digon + dedicated + shared": torch.block_diag(
+            digon, torch.eye(1), torch.tensor([[1, -0.4]])
+        ),
         "pyramid over 2 × digon": torch.tensor(
             [[1, -1, 0, 0, 0], [0, 0, 1, -1, 0], [-0.5, -0.5, -0.5, -0.5, 1]]
         ),
