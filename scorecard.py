@@ -1,4 +1,4 @@
-"""The scorecard: every claim of the paper, and our own, beside our numbers, in one table.
+"""The scorecard: the verdict on every claim of the paper, and of our own, with its findings.
 
     python scorecard.py                 # all sections, from cached results where there are any
     python scorecard.py --quick         # small settings: shows that all runs, not that claims hold
@@ -24,60 +24,20 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_
 
 from sweeps import command_line
 from sweeps.claims import (
-    count_held,
-    escaped,
-    github_table,
-    held,
+    is_ours,
     numbers_over_seeds,
     same_claims,
-    spread,
+    seen_text,
+    summary,
+    verdict,
+    verdict_text,
 )
 from sweeps.files import claimed, write
 from sweeps.sections import claims_over_seeds
+from sweeps.tables import github_table, markdown_claim
 
 # Minutes that one seed of a section takes on 2 cores.
 MINUTES = {"2": 0.5, "3": 1, "4": 8, "5": 1, "6": 0.7, "7": 1.5, "8": 1, "A": 2}
-# What was seen instead, where a claim does not hold with every seed.
-SEEN = {
-    "2.3": "the count grows, but in these seeds the best restart represents one or two features "
-    "less at a density than at a higher one, among the sparsest; where some features are in "
-    "superposition and some are not, the least important are, in all seeds",
-    "3.3": "where features are sparse the change is as the paper says; between two tricritical "
-    "densities the second feature grows out of zero continuously, which an expansion of the exact "
-    "loss gives by formula",
-    "3.4": "the best restart gives back all four regions, the average three; in the fourth, "
-    "restarts scatter over pairings of nearly the same loss",
-    "3.5": "where it fails the best of ten restarts is the best known solution of n=3 at a little "
-    "less than 99 % of the points; none is below it",
-    "4.2": "at n=400, m=30 digons alone make a peak after 4,000 steps, pentagons do in some seeds "
-    "after 40,000; at n=100, m=10 triangles, pentagons and square antiprisms do in most seeds, "
-    "tetrahedra in none; models of the searches do not count, as their n/m fixes the level",
-    "4.3": "wherever nearly all features are in polytopes, nearly all of these are digons; of the "
-    "others pentagons are there in numbers, and square antiprisms in a few seeds",
-    "4.5": "where it fails pentagons are in seven of ten models; every other polytope is in eight "
-    "or more, with every seed",
-    "4.6": "four of the five polytopes lead somewhere in the periodic table, tetrahedra nowhere; "
-    "triangles and tetrahedra are trained where the table has others, ahead by less than two "
-    "percent",
-    "4.7": "all as the paper says but for its number, which falls as density grows",
-    "4.10": "side by side where features are sparse; at the higher density two of the pairs have "
-    "collapsed into one direction each",
-    "4.11": "where it fails one run of eight misses it; cosines within a set are far below those "
-    "across all the same",
-    "4.12": "the collapses are the paper's, one by one, each where the losses of two solutions "
-    "cross, but at higher densities",
-    "5.1": "the loss drops suddenly, and dimensionalities end at sharp levels; but features get "
-    "there together and gradually, next to none by itself",
-    "7.2": "most of the paper's patterns at its densities; but three features share two neurons "
-    "only from below 0.5, nine features in five neurons beat eight at the sparse end, and not "
-    "every feature is a pair of neurons by 0.04",
-    "8.2": "neurons turn from monosemantic to polysemantic, with both kinds in one model between; "
-    "that the most important features are on monosemantic neurons is a tendency, at some "
-    "densities no more than chance",
-    "A.4": "where it fails neither run at the weakest penalty finds the dictionary of the "
-    "octahedron that the objective prefers; at all other penalties, and for pairs at every one, "
-    "it is found",
-}
 
 
 def sections():
@@ -143,76 +103,84 @@ def as_json(claims):
     """Return the claims as JSON, from a list of claims for each seed.
 
     Returns:
-        A list of objects {"id", "statement", "paper", "holds", "numbers"}. "holds" has a boolean
-        for each seed; "numbers" has a list for each name, with a number for each seed, or null for
-        a seed without it.
+        A list of objects {"id", "statement", "paper", "verdict", "seen", "findings"}. A finding is
+        an object {"kind", "sentence", "paper", "evidence", "holds", "numbers"}, in which "evidence"
+        and "holds" have a word and a boolean for each seed, and "numbers" has a list for each name,
+        with a number for each seed, or null for a seed without it.
     """
     entries = [
         {
-            "id": verdicts[0].id,
-            "statement": verdicts[0].statement,
-            "paper": verdicts[0].paper,
-            "holds": [bool(claim.holds) for claim in verdicts],
-            "numbers": numbers_over_seeds(verdicts),
+            "id": seed_claims[0].id,
+            "statement": seed_claims[0].statement,
+            "paper": seed_claims[0].paper,
+            "verdict": verdict(seed_claims),
+            "seen": seen_text(seed_claims),
+            "findings": [
+                _finding_entry([claim.findings[place] for claim in seed_claims])
+                for place in range(len(seed_claims[0].findings))
+            ],
         }
-        for verdicts in same_claims(claims)
+        for seed_claims in same_claims(claims)
     ]
     return json.dumps(entries, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
+def _finding_entry(over_seeds):
+    """Return a finding, given with each seed, as `as_json` describes it."""
+    first = over_seeds[0]
+    return {
+        "kind": first.kind,
+        "sentence": first.sentence,
+        "paper": first.paper,
+        "evidence": [finding.evidence for finding in over_seeds],
+        "holds": [finding.holds for finding in over_seeds],
+        "numbers": numbers_over_seeds(over_seeds),
+    }
+
+
 def as_markdown(chosen, claims):
-    """Return a summary of claims in Markdown, and then the numbers of each claim.
+    """Return the verdicts in Markdown, and then the findings and numbers of each claim.
 
     Args:
         chosen: Some of `sections()`.
-        claims: Their claims, a list for each seed. A claim that does not hold with every seed gets
-            its sentence of SEEN.
+        claims: Their claims, a list for each seed.
     """
     every_claim = same_claims(claims)
     seeds = "one seed" if len(claims) == 1 else f"{len(claims)} seeds"
-    rows = [
-        (_link(verdicts[0].id), verdicts[0].statement, verdicts[0].paper, held(verdicts))
-        for verdicts in every_claim
-    ]
     parts = [
         f"""# Scorecard
 
-Every claim of the paper, and some of our own (ours), beside what we measured at full settings
-with {seeds}. A claim holds where the criterion beside its name in its section's script is met; the
-criterion says what would refute it.
+Every claim of the paper, and some of our own, beside what we measured at full settings with
+{seeds}. {summary(claims)}
 
-{github_table(rows, ("claim", "statement", "the paper", "holds"))}
-
-{count_held(claims)}."""
+A claim is made of findings, each of which is one sentence that is true or false of a result. An
+*effect* is what the paper says, a *number* is one of the paper's figures beside ours, and *ours* is
+what we ask beyond the paper. A claim is *reproduced* if all of its effects are there with every
+seed, and *reproduced in part* if some are. It is *open*, and not refuted, if an effect is missing
+from models that a known solution beats: their evidence is *training-limited*. What would refute a
+finding stands beside its claim in the code, and was written down before its numbers were seen."""
     ]
+    paper = [each for each in every_claim if not is_ours(each[0])]
+    own = [each for each in every_claim if is_ours(each[0])]
+    for heading, group in (("The paper's claims", paper), ("Our own claims", own)):
+        if group:
+            rows = [
+                (_link(each[0].id), each[0].statement, verdict_text(each), seen_text(each))
+                for each in group
+            ]
+            table = github_table(rows, ("claim", "statement", "verdict", "seen"))
+            parts.append(f"## {heading}\n\n{table}")
     for name, section in chosen.items():
         minutes = f"{MINUTES[name]:g} {'minute' if MINUTES[name] == 1 else 'minutes'}"
         parts.append(f"## {section.__doc__.partition(':')[0]}")
         parts.append(f"`python {section.__name__}.py`, {minutes} a seed on 2 cores.")
-        parts += [_in_full(each) for each in every_claim if each[0].id.startswith(f"{name}.")]
+        parts += [markdown_claim(each) for each in every_claim if each[0].id.startswith(f"{name}.")]
     return "\n\n".join(parts) + "\n"
 
 
 def _link(claim_id):
     """Return a link to the heading of a claim, which GitHub names without the point."""
     return f"[{claim_id}](#claim-{claim_id.replace('.', '')})"
-
-
-def _in_full(verdicts):
-    """Return a claim, with each seed, under its own heading and with all of its numbers."""
-    claim = verdicts[0]
-    missed = claim.id in SEEN and not all(other.holds for other in verdicts)
-    instead = f" Seen instead: {SEEN[claim.id]}." if missed else ""
-    headers = ("", "ours") if len(verdicts) == 1 else ("", "median", "lowest", "highest")
-    rows = []
-    for name, values in numbers_over_seeds(verdicts).items():
-        *columns, seeds = spread(values)
-        rows.append((name + seeds, *columns[: len(headers) - 1]))
-    return f"""### Claim {claim.id}
-
-{escaped(claim.statement)}. The paper: {escaped(claim.paper)}. Holds: {held(verdicts)}.{instead}
-
-{github_table(rows, headers)}"""
 
 
 if __name__ == "__main__":

@@ -3,9 +3,10 @@
 Nothing here knows about superposition.
 """
 
-from sweeps.claims import Claim, Shown
+from sweeps.claims import Claim, effect, number, ours
 from sweeps.command_line import section_main
 from sweeps.experiment import Experiment
 from sweeps.running import sweep
+from sweeps.tables import Shown
 
-__all__ = ["Claim", "Experiment", "Shown", "section_main", "sweep"]
+__all__ = ["Claim", "Experiment", "Shown", "effect", "number", "ours", "section_main", "sweep"]

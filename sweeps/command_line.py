@@ -14,11 +14,11 @@ import torch
 
 from sweeps import running
 from sweeps.cells import cell_path
-from sweeps.claims import claims_table
 from sweeps.figures import save_figure
 from sweeps.files import check_folder, one_line
 from sweeps.running import interrupts_raise, sweep
 from sweeps.sections import claims_over_seeds, section_cells, section_results, seeds
+from sweeps.tables import plain_claims
 
 HOME = Path(__file__).resolve().parents[1]
 MOST_SEEDS = 1000
@@ -71,8 +71,8 @@ def save_figures(section, arguments):
 
 
 def print_claims(claims, arguments):
-    """Print the table of the claims, a list for each seed."""
-    print(claims_table(claims, conclusion=QUICK_CONCLUSION if arguments.quick else None))
+    """Print the claims with their findings, from a list of claims for each seed."""
+    print(plain_claims(claims, conclusion=QUICK_CONCLUSION if arguments.quick else None))
 
 
 def run_and_report(sections, arguments, report):

@@ -16,7 +16,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sweeps import Claim, Experiment, section_main
+from sweeps import Claim, Experiment, effect, ours, section_main
+from sweeps.claims import EXACT, TRAINED
 
 MAY_BE_INFINITE = ("part.position",)
 SEED = 0x1234
@@ -110,16 +111,17 @@ def figure(results):
 
 
 def claims(results):
+    drawn = effect("A value is drawn.", True, {"value": results.one.values[0, 0].item()}, TRAINED)
     return [
-        Claim("9.1", "Values are drawn.", "1", {"value": results.one.values[0, 0].item()}, True),
-        Claim(
-            "9.2",
-            "Values are few.",
-            "2",
-            {"values": sum(two.values.numel() for two in results.two)},
-            len(results.two) > 2,
-        ),
+        Claim("9.1", "Values are drawn", "They are (Section 9)", (drawn,), "The value is {value}."),
+        of_one_number("9.2", sum(two.values.numel() for two in results.two), len(results.two) > 2),
     ]
+
+
+def of_one_number(id, value, holds=True):
+    """A claim of our own with one number."""
+    finding = ours("Values are few.", holds, {"number": value}, EXACT)
+    return Claim(id, "Values are few", "-", (finding,), "There are {number}.")
 
 
 if __name__ == "__main__":

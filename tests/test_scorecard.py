@@ -11,7 +11,7 @@ from sweeps import command_line, section_main
 
 SECTION = '''"""Section {number}: made up."""
 import made_up
-from sweeps import Claim, Experiment
+from sweeps import Claim, Experiment, effect
 
 EXPERIMENTS = {{"only": Experiment(made_up, made_up.Settings(numbers={number}), made_up.QUICK)}}
 
@@ -23,7 +23,8 @@ def figures(results):
 def claims(results):
     values = results.only.values
     numbers = {{"numbers": values.numel(), "first": values[0, 0].item()}}
-    return [Claim("{number}.1", "Values are drawn.", "many", numbers, values.numel() == {number})]
+    finding = effect("All are drawn.", values.numel() == {number}, numbers, "trained")
+    return [Claim("{number}.1", "Values are drawn", "many", (finding,), "Seen: {{numbers}}.")]
 '''
 
 
@@ -47,9 +48,8 @@ def values(number, seed):
 def test_every_claim_of_every_section(home, capsys):
     assert scorecard.main(["--jobs", "1"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines if ".1 " in line] == ["1.1", "9.1"]
-    assert f"first: {values(1, 0)[0, 0].item():.4g}" in " ".join(lines)
-    assert lines[-1] == "2 of 2 claims hold"
+    assert [line.split()[1] for line in lines if line.startswith("Claim ")] == ["1.1,", "9.1,"]
+    assert lines[-1] == "Of the paper's 2 claims: 2 reproduced."
     assert len(list((home / "results").iterdir())) == 2
 
 
@@ -74,90 +74,93 @@ def test_quick_has_a_folder_of_its_own(home, capsys):
 def test_json_has_every_number_of_every_seed(home, capsys):
     file = home / "claims.json"
     assert scorecard.main(["--seed", "3", "--seeds", "2", "--jobs", "1", "--json", str(file)]) == 0
-    assert capsys.readouterr().out.endswith("2 of 2 claims hold with each of 2 seeds\n")
+    assert capsys.readouterr().out.endswith("claims with 2 seeds: 2 reproduced.\n")
     assert json.loads(file.read_text(encoding="utf-8")) == [
         {
             "id": f"{number}.1",
-            "statement": "Values are drawn.",
+            "statement": "Values are drawn",
             "paper": "many",
-            "holds": [True, True],
-            "numbers": {
-                "numbers": [number] * 2,
-                "first": [values(number, seed)[0, 0].item() for seed in (3, 4)],
-            },
+            "verdict": "reproduced",
+            "seen": f"Seen: {number}.",
+            "findings": [
+                {
+                    "kind": "effect",
+                    "sentence": "All are drawn.",
+                    "paper": "",
+                    "evidence": ["trained"] * 2,
+                    "holds": [True] * 2,
+                    "numbers": {
+                        "numbers": [number] * 2,
+                        "first": [values(number, seed)[0, 0].item() for seed in (3, 4)],
+                    },
+                }
+            ],
         }
         for number in (1, 9)
     ]
 
 
-def test_markdown_has_a_summary_and_every_number(home, capsys, monkeypatch):
+def test_markdown_has_verdicts_and_every_number(home, capsys, monkeypatch):
     file = home / "SCORECARD.md"
     monkeypatch.setattr(scorecard, "MINUTES", {"1": 1, "9": 0.5})
-    monkeypatch.setattr(scorecard, "SEEN", {"1.1": "never shown, as it holds"})
     assert scorecard.main(["--seeds", "2", "--jobs", "1", "--markdown", str(file)]) == 0
-    summary, *by_section = file.read_text(encoding="utf-8").split("## Section ")
-    assert (
-        summary.startswith("# Scorecard\n")
-        and "2 of 2 claims hold with each of 2 seeds." in summary
-    )
-    rows = [
-        [cell.strip() for cell in line.split("|")[1:-1]]
-        for line in summary.splitlines()
-        if "| " in line
-    ]
-    assert rows[1:] == [
-        [f"[{id}](#claim-{anchor})", "Values are drawn.", "many", "in 2 of 2"]
+    verdicts, *by_section = file.read_text(encoding="utf-8").split("## Section ")
+    assert verdicts.startswith("# Scorecard\n")
+    assert "Of the paper's 2 claims with 2 seeds: 2 reproduced." in verdicts
+    assert "## The paper's claims" in verdicts and "## Our own claims" not in verdicts
+    assert table_rows(verdicts)[1:] == [
+        [f"[{id}](#claim-{anchor})", "Values are drawn", "reproduced", f"Seen: {id[0]}."]
         for id, anchor in (("1.1", "11"), ("9.1", "91"))
     ]
-    assert (
-        "`python Section1main.py`, 1 minute a seed" in by_section[0]
-        and "### Claim 1.1\n" in by_section[0]
-    )
+    assert "`python Section1main.py`, 1 minute a seed" in by_section[0]
+    assert "### Claim 1.1\n" in by_section[0]
     first = sorted(values(9, seed)[0, 0].item() for seed in (0, 1))
-    (row,) = [line for line in by_section[1].splitlines() if line.startswith("| first ")]
-    assert [float(cell) for cell in row.split("|")[2:-1]] == pytest.approx(
-        [sum(first) / 2, *first], rel=1e-3
-    )
+    (row,) = [row for row in table_rows(by_section[1]) if row[1] == "first"]
+    assert [float(cell) for cell in row[2:]] == pytest.approx([sum(first) / 2, *first], rel=1e-3)
 
 
-def test_markdown_says_what_was_seen_instead(home, monkeypatch):
+def table_rows(text):
+    """The cells of all tables in Markdown."""
+    return [
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in text.splitlines()
+        if "| " in line
+    ]
+
+
+def test_markdown_has_the_paper_and_our_own_claims_apart(home, monkeypatch):
     import Section1main
 
     monkeypatch.setattr(scorecard, "MINUTES", {"1": 2})
-    monkeypatch.setattr(scorecard, "SEEN", {"1.1": "none were drawn"})
-    claim = made_up.Claim("1.1", "Values | are drawn", "many", {"first": 0.5}, False)
-    text = scorecard.as_markdown({"1": Section1main}, [[claim]])
-    assert (
-        "Values \\| are drawn. The paper: many. Holds: NO. Seen instead: none were drawn.\n" in text
+    own = made_up.of_one_number("1.2", 3, holds=False)
+    paper = own._replace(
+        id="1.1", findings=tuple(each._replace(kind="effect") for each in own.findings)
     )
-    assert [line.split() for line in text.splitlines() if "first" in line] == [
-        ["|", "first", "|", "0.5", "|"]
-    ]
-    text = scorecard.as_markdown({"1": Section1main}, [[claim._replace(holds=True)], [claim]])
-    assert (
-        "Holds: in 1 of 2. Seen instead: none" in text
-        and "0 of 1 claims hold with each of 2 seeds" in text
-    )
+    text = scorecard.as_markdown({"1": Section1main}, [[paper, own]])
+    tables, _ = text.split("## Section 1")
+    before, after = tables.split("## Our own claims")
+    assert "[1.1]" in before and "not seen" in before and "[1.2]" not in before
+    assert "[1.2]" in after and "does not hold" in after and "[1.1]" not in after
 
 
 def test_chosen_sections(home, capsys):
     assert scorecard.main(["--sections", "9", "--jobs", "1"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines if ".1 " in line] == ["9.1"]
+    assert [line.split()[1] for line in lines if line.startswith("Claim ")] == ["9.1,"]
     with pytest.raises(SystemExit) as end:
         scorecard.main(["--sections", "2"])
     assert end.value.code == 2 and "argument --sections" in capsys.readouterr().err
 
 
 def test_a_number_that_a_seed_lacks_is_null():
-    claim = made_up.Claim("9.1", "", "", {"a": 1}, True)
-    (entry,) = json.loads(
-        scorecard.as_json([[claim], [claim._replace(numbers={"b": 2.5}, holds=False)]])
-    )
-    assert entry["numbers"] == {"a": [1, None], "b": [None, 2.5]} and entry["holds"] == [
-        True,
-        False,
-    ]
+    claim = made_up.of_one_number("9.1", 1)
+    finding = claim.findings[0]._replace(numbers={"b": 2.5}, holds=False)
+    other = claim._replace(findings=(finding,), seen="")
+    (entry,) = json.loads(scorecard.as_json([[claim], [other]]))
+    (found,) = entry["findings"]
+    assert found["numbers"] == {"number": [1, None], "b": [None, 2.5]}
+    assert found["holds"] == [True, False]
+    assert entry["verdict"] == "reproduced in part"
 
 
 @pytest.mark.parametrize("option", ["--json", "--markdown"])

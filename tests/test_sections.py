@@ -21,6 +21,7 @@ import Section5main as section5
 import Section6main as section6
 import Section7main as section7
 import Section8main as section8
+from sweeps.claims import OUR_WORDS
 
 HOME = Path(scorecard.__file__).parent
 CLAIMS = {  # section -> its claims
@@ -57,8 +58,8 @@ def quick(tmp_path_factory):
 
 
 def claim_ids(table):
-    """The first column of a table of claims."""
-    return re.findall(r"^(\w\.\d+) ", table, flags=re.MULTILINE)
+    """What the headings of claims begin with."""
+    return re.findall(r"^Claim (\w\.\d+), ", table, flags=re.MULTILINE)
 
 
 def assert_describes(text):
@@ -102,8 +103,13 @@ def test_scorecard_has_all_claims(quick, capsys, tmp_path):
     entries = json.loads(file.read_text(encoding="utf-8"))
     assert [entry["id"] for entry in entries] == every_claim
     for entry in entries:
-        assert entry["statement"] and entry["paper"] and len(entry["holds"]) == 1
-        assert entry["numbers"] and all(len(values) == 1 for values in entry["numbers"].values())
+        assert entry["statement"] and entry["paper"] and entry["seen"]
+        assert entry["verdict"] in OUR_WORDS
+        for finding in entry["findings"]:
+            assert len(finding["holds"]) == len(finding["evidence"]) == 1
+            assert finding["sentence"].endswith(".")
+            assert finding["numbers"], finding["sentence"]
+            assert all(len(values) == 1 for values in finding["numbers"].values())
 
 
 @pytest.mark.parametrize("script", [*(section.__name__ for section in CLAIMS), "scorecard"])

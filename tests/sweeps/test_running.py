@@ -85,13 +85,17 @@ def log(tmp_path):
     return tmp_path / "log"
 
 
+VERDICTS = "Of the paper's 1 claim: 1 reproduced. Of our own 1 claim: 1 does not hold."
+
+
 # What is run
 
 
 def test_a_section_writes_figures_and_prints_claims(tmp_path, capsys):
     assert main(Settings(cells=2), "--out", tmp_path, "--jobs", 1) == 0
     printed = capsys.readouterr()
-    assert "Values are drawn." in printed.out and printed.out.endswith("1 of 2 claims hold\n")
+    assert "Claim 9.1, reproduced: Values are drawn" in printed.out
+    assert printed.out.endswith(VERDICTS + "\n")
     assert [path.name for path in tmp_path.rglob("*.png")] == ["section9.png"]
     assert (
         (tmp_path / "figures" / "section9.png")
@@ -156,9 +160,12 @@ def test_several_seeds(tmp_path, capsys, log):
     )
     assert {seed for _, seed in runs(log)} == {3, 4, 5}
     printed = capsys.readouterr().out
-    assert "in 3 of 3" in printed and printed.endswith("1 of 2 claims hold with each of 3 seeds\n")
+    assert " ".join(printed.split()).endswith(
+        "Of the paper's 1 claim with 3 seeds: 1 reproduced. "
+        "Of our own 1 claim with 3 seeds: 1 does not hold."
+    )
     values = sorted(made_up.run(Settings(), seed=seed).values[0, 0].item() for seed in (3, 4, 5))
-    assert "value: {1:.4g} [{0:.4g}, {2:.4g}]".format(*values) in printed
+    assert "The value is {1:.4g} [{0:.4g}, {2:.4g}].".format(*values) in printed
     first = made_up.run(Settings(), seed=3).values.tolist()
     assert (tmp_path / "figures" / "section9.png").read_text(
         encoding="utf-8"
@@ -168,9 +175,7 @@ def test_several_seeds(tmp_path, capsys, log):
 def test_what_is_drawn_alone_is_of_the_first_seed(tmp_path, log):
     section = made_up.section(Settings(log=str(log)))
     section.EXPERIMENTS["two"] = section.EXPERIMENTS["two"]._replace(drawn=True)
-    section.claims = lambda results: [
-        made_up.Claim("9.1", "", "", {"kinds": len(vars(results))}, True)
-    ]
+    section.claims = lambda results: [made_up.of_one_number("9.1", len(vars(results)))]
     assert section_main(section, ["--out", str(tmp_path), "--seeds", "2", "--jobs", "1"]) == 0
     assert [len([run for run in runs(log) if run[1] == seed]) for seed in (0, 1)] == [2, 1]
 
@@ -262,7 +267,7 @@ def test_two_processes_on_one_sweep(tmp_path, log):
     ]
     (status, table, _), (other_status, other_table, _) = map(ended, both)
     assert status == other_status == 0
-    assert table == other_table and "1 of 2 claims hold" in table
+    assert table == other_table and VERDICTS in table
     assert len(runs(log)) == 24  # two runs of twelve shards, each once
     assert len(tensors(tmp_path)) == 24
     assert len({line.split()[2] for line in log.read_text(encoding="utf-8").splitlines()}) == 2
@@ -385,12 +390,11 @@ def test_numbers_that_are_not_finite_end_the_sweep(tmp_path, capsys):
 
 def test_a_claim_that_is_not_finite_is_not_reported(tmp_path, capsys, monkeypatch):
     section = made_up.section(Settings())
-    section.claims = lambda results: [made_up.Claim("9.1", "", "", {"value": float("nan")}, True)]
+    section.claims = lambda results: [made_up.of_one_number("9.1", float("nan"))]
     assert section_main(section, ["--out", str(tmp_path), "--jobs", "1"]) == 1
     printed = capsys.readouterr()
     assert (
-        "claim 9.1, numbers['value']: expected a finite number, got nan" in printed.err
-        and printed.out == ""
+        "numbers['number']: expected a finite number, got nan" in printed.err and printed.out == ""
     )
 
 
