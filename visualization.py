@@ -232,6 +232,36 @@ def plane(W: Float[Tensor, "2 features"], ax):
     return ax
 
 
+def numbered_arrows(W: Float[Tensor, "2 features"], ax):
+    """Draw the represented features in the plane as arrows, each with its number at the tip.
+
+    Args:
+        W: Weights of one instance in two hidden dimensions.
+        ax: Axes to draw on.
+
+    Returns:
+        The axes.
+
+    Raises:
+        ValueError: If W is not such weights.
+    """
+    W = drawable("W", W, ("2", "features"))
+    if len(W) != 2:
+        raise ValueError(f"W: expected 2 hidden dimensions, got {len(W)}")
+    stored = represented(W[None])[0].nonzero()[:, 0].tolist()
+    for feature in stored:
+        direction = W[:, feature]
+        arrow = {"arrowstyle": "-|>", "color": DEDICATED, "linewidth": 2.5, "mutation_scale": 16}
+        ax.annotate("", direction.tolist(), (0, 0), arrowprops=arrow)
+        tip = (direction * (1 + 0.17 / direction.norm())).tolist()
+        ax.text(*tip, str(feature), ha="center", va="center", color=INK)
+    ax.plot(0, 0, "o", color=INK)
+    ax.text(-1.45, -1.45, f"{len(stored)} of {W.shape[1]} features stored", fontsize=SMALL)
+    ax.set(xlim=(-1.5, 1.5), ylim=(-1.5, 1.5), aspect="equal")
+    ax.set(xlabel="hidden dimension 1", ylabel="hidden dimension 2")
+    return ax
+
+
 def set_arrows(rows: dict[str, tuple[Float[Tensor, "_ 2 _"], list[str]]], note="", axes=None):
     """Draw features in the plane in many panels, members of a set of two in one colour.
 
