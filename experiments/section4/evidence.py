@@ -8,6 +8,8 @@ import torch
 from sweeps.claims import strength
 from theory.descents import SAME_LOSS
 
+NOTHING = 1e-9  # a loss below this is zero, but for rounding and for the end of the descent
+
 
 def evidence_of_optima(optimum, *others):
     """Return how strong the evidence is that optima are the best solutions.
@@ -19,6 +21,6 @@ def evidence_of_optima(optimum, *others):
         others: (points,) Exact losses of what was found in other ways.
     """
     lowest = torch.stack(others).amin(dim=0)
-    error = SAME_LOSS * optimum
+    error = SAME_LOSS * optimum + NOTHING
     worst = (optimum - error - lowest).argmax()
     return strength(optimum[worst].item(), lowest[worst].item(), error[worst].item())

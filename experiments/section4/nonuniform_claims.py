@@ -152,7 +152,10 @@ def _snap_seen(result, sparser):
     name = _sparser_name(result.density[0])
     if name not in sparser:
         return "At the paper's density the losses of the two do not cross."
-    return f"The pentagon gives way to digons where the feature is {{{name}}} times sparser."
+    return (
+        f"At density {result.density[0]:g} the pentagon gives way to digons where the feature is "
+        f"{{{name}}} times sparser."
+    )
 
 
 # 4.8 to 4.10
@@ -294,9 +297,14 @@ def claim_sets(result):
             ),
             _bases_differ(result, overlap, evidence),
         ),
-        "Each set is an almost orthogonal basis in {share of models} of the models that started "
-        "from small weights. The loss of the model that started as ten digons, one basis for both "
-        "sets, is {loss from digons over the lowest other} times the lowest of these.",
+        "Of the models that started from small weights a share of {share of models} has an almost "
+        "orthogonal basis for each set. The model that started as ten digons, with one basis for "
+        "both sets, has {loss from digons over the lowest other} times the lowest loss of these.",
+        critic="A model that starts as ten digons, with one basis for both sets, ends at a lower "
+        "loss than all models that start from small weights, so training stops short of the "
+        "optimum. A critic would train longer and from other initial weights, and would ask "
+        "whether digons are the optimum. Either way each set has an almost orthogonal basis, which "
+        "is what the paper says.",
     )
 
 

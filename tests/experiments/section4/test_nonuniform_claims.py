@@ -43,4 +43,4 @@ def test_evidence_is_decided_where_another_loss_is_lowest(other, expected):
     others = torch.tensor(other, dtype=torch.float64)
     assert evidence_of_optima(optimum, others) == expected
     assert evidence_of_optima(optimum, optimum + 1, others) == expected
-    assert evidence_of_optima(0 * optimum, 0 * optimum) == BEST_KNOWN
+    assert evidence_of_optima(1e-12 * optimum, 0 * optimum) == BEST_KNOWN  # both are nothing
