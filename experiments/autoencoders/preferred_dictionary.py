@@ -141,14 +141,14 @@ def figure(results, names):
     )
     for ax, result, name in zip(axes[0], results, names):
         curves = (
-            (result.held[SUMS], SHARED, "s-", "sums, held"),
-            (result.released[SUMS], SHARED, "s:", "from sums, released"),
-            (result.released[TRUE], DEDICATED, "o:", "from the true one, released"),
+            (result.held[SUMS], SHARED, "s-", "sums of features, held"),
+            (result.released[SUMS], SHARED, "s:", "these, released"),
+            (result.released[TRUE], DEDICATED, "o:", "true dictionary, released"),
         )
         for objective, colour, style, label in curves:
             relative = objective / result.held[TRUE]
             ax.plot(result.penalty, relative, style, color=colour, label=label)
-        ax.axhline(1, color=INK, linewidth=0.8, label="the true dictionary, held")
+        ax.axhline(1, color=INK, linewidth=0.8, label="true dictionary, held")
         ax.set(xscale="log", xlabel="$L_1$ penalty (log scale)", title=name)
         plain_ticks(ax.xaxis, result.penalty.tolist())
     axes[0, 0].set_ylabel("objective over that of\nthe true dictionary")

@@ -150,7 +150,7 @@ def bases_differ(overlap: Overlaps) -> Bool[Tensor, "densities runs"]:
 
 def figure(result):
     """Draw W^T W at some densities, and over density the cosines and the represented features."""
-    drawing = plt.figure(figsize=(WIDTH, 7), layout="constrained")
+    drawing = plt.figure(figsize=(WIDTH, 6.4), layout="constrained")
     above, below = drawing.subfigures(2, 1, height_ratios=(1.25, 1))
     _draw_heat_maps(result, above)
     left, right = below.subplots(1, 2)
@@ -159,13 +159,14 @@ def figure(result):
     counts = measured.represented.double().mean(dim=1)
     right.plot(result.density.numpy(), counts.numpy(), "o-", color=INK)
     right.axhline(SIZE, color=FAINT, linestyle="--", zorder=0, label="hidden dimensions $m$")
-    right.set(ylabel="represented features", ylim=(0, 2.1 * SIZE))
+    right.set(ylabel="represented features", ylim=(0, 2.1 * SIZE), yticks=range(0, 21, 5))
     for ax in (left, right):
         ax.legend()
         over_density(ax, result.density)
     return described(
         drawing,
-        "Heat maps of W^T W for two sets of ten correlated features at some densities; below, over "
+        "Heat maps of W^T W for two sets of ten correlated features at some densities, and for a "
+        "model that started as ten digons, one basis for both sets; below, over "
         "density, the mean absolute cosine of two features, which over all models is "
         f"{measured.within.mean():.2f} within a set and {measured.across.mean():.2f} across sets, "
         "and the number of represented features.",
@@ -173,17 +174,20 @@ def figure(result):
 
 
 def _draw_heat_maps(result, subfigure):
-    """Draw W^T W of the first run at the densities nearest to SHOWN."""
+    """Draw W^T W of the best run at the densities nearest to SHOWN, and of that from digons."""
     shown = nearest(result.density, SHOWN).unique().tolist()
-    axes = subfigure.subplots(1, len(shown), squeeze=False)[0]
-    for ax, k in zip(axes, shown):
-        W = result.W[k, 0]
+    maps = {f"density {result.density[k]:g}": result.W[k, result.loss[k].argmin()] for k in shown}
+    relative = result.started_loss[0] / result.loss[0].min()
+    title = f"density {result.density[0]:g}, from digons:\n{relative:.2f} times the loss"
+    maps[title] = result.started_W[0]
+    axes = subfigure.subplots(1, len(maps), squeeze=False)[0]
+    for ax, (title, W) in zip(axes, maps.items()):
         image = ax.imshow((W.T @ W).numpy(), cmap=WEIGHTS, vmin=-1, vmax=1)
         ax.axhline(SIZE - 0.5, color=INK, linewidth=0.8)
         ax.axvline(SIZE - 0.5, color=INK, linewidth=0.8)
-        ax.set_title(f"$W^TW$, density {result.density[k]:g}")
+        ax.set_title(title)
         ax.set(xticks=[], yticks=[], xlabel="first set | second set")
-    subfigure.colorbar(image, ax=axes, label="$W^TW$", shrink=0.8)
+    subfigure.colorbar(image, ax=axes, label="$W^TW$", shrink=0.7)
 
 
 def _draw_cosines(density, measured, ax):

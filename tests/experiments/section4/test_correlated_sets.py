@@ -126,7 +126,8 @@ def test_figure_shows_each_number():
     result.W[-1, 1:] *= 0.4
     figure = drawn(correlated_sets.figure, result)
     heat = [ax.images[0].get_array() for ax in figure.axes if ax.images]
-    for image, weights in zip(heat, result.W[[0, 3, 5], 0]):
+    assert len(heat) == 4
+    for image, weights in zip(heat, [*result.W[[0, 3, 5], 0], result.started_W[0]]):
         torch.testing.assert_close(torch.tensor(image), weights.T @ weights)
     cosines, counts = figure.axes[-2:]
     within, across, *_ = correlated_sets.overlaps(result.W)
