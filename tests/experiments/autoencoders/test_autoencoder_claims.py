@@ -77,9 +77,11 @@ def test_evidence_on_ideal_results():
     assert evidence["A.5"][1] == evidence["A.6"][1] == BEST_KNOWN
     results = ideal()
     for name in (script.DENSE[0], script.VERY_RARE):
-        results[name].released_objective[3] = 0.1
+        results[name].true_objective[3] = 0.1
     limited = {claim.id: claim.findings[1] for claim in judged(results, ideal_preferred())}
     assert limited["A.5"].evidence == limited["A.6"].evidence == TRAINING_LIMITED
+    assert limited["A.5"].numbers["levels at which the true dictionary is better"] == 1
+    assert limited["A.5"].numbers["of"] == 14
 
 
 DENSE = script.DENSE[0]
