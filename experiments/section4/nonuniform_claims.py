@@ -263,7 +263,8 @@ def claim_sets(result):
     not represent all features. That every model from small weights has such bases is a finding of
     ours, refuted by one that has not. So is it that both bases differ, of which the paper does not
     speak: refuted if in the best model from small weights at least half of the features of a set
-    lie along one of the other set.
+    lie along one of the other set. And so is it that one basis for both is better: refuted if the
+    model from digons leaves them in that way, or another has a lower loss.
     """
     models = torch.cat((result.W[0], result.started_W[:1]))[None]
     losses = torch.cat((result.loss[0], result.started_loss[:1]))
@@ -295,7 +296,7 @@ def claim_sets(result):
                 {"share of models": shows[:-1].double().mean().item(), "models": len(shows) - 1},
                 evidence,
             ),
-            _bases_differ(result, overlap, evidence),
+            *_one_basis_or_two(result, overlap, evidence),
         ),
         "Of the models that started from small weights a share of {share of models} has an almost "
         "orthogonal basis for each set. The model that started as ten digons, with one basis for "
@@ -308,23 +309,36 @@ def claim_sets(result):
     )
 
 
-def _bases_differ(result, overlap, evidence):
-    """Return the finding that the bases differ in the best model that started from small weights.
+def _one_basis_or_two(result, overlap, evidence):
+    """Return the findings on whether both sets have the same basis.
 
     Args:
         result: A Result of `correlated_sets`.
         overlap: Overlaps of its models at the lowest density, the one from digons last.
-        evidence: Strength of the evidence.
+        evidence: Strength of the evidence from models that started from small weights.
     """
     lowest, best = result.loss[0].min(dim=0)
-    return ours(
-        "The two bases differ in the best model that started from small weights: less than half of "
-        "the features of a set lie along one of the other.",
-        correlated_sets.bases_differ(overlap)[0, best].item(),
-        {
-            "share of features along another": overlap.along[0, best].item(),
-            "share in the model from digons": overlap.along[0, -1].item(),
-            "loss from digons over the lowest other": (result.started_loss[0] / lowest).item(),
-        },
-        evidence,
+    differ = correlated_sets.bases_differ(overlap)[0]
+    relative = (result.started_loss[0] / lowest).item()
+    return (
+        ours(
+            "The two bases differ in the best model that started from small weights: less than "
+            "half of the features of a set lie along one of the other.",
+            differ[best].item(),
+            {
+                "share of features along another": overlap.along[0, best].item(),
+                "share of models with bases that differ": differ[:-1].double().mean().item(),
+            },
+            evidence,
+        ),
+        ours(
+            "The model that started as ten digons keeps one basis for both sets, and has a lower "
+            "loss than all others.",
+            not differ[-1].item() and relative < 1,
+            {
+                "loss from digons over the lowest other": relative,
+                "share of features along another, from digons": overlap.along[0, -1].item(),
+            },
+            BEST_KNOWN,
+        ),
     )
