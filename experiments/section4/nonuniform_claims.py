@@ -171,7 +171,7 @@ def claim_pairs(claim_id, case, result):
         claim_id,
         _statement(case),
         f"{case.name} (Section 4)",
-        _findings(case, result, result.density > 0),
+        _findings(case, result, result.density > 0, "at each density"),
         f"In the best solutions the members of a set are {APART} degrees apart.",
     )
 
@@ -191,7 +191,12 @@ def claim_beside(case, result):
         _statement(case),
         f"{case.name}, in the very sparse regime (Section 4)",
         (
-            *_findings(case, result, result.density <= VERY_SPARSE),
+            *_findings(
+                case,
+                result,
+                result.density <= VERY_SPARSE,
+                f"at each density up to {VERY_SPARSE}",
+            ),
             ours(
                 f"At density {result.density[-1]:g} two pairs have collapsed.",
                 pairs == 2,
@@ -211,8 +216,15 @@ def _statement(case):
     return f"m=2, {sets} sets of two {correlation} features: members of a set are {case.name}"
 
 
-def _findings(case, result, judged):
-    """Return the findings on an arrangement, at the densities that are judged (densities,)."""
+def _findings(case, result, judged, where):
+    """Return the findings on an arrangement.
+
+    Args:
+        case: One of `pairs_in_the_plane.CASES`.
+        result: Its Result.
+        judged: (densities,) At which densities it should be seen.
+        where: These densities in words.
+    """
     losses = pairs_in_the_plane.best_losses(result, case)
     is_unique = losses.other > losses.shown * (1 + SAME_LOSS)
     shows = (pairs_in_the_plane.best_shows(result, case) & is_unique)[judged].double()
@@ -223,7 +235,7 @@ def _findings(case, result, judged):
     return (
         effect(
             f"In the best solution the members of each set are {case.name}, and every other "
-            "arrangement has a higher loss, at each density that counts.",
+            f"arrangement has a higher loss, {where}.",
             shows.mean().item() == 1,
             {
                 "share of densities that show it": shows.mean().item(),
@@ -235,9 +247,9 @@ def _findings(case, result, judged):
             evidence_of_optima(optimum, sampled),
         ),
         ours(
-            "So they are in the best model trained on samples, at each of these densities.",
+            f"The best model trained on samples shows the same, {where}.",
             sampled_shows.mean().item() == 1,
-            {"share of densities at which they are": sampled_shows.mean().item()}
+            {"share of densities at which it does": sampled_shows.mean().item()}
             | _shares(pairs_in_the_plane.shown(result.sampled, case), result, "models"),
             evidence_of_optima(sampled, optimum),
         ),
@@ -291,7 +303,8 @@ def claim_sets(result):
                 BEST_KNOWN,
             ),
             ours(
-                "So it is in every model that started from small weights.",
+                "Every model that started from small weights has such bases, and represents all "
+                "features.",
                 shows[:-1].all().item(),
                 {"share of models": shows[:-1].double().mean().item(), "models": len(shows) - 1},
                 evidence,

@@ -84,7 +84,7 @@ def test_findings_hold_on_an_ideal_result(k):
     assert best.numbers["degrees between members, at least"] == pytest.approx((90, 180, 60)[k])
     assert best.numbers["degrees between members, at most"] == pytest.approx((90, 180, 60)[k])
     assert best.numbers["share of descents, density 0.02"] == pytest.approx(2 / 3)
-    assert sampled.numbers["share of densities at which they are"] == 1
+    assert sampled.numbers["share of densities at which it does"] == 1
     assert sampled.numbers["share of models, density 0.02"] == 0.5
     assert (best.evidence, sampled.evidence) == (BEST_KNOWN, TRAINING_LIMITED)
 
