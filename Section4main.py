@@ -35,9 +35,9 @@ from experiments.section4 import (
     training_length,
     uniform_superposition,
 )
+from experiments.section4.nonuniform_claims import claims as nonuniform_claims
 from sweeps import Claim, Experiment, command_line
 from sweeps.sections import section_results, seeds
-from theory.descents import SAME_LOSS
 from theory.polytopes import PAPER_POLYTOPES, peaks
 
 EXPERIMENTS = {
@@ -107,11 +107,6 @@ MOST_MODELS = 0.8  # 4.5: least share of the models that show a polytope
 MOST_BEHIND = (
     0.01  # 4.6: largest share by which a trained polytope's benefit may fall short of the best
 )
-NEAR_PAPER = 0.25  # largest relative difference between a number of ours and one read off a figure
-PAPER_SNAP = 2.5  # 4.7: how many times sparser than the others the feature is at the snap
-SMOOTH = 0.1  # 4.7: largest step of a pentagon that deforms smoothly, from one ratio to the next
-# 4.12: densities from which on one, two and all three pairs have collapsed.
-PAPER_COLLAPSES = (0.05, 0.15, 0.25)
 
 
 def figures(results):
@@ -347,98 +342,6 @@ def _trained_centres(sweep):
         if centre is not None:
             centres[polytope] = centre
     return centres
-
-
-# Non-uniform superposition
-
-
-def nonuniform_claims(results):
-    """Judge claims 4.7 to 4.12."""
-    pairs = zip(("4.8", "4.9", "4.10"), pairs_in_the_plane.CASES, results.pairs)
-    return [
-        claim_snap(results.perturbed),
-        *(claim_pairs(id, case, result) for id, case, result in pairs),
-        claim_sets(results.sets),
-        claim_collapse(results.collapse),
-    ]
-
-
-def claim_snap(result):
-    """Judge 4.7.
-
-    Refuted if at the first density there is no snap near the paper's, or the pentagon jumps before
-    it.
-    """
-    sparser = 1 / perturbed_pentagon.snap(result)[0].item()  # NaN without a snap, which is not near
-    is_near = abs(sparser / PAPER_SNAP - 1) <= NEAR_PAPER
-    step = perturbed_pentagon.largest_step(result)
-    is_smooth = step is not None and step < SMOOTH
-    return Claim(
-        "4.7",
-        "n=5, m=2: a pentagon deforms smoothly as one feature gets sparser, then snaps to digons "
-        "without it",
-        "at density 0.05 where it is about 2.5 times sparser",
-        perturbed_pentagon.numbers(result),
-        is_near and is_smooth,
-    )
-
-
-def claim_pairs(id, case, result):
-    """Judge 4.8, 4.9 or 4.10, by its case.
-
-    Refuted by a density at which the optimum or the best sampled model shows another arrangement,
-    or at which another arrangement has the same loss as the optimum.
-    """
-    losses = pairs_in_the_plane.best_losses(result, case)
-    is_unique = losses.other > losses.shown * (1 + SAME_LOSS)
-    optimum_shows = pairs_in_the_plane.best_shows(result, case)
-    sampled_shows = pairs_in_the_plane.best_shows(result.sampled, case)
-    sets = case.settings.features // 2
-    return Claim(
-        id,
-        f"m=2, {sets} sets of two {case.settings.correlation} features: members of a set are "
-        f"{case.name}",
-        "yes",
-        pairs_in_the_plane.numbers(result, case),
-        bool((optimum_shows & sampled_shows & is_unique).all()),
-    )
-
-
-def claim_sets(result):
-    """Judge 4.11.
-
-    Refuted by a run at the lowest density that does not show it.
-    """
-    return Claim(
-        "4.11",
-        "two sets of ten correlated features, m=10: nearly orthogonal within a set, all in "
-        "superposition",
-        "yes",
-        correlated_sets.numbers(result),
-        bool(correlated_sets.locally_orthogonal(result)[0].all()),
-    )
-
-
-def claim_collapse(result):
-    """Judge 4.12.
-
-    Refuted if a step is missing, if it is not where the losses of two solutions cross, or if it is
-    not near the paper's density.
-    """
-    densities = result.crossing_density.tolist()
-    all_are_near = len(densities) == len(PAPER_COLLAPSES) and all(
-        abs(ours / papers - 1) <= NEAR_PAPER for ours, papers in zip(densities, PAPER_COLLAPSES)
-    )
-    return Claim(
-        "4.12",
-        "three correlated pairs in m=2 collapse one by one into their principal components as "
-        "density grows",
-        "one from 0.05, two from 0.15, all from 0.25, principal components above 0.5",
-        collapsing_pairs.numbers(result),
-        collapsing_pairs.stages(result) == [0, 1, 2, 3]
-        and bool(result.crossing.met.all())
-        and all_are_near,
-    )
 
 
 def keep_table(arguments):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import geometry
 from checks import MOST
-from experiments.autoencoders import recovered_features
+from experiments.autoencoders import preferred_dictionary, recovered_features
 from experiments.section2 import demonstration, introduction
 from experiments.section3 import exact_optimum, phase_boundary, phase_diagram
 from experiments.section4 import (
@@ -622,6 +622,7 @@ SETTINGS = [
     vulnerability.Settings(),
     adversarial_training.Settings(),
     neuron_alignment.Settings(),
+    preferred_dictionary.Settings(),
     recovered_features.Settings(),
     phase_boundary.Settings(),
     collapsing_pairs.Settings(),

@@ -42,7 +42,7 @@ FIGURES = {
     section6: "training vulnerability",
     section7: "alignment neurons steps",
     section8: "motif neurons sides",
-    Autoencodersmain: "found",
+    Autoencodersmain: "found preferred",
 }
 each_section = pytest.mark.parametrize("section", CLAIMS, ids=lambda section: section.__name__)
 

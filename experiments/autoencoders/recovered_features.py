@@ -301,11 +301,11 @@ def surplus(result) -> Float[Tensor, " levels"]:
     where the objective prefers what was found, 0 where both are equal (EVEN, EMPTY).
     """
     learned = result.objective[size_index(result)].amin(dim=1)
-    return _relative_excess(result.true_objective, learned)
+    return relative_excess(result.true_objective, learned)
 
 
-def _relative_excess(objective, other):
-    """Return (objective - other) / larger of both, 0 where they are equal."""
+def relative_excess(objective, other) -> Float[Tensor, " levels"]:
+    """Return (objective - other) / larger of both, 0 where they are equal (EVEN, EMPTY)."""
     larger = torch.maximum(objective, other)
     difference = objective - other
     differ = difference.abs() > (EVEN * larger).clamp(min=EMPTY)
@@ -321,7 +321,7 @@ def fault(result) -> Int[Tensor, " levels"]:
     excess = surplus(result)
     cosines = torch.stack([matched(result.directions, released) for released in result.released])
     loses_features = (cosines > FOUND).float().mean(dim=1) < MOST
-    improves = _relative_excess(result.true_objective, result.released_objective) > 0
+    improves = relative_excess(result.true_objective, result.released_objective) > 0
     objective = (excess > 0) | (loses_features & improves)
     training = excess < 0
     blamed = torch.where(training, TRAINING_FAULT, EVEN_OBJECTIVES)

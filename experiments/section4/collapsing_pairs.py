@@ -25,7 +25,6 @@ from torch import Tensor
 from checks import check_count, check_settings
 from features import FeatureDistribution
 from geometry import collapsed_pairs, oriented
-from theory import descents
 from theory.descents import (
     Sampling,
     Solutions,
@@ -33,7 +32,7 @@ from theory.descents import (
     sampled_runs,
     small_weights,
 )
-from theory.kinds import Crossings, best_of_kinds, crossings, precision, values_at
+from theory.kinds import Crossings, best_of_kinds, crossings, values_at
 from visualization import (
     DEDICATED,
     FAINT,
@@ -176,10 +175,14 @@ def principal_components_loss(distribution, hidden) -> Float[Tensor, " instances
     return variances.sort(dim=1, descending=True).values[:, hidden:].sum(dim=1)
 
 
+def principal_components(result) -> Float[Tensor, " points"]:
+    """Return the loss of the first two principal components at each density."""
+    return principal_components_loss(_inputs(result.density), hidden=HIDDEN)
+
+
 def relative_to_principal(result) -> Float[Tensor, " points"]:
     """Return the optimal loss divided by that of the first two principal components."""
-    principal = principal_components_loss(_inputs(result.density), hidden=HIDDEN)
-    return result.loss.amin(dim=1) / principal
+    return result.loss.amin(dim=1) / principal_components(result)
 
 
 def meets_principal(result):
@@ -202,26 +205,18 @@ def meets_principal(result):
     return (density[last] * (density[last + 1] / density[last]) ** share).item()
 
 
-def numbers(result) -> dict[str, float]:
-    """Return all measured numbers by name, without those that do not exist for this result."""
-    changes = stages(result)
-    found = {
-        "collapsed pairs at the lowest density": changes[0],
-        "densities at which it changes": len(changes) - 1,
-        "of these, located": len(result.crossing.met),
-        "of these, where losses cross": int(result.crossing.met.sum()),
-    }
-    collapsed_after = result.crossing.above.tolist()
-    for count, density in zip(collapsed_after, result.crossing_density.tolist()):
-        found[f"{count} collapsed from density"] = density
-    found["densities known to"] = precision(result.density)
-    met = meets_principal(result)
-    if met is not None:
-        found[f"loss within {PRINCIPAL:.0%} of the principal components' from density"] = met
+def located(result) -> dict[int, float]:
+    """Return the density from which on so many pairs have collapsed, by their number.
+
+    Only changes that were located between two points count.
+    """
+    return dict(zip(result.crossing.above.tolist(), result.crossing_density.tolist()))
+
+
+def share_alike(result) -> float:
+    """Return the share of the sampled models with as many collapsed pairs as the optimum."""
     alike = collapsed_pairs(result.sampled.W) == collapsed(result)[result.checked]
-    found["sampled models that collapsed alike"] = alike.double().mean().item()
-    optimum = result.loss[result.checked].amin(dim=1)
-    return found | descents.excess(result.sampled.loss, optimum)
+    return alike.double().mean().item()
 
 
 # The figure

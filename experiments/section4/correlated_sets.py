@@ -2,8 +2,9 @@
 
 The paper asks how correlated features arrange themselves, and reports local almost-orthogonal
 bases: twenty features are in superposition in ten dimensions, but features that are active together
-hardly interfere. Models are trained on samples at several densities. `figure` draws W^T W, as the
-paper does, and the cosines within and across sets over density.
+hardly interfere. Models are trained on samples at several densities. At each of them one more model
+starts with one basis for both sets, as ten digons, which training from small weights does not find.
+`figure` draws W^T W, as the paper does, and the cosines within and across sets over density.
 """
 
 if __name__ == "__main__":
@@ -22,7 +23,7 @@ from checks import check_settings
 from features import FeatureDistribution
 from geometry import SAME_COSINE, represented, set_cosines
 from models import ReLUOutputModel
-from training import train
+from training import sampled_loss, train
 from visualization import (
     DEDICATED,
     FAINT,
@@ -40,6 +41,7 @@ SHOWN = (0.02, 0.2, 0.7)  # densities of the heat maps
 # A feature lies along one of the other set, as in a digon, if their |cos| is larger than this.
 ALONG = 0.9
 LEARNING_RATE = 1e-2
+LOSS_ROWS = 2**17  # of samples by which the losses are compared
 
 
 @dataclass(frozen=True)
@@ -65,16 +67,22 @@ class Result(NamedTuple):
 
     density: Float[Tensor, " densities"]
     W: Float[Tensor, "densities runs 10 20"]
+    loss: Float[Tensor, "densities runs"]  # over the same LOSS_ROWS rows for all
+    started_W: Float[Tensor, "densities 10 20"]  # of the models that started as digons
+    started_loss: Float[Tensor, " densities"]
 
 
 def run(settings, *, seed=0, device="cpu", progress=True):
-    """Train `runs` models at each density."""
+    """Train `runs` models from small weights and one from digons at each density."""
     density = torch.tensor(settings.densities, dtype=torch.float64)
     inputs = FeatureDistribution(
         density[:, None], features=2 * SIZE, set_size=SIZE, correlation="correlated"
     )
-    inputs = inputs.with_restarts(settings.runs).to(device)
+    inputs = inputs.with_restarts(settings.runs + 1).to(device)
     model = ReLUOutputModel(inputs.instances, 2 * SIZE, SIZE, seed=seed, device=device)
+    basis = torch.eye(SIZE, device=device)
+    with torch.no_grad():
+        model.W[settings.runs :: settings.runs + 1] = torch.cat((basis, -basis), dim=1)
     train(
         model,
         inputs,
@@ -84,7 +92,10 @@ def run(settings, *, seed=0, device="cpu", progress=True):
         seed=seed,
         progress=progress,
     )
-    return Result(density, model.W.detach().cpu().unflatten(0, (-1, settings.runs)))
+    shape = (-1, settings.runs + 1)
+    W = model.W.detach().cpu().unflatten(0, shape)
+    loss = sampled_loss(model, inputs, rows=LOSS_ROWS, seed=seed).cpu().view(shape)
+    return Result(density, W[:, :-1], loss[:, :-1], W[:, -1], loss[:, -1])
 
 
 # What the models show
@@ -100,10 +111,10 @@ class Overlaps(NamedTuple):
     represented: Int[Tensor, "densities runs"]  # number of represented features
 
 
-def overlaps(result) -> Overlaps:
+def overlaps(W: Float[Tensor, "densities runs 10 20"]) -> Overlaps:
     """Measure how features overlap."""
-    W = result.W.flatten(0, 1)
-    runs = result.W.shape[:2]
+    runs = W.shape[:2]
+    W = W.flatten(0, 1)
     within, across = set_cosines(W, SIZE)
     within = within.abs()
     across = across.abs()
@@ -116,28 +127,22 @@ def overlaps(result) -> Overlaps:
     )
 
 
-def locally_orthogonal(result) -> Bool[Tensor, "densities runs"]:
-    """Return which runs have two almost orthogonal bases that differ.
+def locally_orthogonal(overlap: Overlaps) -> Bool[Tensor, "densities runs"]:
+    """Return which runs have an almost orthogonal basis for each set, in superposition.
 
     All features are represented. They are orthogonal within their set, and overlap at least twice
-    as much across the sets. Less than half of the features lie along one of the other set:
-    otherwise the model would have one basis twice, as digons.
+    as much across the sets.
     """
-    within, across, along, count = overlaps(result)
-    return (within < SAME_COSINE) & (across > 2 * within) & (along < 0.5) & (count == 2 * SIZE)
+    within, across, _, count = overlap
+    return (within < SAME_COSINE) & (across > 2 * within) & (count == 2 * SIZE)
 
 
-def numbers(result) -> dict[str, float]:
-    """Return all measured numbers by name."""
-    measured = overlaps(result)
-    found = {}
-    for k, density in enumerate(result.density.tolist()):
-        found[f"density {density:g}: mean |cos| within a set"] = measured.within[k].mean().item()
-        found[f"density {density:g}: across sets"] = measured.across[k].mean().item()
-    share = locally_orthogonal(result)[0].double().mean().item()
-    found[f"density {result.density[0]:g}: runs that show it"] = share
-    found["features represented there, of 20"] = measured.represented[0].double().mean().item()
-    return found
+def bases_differ(overlap: Overlaps) -> Bool[Tensor, "densities runs"]:
+    """Return in which runs less than half of the features lie along one of the other set.
+
+    Otherwise both sets have the same basis, as digons.
+    """
+    return overlap.along < 0.5
 
 
 # The figure
@@ -145,22 +150,23 @@ def numbers(result) -> dict[str, float]:
 
 def figure(result):
     """Draw W^T W at some densities, and over density the cosines and the represented features."""
-    drawing = plt.figure(figsize=(WIDTH, 7), layout="constrained")
+    drawing = plt.figure(figsize=(WIDTH, 6.4), layout="constrained")
     above, below = drawing.subfigures(2, 1, height_ratios=(1.25, 1))
     _draw_heat_maps(result, above)
     left, right = below.subplots(1, 2)
-    measured = overlaps(result)
+    measured = overlaps(result.W)
     _draw_cosines(result.density, measured, left)
     counts = measured.represented.double().mean(dim=1)
     right.plot(result.density.numpy(), counts.numpy(), "o-", color=INK)
     right.axhline(SIZE, color=FAINT, linestyle="--", zorder=0, label="hidden dimensions $m$")
-    right.set(ylabel="represented features", ylim=(0, 2.1 * SIZE))
+    right.set(ylabel="represented features", ylim=(0, 2.1 * SIZE), yticks=range(0, 21, 5))
     for ax in (left, right):
         ax.legend()
         over_density(ax, result.density)
     return described(
         drawing,
-        "Heat maps of W^T W for two sets of ten correlated features at some densities; below, over "
+        "Heat maps of W^T W for two sets of ten correlated features at some densities, and for a "
+        "model that started as ten digons, one basis for both sets; below, over "
         "density, the mean absolute cosine of two features, which over all models is "
         f"{measured.within.mean():.2f} within a set and {measured.across.mean():.2f} across sets, "
         "and the number of represented features.",
@@ -168,17 +174,20 @@ def figure(result):
 
 
 def _draw_heat_maps(result, subfigure):
-    """Draw W^T W of the first run at the densities nearest to SHOWN."""
+    """Draw W^T W of the best run at the densities nearest to SHOWN, and of that from digons."""
     shown = nearest(result.density, SHOWN).unique().tolist()
-    axes = subfigure.subplots(1, len(shown), squeeze=False)[0]
-    for ax, k in zip(axes, shown):
-        W = result.W[k, 0]
+    maps = {f"density {result.density[k]:g}": result.W[k, result.loss[k].argmin()] for k in shown}
+    relative = result.started_loss[0] / result.loss[0].min()
+    title = f"density {result.density[0]:g}, from digons:\n{relative:.2f} times the loss"
+    maps[title] = result.started_W[0]
+    axes = subfigure.subplots(1, len(maps), squeeze=False)[0]
+    for ax, (title, W) in zip(axes, maps.items()):
         image = ax.imshow((W.T @ W).numpy(), cmap=WEIGHTS, vmin=-1, vmax=1)
         ax.axhline(SIZE - 0.5, color=INK, linewidth=0.8)
         ax.axvline(SIZE - 0.5, color=INK, linewidth=0.8)
-        ax.set_title(f"$W^TW$, density {result.density[k]:g}")
+        ax.set_title(title)
         ax.set(xticks=[], yticks=[], xlabel="first set | second set")
-    subfigure.colorbar(image, ax=axes, label="$W^TW$", shrink=0.8)
+    subfigure.colorbar(image, ax=axes, label="$W^TW$", shrink=0.7)
 
 
 def _draw_cosines(density, measured, ax):

@@ -29,7 +29,6 @@ from torch import Tensor
 from checks import check_count, check_settings
 from features import FeatureDistribution
 from geometry import SAME_COSINE, oriented, represented, unit_directions
-from theory import descents
 from theory.descents import (
     Sampling,
     Solutions,
@@ -37,7 +36,7 @@ from theory.descents import (
     random_descents,
     sampled_runs,
 )
-from theory.kinds import Crossings, best_of_kinds, crossings, precision, values_at
+from theory.kinds import Crossings, best_of_kinds, crossings, values_at
 from theory.polytopes import POLYTOPES
 from visualization import FAINT, INK, POLYTOPE_COLOURS, SHARED, WIDTH, described
 
@@ -213,21 +212,38 @@ def extent(result, geometry) -> Extent:
     )
 
 
-def largest_step(result):
-    """Return the longest way that a feature of the pentagon moves from one ratio to the next.
+def moves(result) -> Float[Tensor, " moves"]:
+    """Return how far the features of the pentagon move from one ratio to the next.
 
-    Ratios from the snap to equal densities count, at the first density.
+    Ratios from the snap to equal densities count, at the first density. Of each move it is the
+    length of the longest way of a feature.
 
     Returns:
-        A length, or None if there is no snap or the pentagon is known at fewer than two ratios.
+        Lengths. There are none if there is no snap, or if the pentagon is no local minimum at one
+        of these ratios.
     """
     ratio = result.ratio[0]
-    exists = result.loss[0, :, PENTAGON].isfinite()
-    between = (ratio > snap(result)[0]) & (ratio <= 1) & exists
-    W = around(oriented(result.W[0, :, PENTAGON]))[between]
-    if len(W) < 2:
-        return None
-    return W.diff(dim=0).norm(dim=1).max().item()
+    between = (ratio > snap(result)[0]) & (ratio <= 1)
+    if result.loss[0, between, PENTAGON].isinf().any():
+        return ratio[:0]
+    W = around(oriented(result.W[0, between, PENTAGON]))
+    return W.diff(dim=0).norm(dim=1).amax(dim=1)
+
+
+def share_as_expected(result) -> float:
+    """Return the share of ratios at which the best solution is the one that the paper reports.
+
+    Two digons without feature 0 are expected below the snap, and a pentagon from there to equal
+    densities, at the first density. Without a snap nothing is expected, and the share is 0.
+    """
+    crossing = snap(result)[0]
+    if crossing.isnan():
+        return 0.0
+    ratio = result.ratio[0]
+    best = result.loss[0].argmin(dim=1)
+    geometry = geometry_of(result.W[0, torch.arange(len(ratio)), best])
+    expected = torch.where(ratio < crossing, WITHOUT, PENTAGON)
+    return (geometry == expected)[ratio <= 1].double().mean().item()
 
 
 def around(W: Float[Tensor, "instances 2 features"]) -> Float[Tensor, "instances 2 features"]:
@@ -242,29 +258,6 @@ def missed_optimum(result) -> float:
     geometry = geometry_of(W.flatten(0, 1)).view(W.shape[:2])
     optimum = result.loss[0, result.checked].argmin(dim=1, keepdim=True)
     return (geometry != optimum).double().mean().item()
-
-
-def numbers(result) -> dict[str, float]:
-    """Return all measured numbers by name, without those that do not exist for this result."""
-    sparser = {
-        f"density {density:g}: losses cross, times sparser": 1 / ratio
-        for density, ratio in zip(result.density.tolist(), snap(result).tolist())
-        if not math.isnan(ratio)
-    }
-    found = {"densities at which the losses cross": len(sparser), **sparser}
-    found["crossings known to"] = precision(result.ratio[0])
-    step = largest_step(result)
-    if step is not None:
-        found["the pentagon moves from one ratio to the next, at most"] = step
-    lowest = extent(result, PENTAGON).lowest[0].item()
-    if math.isfinite(lowest):
-        found["the pentagon is a local minimum until, times sparser"] = 1 / lowest
-    highest = extent(result, WITHOUT).highest[0].item()
-    if math.isfinite(highest):
-        found["digons without the feature are up to a relative density of"] = highest
-    found["random descents that end in another geometry"] = missed_optimum(result)
-    optimum = result.loss[0, result.checked].amin(dim=1)
-    return found | descents.excess(result.sampled.loss, optimum)
 
 
 # The figure

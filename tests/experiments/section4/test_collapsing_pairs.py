@@ -6,8 +6,8 @@ from drawing import drawn
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import Section4main as section4
 from experiments.section4 import collapsing_pairs
+from experiments.section4.collapse_claims import claim_collapse
 from experiments.section4.collapsing_pairs import (
     QUICK,
     Result,
@@ -18,6 +18,7 @@ from experiments.section4.collapsing_pairs import (
 from features import CORRELATIONS, FeatureDistribution
 from geometry import collapsed_pairs
 from losses.exact import expected_loss
+from sweeps.claims import BEST_KNOWN, TRAINING_LIMITED
 from theory.descents import Solutions
 from theory.kinds import Crossings
 from theory.polytopes import POLYTOPES
@@ -38,18 +39,19 @@ def pair_distribution(density):
 
 def ideal():
     """Pairs collapse at the paper's densities, and the loss meets the principal components'."""
-    density = 0.02 * 1.15 ** torch.arange(28, dtype=torch.float64)
-    boundaries = torch.tensor(section4.PAPER_COLLAPSES, dtype=torch.float64)
+    points = Settings().points
+    share = torch.linspace(0, 1, points, dtype=torch.float64)
+    density = Settings().lowest * (Settings().highest / Settings().lowest) ** share
+    boundaries = torch.tensor([0.05, 0.15, 0.25], dtype=torch.float64)
     counts = torch.bucketize(density, boundaries)
     apart = (counts[:, None] - torch.arange(4)).abs()
-    optimal = principal_components_loss(pair_distribution(density), 2) * (density / 0.5).clamp(
-        max=1
-    )
+    relative = (0.99 + 0.05 * (density / 0.5).log()).clamp(max=1)
+    optimal = relative * principal_components_loss(pair_distribution(density), 2)
     gaps = (counts.diff() != 0).nonzero()[:, 0]
-    checked = torch.arange(0, 28, 4)
+    checked = torch.arange(0, points, Settings().checked_every)
     return Result(
         density=density,
-        W=torch.stack([pairs_in_the_plane(k) for k in range(4)]).repeat(28, 1, 1, 1),
+        W=torch.stack([pairs_in_the_plane(k) for k in range(4)]).repeat(points, 1, 1, 1),
         loss=optimal[:, None] * (1 + 0.1 * apart),
         crossing=Crossings(
             torch.zeros(3).long(),
@@ -78,55 +80,98 @@ def elsewhere(result):
     return result
 
 
-BROKEN = {  # how results differ from ideal ones
-    "boundaries elsewhere": elsewhere,
-    "a number of pairs left out": lambda result: result._replace(
-        loss=result.loss + torch.tensor([0, 9, 0, 0])
+# How results differ from ideal ones, and whether the findings hold nevertheless: one by one,
+# crossing losses, principal components, the four densities, and that nothing is better.
+BROKEN = {
+    "boundaries elsewhere": (elsewhere, [True, True, True, True, True, False, True, True]),
+    "a number of pairs left out": (
+        lambda result: result._replace(loss=result.loss + torch.tensor([0, 9, 0, 0])),
+        [False, False, True, True, True, True, True, False],
     ),
-    "nothing collapses": lambda result: result._replace(
-        loss=result.loss + torch.tensor([0, 9, 9, 9])
+    "nothing collapses": (
+        lambda result: result._replace(loss=result.loss + torch.tensor([0, 9, 9, 9])),
+        [False, False, False, True, True, True, False, False],
     ),
-    "a boundary that was not located": lambda result: without_crossing(result, 1),
-    "a step without a crossing": lambda result: result._replace(
-        crossing=result.crossing._replace(met=torch.tensor([True, False, True]))
+    "a boundary that was not located": (
+        lambda result: without_crossing(result, 1),
+        [True, False, True, True, False, True, True, True],
     ),
-    "the last one not located": lambda result: without_crossing(result, 2),
+    "a step without a crossing": (
+        lambda result: result._replace(
+            crossing=result.crossing._replace(met=torch.tensor([True, False, True]))
+        ),
+        [True, False, True, True, True, True, True, True],
+    ),
+    "below the principal components": (
+        lambda result: result._replace(loss=result.loss * 0.9),
+        [True, True, False, True, True, True, False, True],
+    ),
+    "steps that are further apart": (
+        lambda result: result._replace(crossing_density=torch.tensor([0.02, 0.2, 0.3])),
+        [True, True, True, False, False, False, True, True],
+    ),
+    "noise": (
+        lambda result: result._replace(
+            loss=torch.rand(result.loss.shape, generator=torch.manual_seed(0))
+        ),
+        [False, False, False, True, True, True, False, False],
+    ),
 }
 
 
-def test_claim_holds_on_an_ideal_result():
-    claim = section4.claim_collapse(ideal())
-    assert claim.holds
-    assert claim.numbers == {
-        "collapsed pairs at the lowest density": 0,
-        "densities at which it changes": 3,
-        "of these, located": 3,
-        "of these, where losses cross": 3,
-        "1 collapsed from density": 0.05,
-        "2 collapsed from density": 0.15,
-        "3 collapsed from density": 0.25,
-        "densities known to": pytest.approx(1.15 ** (1 / 12) - 1),
-        "loss within 1% of the principal components' from density": pytest.approx(0.5, rel=0.02),
-        "sampled models that collapsed alike": 1,
-        "best sampled model over the optimum, median": pytest.approx(0.01),
-        "best sampled model over the optimum, highest": pytest.approx(0.01),
+def held(result):
+    return [finding.holds for finding in claim_collapse(result).findings]
+
+
+def test_findings_hold_on_an_ideal_result():
+    claim = claim_collapse(ideal())
+    assert [finding.holds for finding in claim.findings] == [True] * 8
+    assert {finding.evidence for finding in claim.findings} == {BEST_KNOWN}
+    stages, crossing, principal, *densities, checks = (each.numbers for each in claim.findings)
+    assert stages == {
+        "changes of the collapsed pairs": 3,
+        "collapsed at the lowest density": 0,
+        "collapsed at the highest density": 3,
     }
+    precision = pytest.approx(45 ** (1 / 24 / 12) - 1)
+    assert crossing == {"crossings": 3, "relative precision": precision}
+    assert principal == {"loss over that of the principal components": pytest.approx(1)}
+    assert [next(iter(numbers.values())) for numbers in densities] == [
+        0.05, 0.15, 0.25, pytest.approx(0.5)
+    ]  # fmt: skip
+    assert [finding.paper for finding in claim.findings[3:7]] == [
+        "0.05", "0.15", "0.2 to 0.25", "0.5"
+    ]  # fmt: skip
+    assert checks["share of models with as many collapsed pairs"] == 1
+    assert checks["best sampled model over the optimum, highest"] == pytest.approx(0.01)
 
 
-@pytest.mark.parametrize("change", BROKEN.values(), ids=BROKEN)
-def test_claim_refuses_broken_results(change):
-    claim = section4.claim_collapse(change(ideal()))
-    assert not claim.holds and all(
-        value == value for value in claim.numbers.values()
-    )  # none is NaN
+@pytest.mark.parametrize("change, expected", BROKEN.values(), ids=BROKEN)
+def test_findings_fail_on_broken_results(change, expected):
+    result = change(ideal())
+    assert held(result) == expected
+    for finding in claim_collapse(result).findings:
+        assert all(value == value for value in finding.numbers.values())  # none is NaN
+
+
+def test_a_better_solution_limits_the_evidence():
+    """Whether it was trained on samples or is that of the principal components."""
+    trained = ideal()
+    trained.sampled.loss[0] *= 0.9
+    worse = ideal()._replace(loss=1.1 * ideal().loss)
+    for result in (trained, worse):
+        claim = claim_collapse(result)
+        assert {finding.evidence for finding in claim.findings} == {TRAINING_LIMITED}
+        assert not claim.findings[-1].holds
 
 
 def test_what_was_not_located_has_no_number():
-    numbers = section4.claim_collapse(without_crossing(ideal(), 1)).numbers
-    assert numbers["densities at which it changes"] == 3 and numbers["of these, located"] == 2
-    assert "2 collapsed from density" not in numbers and numbers["3 collapsed from density"] == 0.25
+    findings = claim_collapse(without_crossing(ideal(), 1)).findings
+    assert findings[1].numbers["crossings"] == 2
+    assert findings[4].numbers == {"found": 0}
+    assert findings[5].numbers == {"density from which 3 collapsed": 0.25, "found": 1}
     half = ideal()._replace(loss=ideal().loss / 2)
-    assert not any("principal" in name for name in section4.claim_collapse(half).numbers)
+    assert claim_collapse(half).findings[6].numbers == {"found": 0}
 
 
 def test_meets_principal_is_interpolated():
@@ -142,15 +187,11 @@ def test_meets_principal_is_interpolated():
     assert collapsing_pairs.meets_principal(result._replace(loss=2 * loss)) == 0.1
 
 
-def test_numbers_of_collapsed_pairs():
+def test_models_that_collapsed_alike():
     result = ideal()
-    assert (
-        collapsing_pairs.stages(result) == [0, 1, 2, 3]
-        and len(collapsing_pairs.collapsed(result)) == 28
-    )
-    assert collapsing_pairs.numbers(result)["sampled models that collapsed alike"] == 1
+    assert collapsing_pairs.share_alike(result) == 1
     result.sampled.W[0] = pairs_in_the_plane(3)
-    assert collapsing_pairs.numbers(result)["sampled models that collapsed alike"] == 6 / 7
+    assert collapsing_pairs.share_alike(result) == 6 / 7
 
 
 # The run
@@ -244,11 +285,10 @@ def test_figure_shows_the_steps():
         [density[0].item(), 0.05, 0.15, half, density[-1].item()]
     )
     assert steps.lines[0].get_ydata().tolist() == collapsing_pairs.collapsed(result).tolist()
-    assert loss.lines[0].get_ydata().tolist() == pytest.approx(
-        (density / 0.5).clamp(max=1).tolist()
-    )
+    relative = collapsing_pairs.relative_to_principal(result)
+    assert loss.lines[0].get_ydata().tolist() == relative.tolist()
     first = figure.axes[0]
-    assert first.get_title() == "density 0.04"
+    assert first.get_title() == "density 0.038"
     ends = torch.tensor(
         [[line.get_xdata()[-1], line.get_ydata()[-1]] for line in first.lines[::2]]
     ).T

@@ -4,11 +4,12 @@ import pytest
 import torch
 from drawing import drawn
 
-import Section4main as section4
 from experiments.section4 import pairs_in_the_plane
+from experiments.section4.nonuniform_claims import claim_beside, claim_pairs
 from experiments.section4.pairs_in_the_plane import CASES, QUICK, Result, run
 from features import FeatureDistribution
 from losses.exact import expected_loss
+from sweeps.claims import BEST_KNOWN, TRAINING_LIMITED
 from theory.descents import Solutions
 from theory.polytopes import POLYTOPES
 from visualization import SET_COLOURS
@@ -21,22 +22,30 @@ ARRANGED = (  # of each case features as the paper has them, and otherwise
     (HEXAGON, HEXAGON[:, [0, 2, 1, 3, 4, 5]]),
 )
 IDS = ("4.8", "4.9", "4.10")
+TWO_COLLAPSED = HEXAGON[:, [0, 0, 2, 2, 4, 5]]
 each_case = pytest.mark.parametrize("k", range(3), ids=[case.name for case in CASES])
 
 
 def ideal(k):
-    """Two runs of three arranged as the paper has it, and these are the best."""
+    """At the densities of the full run, two runs of three arranged as the paper has it are best.
+
+    At the highest density of three pairs, two pairs have collapsed.
+    """
     arranged, other = ARRANGED[k]
-    return Result(
-        density=torch.tensor([0.02, 0.2], dtype=torch.float64),
-        W=torch.stack([arranged, other, arranged]).repeat(2, 1, 1, 1),
-        loss=torch.tensor([[0.01, 0.02, 0.01]] * 2, dtype=torch.float64),
-        ignored=torch.tensor([0.005, 0.01], dtype=torch.float64),
+    density = torch.tensor(CASES[k].settings.densities, dtype=torch.float64)
+    result = Result(
+        density=density,
+        W=torch.stack([arranged, other, arranged]).repeat(len(density), 1, 1, 1),
+        loss=torch.tensor([[0.01, 0.02, 0.01]], dtype=torch.float64).repeat(len(density), 1),
+        ignored=density / 4,
         sampled=Solutions(
-            torch.stack([other, arranged]).repeat(2, 1, 1, 1),
-            torch.tensor([[0.021, 0.011]] * 2, dtype=torch.float64),
+            torch.stack([other, arranged]).repeat(len(density), 1, 1, 1),
+            torch.tensor([[0.021, 0.011]], dtype=torch.float64).repeat(len(density), 1),
         ),
     )
+    if k == 2:
+        result.W[-1] = TWO_COLLAPSED
+    return result
 
 
 def optimum_elsewhere(result, other):
@@ -45,10 +54,6 @@ def optimum_elsewhere(result, other):
 
 def as_good_elsewhere(result, other):
     result.loss[1, 1] = 0.010001
-
-
-def sampled_elsewhere(result, other):
-    result.sampled.W[1, 1] = other  # the best one at the second density
 
 
 def not_represented(result, other):
@@ -60,61 +65,82 @@ def one_not_represented(result, other):
 
 
 def claim(k, result):
-    return section4.claim_pairs(IDS[k], CASES[k], result)
+    if k == 2:
+        return claim_beside(CASES[k], result)
+    return claim_pairs(IDS[k], CASES[k], result)
+
+
+def held(k, result):
+    return [finding.holds for finding in claim(k, result).findings]
 
 
 @each_case
-def test_claim_holds_on_an_ideal_result(k):
+def test_findings_hold_on_an_ideal_result(k):
     of_ideal = claim(k, ideal(k))
-    assert of_ideal.holds and of_ideal.id == IDS[k] and CASES[k].name in of_ideal.statement
-    numbers = of_ideal.numbers
-    assert numbers["density 0.02: runs that show it"] == pytest.approx(2 / 3)
-    assert numbers["density 0.2: the optimum shows it (1: yes)"] == 1
-    assert numbers["density 0.2: degrees apart in the optimum, set 1"] == pytest.approx(
-        (90, 180, 60)[k]
-    )
-    assert numbers["density 0.02: loss of the optimum, in ignored features"] == pytest.approx(2)
-    assert numbers[
-        f"density 0.2: loss of the best that is not {CASES[k].name}, in ignored features"
-    ] == pytest.approx(2)
-    assert numbers["density 0.2: the best sampled model shows it (1: yes)"] == 1
-    assert numbers["density 0.2: sampled models that do"] == 0.5
-    assert all(isinstance(value, float) for value in numbers.values())
+    assert held(k, ideal(k)) == [True, True, True][: 2 + (k == 2)]
+    assert of_ideal.id == IDS[k] and CASES[k].name in of_ideal.statement
+    best, sampled, *_ = of_ideal.findings
+    assert best.numbers["share of densities that show it"] == 1
+    assert best.numbers["degrees between members, at least"] == pytest.approx((90, 180, 60)[k])
+    assert best.numbers["degrees between members, at most"] == pytest.approx((90, 180, 60)[k])
+    assert best.numbers["share of descents, density 0.02"] == pytest.approx(2 / 3)
+    assert sampled.numbers["share of densities at which it does"] == 1
+    assert sampled.numbers["share of models, density 0.02"] == 0.5
+    assert (best.evidence, sampled.evidence) == (BEST_KNOWN, TRAINING_LIMITED)
 
 
 @pytest.mark.parametrize(
-    "change",
-    [optimum_elsewhere, as_good_elsewhere, sampled_elsewhere, not_represented, one_not_represented],
+    "change", [optimum_elsewhere, as_good_elsewhere, not_represented, one_not_represented]
 )
 @each_case
-def test_claim_refuses_broken_results(k, change):
+def test_the_effect_fails_on_broken_results(k, change):
     result = ideal(k)
     change(result, ARRANGED[k][1])
-    assert not claim(k, result).holds
+    assert held(k, result)[:2] == [False, True]
+
+
+@each_case
+def test_sampled_models_are_a_finding_of_ours(k):
+    result = ideal(k)
+    result.sampled.W[1, 1] = ARRANGED[k][1]  # the best one at the second density
+    assert held(k, result)[:2] == [True, False]
+
+
+@each_case
+def test_a_better_sampled_model_limits_the_evidence(k):
+    result = ideal(k)
+    result.sampled.loss[1, 1] = 0.009
+    assert claim(k, result).findings[0].evidence == TRAINING_LIMITED
 
 
 @each_case
 def test_noise_is_refused(k):
     W = torch.randn(ideal(k).W.shape, generator=torch.manual_seed(0), dtype=torch.float64)
-    assert not claim(k, ideal(k)._replace(W=W)).holds
+    assert held(k, ideal(k)._replace(W=W)) == [False, True, False][: 2 + (k == 2)]
 
 
 def test_collapsed_pairs_are_not_side_by_side():
     """Three pairs, each collapsed into one direction, are as far apart as can be."""
     result, collapsed = ideal(2), HEXAGON[:, [0, 0, 2, 2, 4, 4]]
-    assert section4.pairs_in_the_plane.beside(torch.stack((HEXAGON, collapsed))).tolist() == [
-        True,
-        False,
-    ]
+    assert pairs_in_the_plane.beside(torch.stack((HEXAGON, collapsed))).tolist() == [True, False]
     result.W[1] = collapsed
-    assert not claim(2, result).holds
+    assert held(2, result) == [False, True, True]
 
 
-def test_what_was_not_seen_has_no_number():
+def test_only_sparse_densities_count_for_three_pairs():
+    """At the highest density the number of collapsed pairs is told."""
+    result = ideal(2)
+    result.W[-1] = HEXAGON
+    findings = claim(2, result).findings
+    assert [finding.holds for finding in findings] == [True, True, False]
+    assert findings[2].numbers == {"collapsed pairs": 0}
+    assert findings[0].numbers["densities"] == 2
+
+
+def test_another_arrangement_need_not_be_seen():
     result = ideal(0)
     result.W[:, 1] = SQUARE
-    numbers = claim(0, result).numbers
-    assert not any("not orthogonal" in name for name in numbers) and claim(0, result).holds
+    assert held(0, result) == [True, True]
 
 
 # The run
@@ -128,18 +154,17 @@ def quick():
 @each_case
 def test_run(quick, k):
     result, settings = quick[k], QUICK[k]
-    assert result.W.shape == (2, 3, 2, settings.features) and result.loss.shape == (2, 3)
-    assert result.sampled.W.shape == (2, 2, 2, settings.features) and result.sampled.loss.shape == (
-        2,
-        2,
-    )
+    count = len(settings.densities)
+    assert result.W.shape == (count, 3, 2, settings.features) and result.loss.shape == (count, 3)
+    assert result.sampled.W.shape == (count, 2, 2, settings.features)
+    assert result.sampled.loss.shape == (count, 2)
     nothing = FeatureDistribution(
         result.density[:, None],
         features=settings.features,
         set_size=2,
         correlation=settings.correlation,
     )
-    zeros = torch.zeros(2, 1, settings.features, dtype=torch.float64)
+    zeros = torch.zeros(count, 1, settings.features, dtype=torch.float64)
     losses = expected_loss(zeros, nothing.moments()[0], nothing)
     torch.testing.assert_close(result.ignored, losses / settings.features)
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from drawing import drawn
 
-import Section4main as section4
 from experiments.section4 import perturbed_pentagon
+from experiments.section4.nonuniform_claims import claim_snap
 from experiments.section4.perturbed_pentagon import (
     DROPPED,
     KEPT,
@@ -15,6 +15,7 @@ from experiments.section4.perturbed_pentagon import (
     geometry_of,
     run,
 )
+from sweeps.claims import BEST_KNOWN, TRAINING_LIMITED
 from theory.descents import Sampling, Solutions
 from theory.kinds import Crossings
 from theory.polytopes import POLYTOPES
@@ -22,29 +23,36 @@ from theory.polytopes import POLYTOPES
 PENTAGON = POLYTOPES["pentagon"].vertices
 
 
-def ideal():
+FULL = Settings()
+
+
+def ideal(points=FULL.points):
     """As the paper describes it: the pentagon gives way where feature 0 is 2.5 times sparser."""
-    ratio = torch.logspace(-2, 1, 25, dtype=torch.float64).repeat(2, 1)
+    density = torch.tensor(FULL.densities, dtype=torch.float64)
+    lines = len(density)
+    ratio = torch.logspace(-2, 1, points, dtype=torch.float64).repeat(lines, 1)
     loss = torch.stack((ratio**0.5, ratio / 0.4**0.5, 5 * torch.ones_like(ratio)), dim=-1)
     loss[:, :2, 0] = torch.inf  # no pentagon where the feature is a hundred times sparser
-    checked = torch.arange(0, 25, 4)
+    checked = torch.arange(0, points, FULL.checked_every)
     best = torch.stack([PENTAGON, DROPPED])[
         loss[:, checked].argmin(dim=2)
     ]  # (densities, ratios, 2, 5)
     lowest = loss[:, checked].amin(dim=2)
+    crossing_ratio = torch.full((lines + 1,), 0.4, dtype=torch.float64)
+    crossing_ratio[-1] = 5
     return Result(
-        density=torch.tensor([0.05, 0.1], dtype=torch.float64),
+        density=density,
         ratio=ratio,
-        W=torch.stack([PENTAGON, DROPPED, KEPT]).repeat(2, 25, 1, 1, 1),
+        W=torch.stack([PENTAGON, DROPPED, KEPT]).repeat(lines, points, 1, 1, 1),
         loss=loss,
         crossing=Crossings(
-            line=torch.tensor([0, 1, 1]),
-            position=torch.tensor([12.8, 12.8, 21.6], dtype=torch.float64),
-            below=torch.tensor([1, 1, 0]),
-            above=torch.tensor([0, 0, 2]),
-            met=torch.tensor([True, True, True]),
+            line=torch.tensor([*range(lines), lines - 1]),
+            position=(crossing_ratio.log10() + 2) / 3 * (points - 1),
+            below=torch.tensor([1] * lines + [0]),
+            above=torch.tensor([0] * lines + [2]),
+            met=torch.ones(lines + 1).bool(),
         ),
-        crossing_ratio=torch.tensor([0.4, 0.4, 5], dtype=torch.float64),
+        crossing_ratio=crossing_ratio,
         checked=checked,
         random=Solutions(best[:, :, None].repeat(1, 1, 2, 1, 1), lowest[..., None].repeat(1, 1, 2)),
         sampled=Solutions(best[0], 1.01 * lowest[0]),
@@ -75,76 +83,100 @@ def pentagon_at_no_ratio(result):
     result.loss[0, :, 0] = torch.inf
 
 
-BROKEN = [
-    crossing_elsewhere,
-    crossing_of_another_density,
-    crossing_into_other_digons,
-    losses_that_do_not_cross,
-    pentagon_that_jumps,
-    pentagon_at_no_ratio,
-]
+def pentagon_missing_once(result):
+    result.loss[0, (result.ratio[0] > 0.4).nonzero()[2, 0], 0] = 50  # elsewhere is better
+    result.loss[0, (result.ratio[0] > 0.4).nonzero()[1, 0], 0] = torch.inf
 
 
-def test_claim_holds_on_an_ideal_result():
-    claim = section4.claim_snap(ideal())
-    assert claim.holds
-    numbers = list(claim.numbers.items())
-    assert numbers[:3] == [
-        ("densities at which the losses cross", 2),
-        ("density 0.05: losses cross, times sparser", 2.5),
-        ("density 0.1: losses cross, times sparser", 2.5),
-    ]
-    shown = dict(numbers)
-    assert shown["crossings known to"] == pytest.approx(10 ** (3 / 24 / 12) - 1)
-    assert shown["the pentagon moves from one ratio to the next, at most"] == pytest.approx(
-        0, abs=1e-9
-    )
-    assert shown["the pentagon is a local minimum until, times sparser"] == pytest.approx(10**1.75)
-    assert shown["digons without the feature are up to a relative density of"] == pytest.approx(10)
-    assert shown["random descents that end in another geometry"] == 0
-    assert shown["best sampled model over the optimum, median"] == pytest.approx(0.01)
+def noise(result):
+    result.W[:] = torch.randn(result.W.shape, generator=torch.manual_seed(0))
 
 
-@pytest.mark.parametrize("change", BROKEN)
-def test_claim_refuses_broken_results(change):
+BROKEN = {  # change -> whether the findings hold: smoothly, to digons, crossing, the number
+    crossing_elsewhere: [True, False, True, False],
+    crossing_of_another_density: [False, False, False, False],
+    crossing_into_other_digons: [False, False, False, False],
+    losses_that_do_not_cross: [False, False, False, False],
+    pentagon_that_jumps: [False, True, True, True],
+    pentagon_at_no_ratio: [False, False, True, True],
+    pentagon_missing_once: [False, False, True, True],
+    noise: [False, False, True, True],
+}
+
+
+def held(result):
+    return [finding.holds for finding in claim_snap(result).findings]
+
+
+def test_findings_hold_on_an_ideal_result():
+    claim = claim_snap(ideal())
+    assert [finding.holds for finding in claim.findings] == [True] * 5
+    assert {finding.evidence for finding in claim.findings} == {BEST_KNOWN}
+    smooth, digons, crossing, snap, checks = (finding.numbers for finding in claim.findings)
+    assert smooth["longest move of a feature"] == pytest.approx(0, abs=1e-9)
+    assert smooth["moves"] == 7  # from 10 ** -0.35 to 1
+    assert digons == {"share of ratios at which it is so": 1}
+    assert crossing == {
+        "crossings of the two": 1,
+        "pentagon a local minimum until, times sparser": pytest.approx(10**1.9),
+        "digons up to a relative density of": pytest.approx(10),
+    }
+    assert list(snap.items())[:2] == [
+        ("times sparser, density 0.05", 2.5), ("times sparser, density 0.02", 2.5)
+    ]  # fmt: skip
+    assert snap["densities with a crossing"] == 4
+    assert snap["relative precision"] == pytest.approx(10 ** (3 / 60 / 12) - 1)
+    assert checks["share of random descents in another geometry"] == 0
+    assert checks["best sampled model over the optimum, median"] == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize("change", BROKEN, ids=lambda change: change.__name__)
+def test_findings_fail_on_broken_results(change):
     result = ideal()
     change(result)
-    claim = section4.claim_snap(result)
-    assert not claim.holds and all(
-        value == value for value in claim.numbers.values()
-    )  # none is NaN
+    assert held(result)[:4] == BROKEN[change]
+    for finding in claim_snap(result).findings:
+        assert all(value == value for value in finding.numbers.values())  # none is NaN
+
+
+@pytest.mark.parametrize("found_by", ["random", "sampled"])
+def test_a_better_solution_limits_the_evidence(found_by):
+    result = ideal()
+    getattr(result, found_by).loss[0] *= 0.9
+    claim = claim_snap(result)
+    assert [finding.holds for finding in claim.findings] == [True] * 4 + [False]
+    assert {finding.evidence for finding in claim.findings} == {TRAINING_LIMITED}
 
 
 def test_claim_without_any_crossing():
     result = ideal()
     nothing = Crossings(*(values[:0] for values in result.crossing))
-    claim = section4.claim_snap(
-        result._replace(crossing=nothing, crossing_ratio=result.crossing_ratio[:0])
-    )
-    assert not claim.holds and claim.numbers["densities at which the losses cross"] == 0
-    assert not any("times sparser" in name and "density" in name for name in claim.numbers)
+    claim = claim_snap(result._replace(crossing=nothing, crossing_ratio=result.crossing_ratio[:0]))
+    assert [finding.holds for finding in claim.findings] == [False] * 4 + [True]
+    assert claim.findings[3].numbers["densities with a crossing"] == 0
+    assert not any("times sparser," in name for name in claim.findings[3].numbers)
+    assert "do not cross" in claim.seen
 
 
 def test_snap_and_extent_by_hand():
     result = ideal()
-    assert perturbed_pentagon.snap(result).tolist() == [0.4, 0.4]
+    assert perturbed_pentagon.snap(result).tolist() == [0.4] * 4
     ratio = result.ratio[0]
     lowest, highest = perturbed_pentagon.extent(result, perturbed_pentagon.PENTAGON)
-    assert lowest.tolist() == [ratio[2].item()] * 2
-    assert highest.tolist() == pytest.approx([10, 10])
+    assert lowest.tolist() == [ratio[2].item()] * 4
+    assert highest.tolist() == pytest.approx([10] * 4)
     result.crossing.below[0] = 2
-    assert torch.equal(perturbed_pentagon.snap(result).isnan(), torch.tensor([True, False]))
-    # Now the second density has two crossings, of which the lower one counts.
-    result.crossing.line[0] = 1
-    result.crossing.below[2] = 1
-    result.crossing.above[2] = 0
-    assert perturbed_pentagon.snap(result)[1] == 0.4
+    assert perturbed_pentagon.snap(result).isnan().tolist() == [True, False, False, False]
+    # Now the last density has two crossings, of which the lower one counts.
+    result.crossing.below[4] = 1
+    result.crossing.above[4] = 0
+    assert perturbed_pentagon.snap(result)[3] == 0.4
 
 
 def test_missed_optimum_counts_descents():
     result = ideal()
     result.random.W[0, :2, 0] = KEPT
-    assert perturbed_pentagon.missed_optimum(result) == pytest.approx(2 / 14)
+    assert perturbed_pentagon.missed_optimum(result) == pytest.approx(2 / 32)
 
 
 GEOMETRIES = {  # weights -> index of the geometry
@@ -210,7 +242,7 @@ def test_a_ratio_ends_at_a_density_of_one():
 
 
 def test_figure_shows_solutions_losses_and_crossings():
-    result = ideal()
+    result = ideal(points=25)
     result.crossing.below[1] = 2  # at the second density no crossing is known
     figure = drawn(perturbed_pentagon.figure, result)
     digons, pentagons, _, *losses = figure.axes
@@ -236,12 +268,12 @@ def test_figure_shows_solutions_losses_and_crossings():
             assert torch.equal(shown.isfinite(), loss.isfinite())
             assert torch.equal(shown[shown.isfinite()], loss[loss.isfinite()])
     assert "2.50× sparser" in losses[0].get_title() and "sparser" not in losses[1].get_title()
-    assert [len(ax.lines) for ax in losses] == [4, 3]  # the crossing that is known is marked
+    assert [len(ax.lines) for ax in losses] == [4, 3, 4, 4]  # the crossing that is known is marked
 
 
 def test_random_descents_are_drawn_where_they_are(quick):
     """Whether the last point is among the checked or not."""
-    for result in (ideal(), quick, ideal()._replace(checked=torch.arange(1, 22, 3))):
+    for result in (ideal(), quick, ideal(25)._replace(checked=torch.arange(1, 22, 3))):
         for k, ax in enumerate(perturbed_pentagon.figure(result).axes[3:]):
             dots = torch.tensor(ax.collections[0].get_offsets())
             expected = [
