@@ -208,19 +208,8 @@ def shards(settings):
 
 def joined(results):
     """Join the results of parts."""
-
-    def along_parts(name):
-        return torch.cat([getattr(result, name) for result in results], dim=1)
-
-    return Result(
-        density=results[0].density,
-        fresh_loss=along_parts("fresh_loss"),
-        fresh_W=along_parts("fresh_W"),
-        own_loss=along_parts("own_loss"),
-        W=along_parts("W"),
-        loss=along_parts("loss"),
-        same_rows_loss=along_parts("same_rows_loss"),
-    )
+    density, *others = zip(*results)
+    return Result(density[0], *(torch.cat(values, dim=1) for values in others))
 
 
 # What the runs show
