@@ -30,7 +30,7 @@ from experiments.section4 import (
 from experiments.section5 import jumps, stages
 from experiments.section6 import adversarial_training, vulnerability
 from experiments.section7 import neuron_alignment, neuron_patterns
-from experiments.section8 import absolute_value, asymmetric_motif
+from experiments.section8 import absolute_value, asymmetric_motif, neuron_kinds
 from features import CORRELATIONS, FeatureDistribution, Uniform
 from losses.exact import expected_loss
 from models import AbsoluteValueModel, LinearModel, ReLUHiddenModel, ReLUOutputModel
@@ -631,6 +631,7 @@ SETTINGS = [
     exact_optimum.Settings(),
     introduction.Settings(),
     asymmetric_motif.Settings(),
+    neuron_kinds.Settings(),
     pairs_in_the_plane.Settings(),
     periodic_table.Settings(),
     perturbed_pentagon.Settings(),

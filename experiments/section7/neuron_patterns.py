@@ -105,6 +105,7 @@ class Result(NamedTuple):
 
     density: Float[Tensor, " points"]
     fresh_loss: Float[Tensor, "points runs"]  # of all parts, on `rows`
+    fresh_W: Float[Tensor, "points parts 5 10"]  # of the best fresh run of each part
     # Loss on `more_rows` of the best fresh run, trained on at its own density.
     own_loss: Float[Tensor, "points parts"]
     W: Float[Tensor, "points parts starts 5 10"]  # after the last round
@@ -120,7 +121,8 @@ def run(settings, *, seed=0, device="cpu", progress=True):
     density = torch.tensor(settings.densities, dtype=torch.float64)
     points = len(density)
     inputs = FeatureDistribution(density[:, None], IMPORTANCE).to(device)
-    best, fresh_loss = _train_fresh(inputs, settings, seed, progress)
+    fresh, fresh_loss = _train_fresh(inputs, settings, seed, progress)
+    best = fresh
     losses = []
     for _ in range(settings.rounds):
         model, repeated, loss = _train_on(_starts(best), inputs, settings, seed, progress)
@@ -132,6 +134,7 @@ def run(settings, *, seed=0, device="cpu", progress=True):
     return Result(
         density=density,
         fresh_loss=fresh_loss.cpu().view(points, -1),
+        fresh_W=fresh.W.detach().cpu()[:, None],
         own_loss=own_loss,
         W=model.W.detach().cpu().unflatten(0, (points, 1, -1)),
         loss=losses[-1],
@@ -205,18 +208,8 @@ def shards(settings):
 
 def joined(results):
     """Join the results of parts."""
-
-    def along_parts(name):
-        return torch.cat([getattr(result, name) for result in results], dim=1)
-
-    return Result(
-        density=results[0].density,
-        fresh_loss=along_parts("fresh_loss"),
-        own_loss=along_parts("own_loss"),
-        W=along_parts("W"),
-        loss=along_parts("loss"),
-        same_rows_loss=along_parts("same_rows_loss"),
-    )
+    density, *others = zip(*results)
+    return Result(density[0], *(torch.cat(values, dim=1) for values in others))
 
 
 # What the runs show
@@ -228,11 +221,31 @@ def best(result) -> Float[Tensor, "points 5 10"]:
     return result.W.flatten(1, 2)[torch.arange(len(lowest)), lowest]
 
 
+def best_fresh(result) -> Float[Tensor, "points 5 10"]:
+    """Return W of the best fresh run of all parts at each density, as the paper shows it."""
+    points, parts = result.fresh_W.shape[:2]
+    lowest = result.fresh_loss.view(points, parts, -1).amin(dim=2).argmin(dim=1)
+    return result.fresh_W[torch.arange(points), lowest]
+
+
+class Losses(NamedTuple):
+    """Losses at each density on the same rows, `Settings.rows` of them."""
+
+    fresh: Float[Tensor, " points"]  # of the best fresh run
+    best: Float[Tensor, " points"]  # of the best known solution
+
+
+def compared_losses(result) -> Losses:
+    """Return the losses of the best fresh run and of the best known solution."""
+    lowest = result.loss.flatten(1).argmin(dim=1, keepdim=True)
+    best_loss = result.same_rows_loss.flatten(1).gather(1, lowest)[:, 0]
+    return Losses(fresh=result.fresh_loss.amin(dim=1), best=best_loss)
+
+
 def reached(result) -> Float[Tensor, " points"]:
     """Return the share of the fresh runs that reach the best known loss (REACHED)."""
-    lowest = result.loss.flatten(1).argmin(dim=1, keepdim=True)
-    loss = result.same_rows_loss.flatten(1).gather(1, lowest)
-    return (result.fresh_loss <= (1 + REACHED) * loss).double().mean(dim=1)
+    limit = (1 + REACHED) * compared_losses(result).best
+    return (result.fresh_loss <= limit[:, None]).double().mean(dim=1)
 
 
 def gained(result) -> Float[Tensor, " points"]:
@@ -365,29 +378,33 @@ def steps_figure(result, paper_steps):
     drawing, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 4.8), layout="constrained")
     _draw_steps(result, paper_steps, left)
     _draw_certainty(result, right)
-    for ax in (left, right):
+    for ax, columns in ((left, 2), (right, 1)):
         over_density(ax, result.density)
-        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17))
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=columns)
     return described(
         drawing,
         "Over density on the left the numbers of polysemantic neurons and of the features in them, "
-        "ours and the paper's, with lines where the losses of two patterns cross; on the right the "
-        "shares of the runs and of their parts that find the best solution known, and how far the "
-        "loss of the best fresh run lies above it.",
+        "of the best solution known, of the best fresh run and of the paper, with lines where the "
+        "losses of two patterns cross; on the right the shares of the runs and of their parts that "
+        "find the best solution known, and how far the loss of the best fresh run lies above it.",
     )
 
 
 def _draw_steps(result, paper_steps, ax):
     """Draw polysemantic neurons and their features, with the densities where losses cross."""
-    pattern = neuron_pattern(best(result))
+    of_best = neuron_pattern(best(result))
+    of_fresh = neuron_pattern(best_fresh(result))
     densities, paper_neurons, paper_features = zip(*paper_steps)
     curves = (
-        (pattern.shared, paper_features, SHARED, "features in polysemantic neurons"),
-        (pattern.polysemantic, paper_neurons, DEDICATED, "polysemantic neurons"),
+        ("shared", paper_features, SHARED, "features in polysemantic neurons"),
+        ("polysemantic", paper_neurons, DEDICATED, "polysemantic neurons"),
     )
-    for ours, papers, colour, label in curves:
-        ax.plot(result.density.numpy(), ours.numpy(), "o-", color=colour, label=label)
-        square = {"fillstyle": "none", "markersize": 10, "label": "the paper's"}
+    square = {"fillstyle": "none", "markersize": 10, "label": "the paper's"}
+    cross = {"markersize": 8, "label": "the best fresh run's"}
+    x = result.density.numpy()
+    for field, papers, colour, label in curves:
+        ax.plot(x, getattr(of_best, field).numpy(), "o-", color=colour, label=label)
+        ax.plot(x, getattr(of_fresh, field).numpy(), "x", color=colour, **cross)
         ax.plot(densities, papers, "s", color=colour, **square)
     located = [change.density for change in changes(result) if change.density is not None]
     for k, density in enumerate(located):

@@ -1,84 +1,59 @@
-"""Neurons that compute absolute values of one feature each, or of many (paper, Section 8).
+"""Absolute values without superposition: one neuron for each side of a feature (paper, Section 8).
 
-The paper asks whether a model can compute in superposition. y' = ReLU(W2 ReLU(W1 x) + b) learns
-|x|, for which a feature needs two neurons: one for its positive and one for its negative side. With
-two neurons for every feature (n=3, m=6, dense: SIDES) each feature gets them. With fewer (n=100,
-m=40) neurons are monosemantic while features are dense, and polysemantic once they are sparse.
-`sides_figure` and `figure` draw the paper's figures of both.
+The paper's model of computation is y' = ReLU(W2 ReLU(W1 x) + b), which learns |x|. For this a
+feature needs two neurons: one for its positive and one for its negative side. With two neurons for
+every feature (n=3, m=6, dense) each feature gets them. `figure` draws the paper's weights.
 """
 
 if __name__ == "__main__":
     raise SystemExit("This file does not run by itself: run python Section8main.py instead.")
 
-import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import torch
-from jaxtyping import Bool, Float, Int
-from matplotlib.colors import Normalize
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from checks import check_settings
 from experiments.section8.trained_models import trained_models
-from training import best_restart, sampled_loss
+from training import sampled_loss
 from visualization import (
     DEDICATED,
     SHARED,
-    SUPERPOSITION,
     WEIGHTS,
     WIDTH,
     described,
-    neuron_stacks,
-    over_density,
     weight_text,
 )
 
 # In-weights of at most this share of a neuron's largest one count as zero, and so do effects on
 # outputs that differ by no more than this from what they should be.
 PURE = 0.1
-# A neuron is monosemantic if one feature has at least this share of its squared in-weights.
-MONOSEMANTIC = 0.9
-# A neuron is in use if it gives some output at least this share of its feature's absolute value.
-IN_USE = 0.1
-TICKS = (1, 0.1, 0.01, 0.001)  # of density
-PANELS = 4  # in a row of the figure
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The paper's model of absolute values at several densities."""
+    """The paper's small model of absolute values."""
 
-    features: int = 100
-    hidden: int = 40
-    decay: float = 0.8  # importance I_i = decay^i
-    densities: tuple[float, ...] = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
-    restarts: int = 4  # models at each density
-    steps: int = 8000
+    features: int = 3
+    hidden: int = 6
+    decay: float = 1.0  # importance I_i = decay^i
+    densities: tuple[float, ...] = (1.0,)
+    restarts: int = 100  # models at each density
+    steps: int = 1500
     batch_size: int = 128
-    lr: float = 1e-2
-    init_scale: float = 0.03
+    lr: float = 3e-2
+    init_scale: float = 0.1
 
     def __post_init__(self):
         """Refuse values out of range."""
         check_settings(self)
 
 
-SIDES = Settings(
-    features=3,
-    hidden=6,
-    decay=1.0,
-    densities=(1.0,),
-    restarts=100,
-    steps=1500,
-    lr=3e-2,
-    init_scale=0.1,
-)
-QUICK = Settings(densities=(1.0, 0.1, 0.001), restarts=1, steps=200, batch_size=64)
-QUICK_SIDES = replace(SIDES, restarts=8, steps=300)
-NOTEBOOK = Settings(restarts=1, steps=4000)
-NOTEBOOK_SIDES = replace(SIDES, restarts=40)
+QUICK = Settings(restarts=8, steps=300)
+NOTEBOOK = Settings(restarts=40)
 
 
 class Result(NamedTuple):
@@ -106,21 +81,6 @@ def run(settings, *, seed=0, device="cpu", progress=True):
         W1=model.W1.detach().cpu().unflatten(0, (-1, settings.restarts)),
         W2=model.W2.detach().cpu().unflatten(0, (-1, settings.restarts)),
         loss=loss.cpu().unflatten(0, (-1, settings.restarts)),
-    )
-
-
-def shards(settings):
-    """Split a run into its densities."""
-    return [replace(settings, densities=(density,)) for density in settings.densities]
-
-
-def joined(results):
-    """Join the results of densities."""
-    return Result(
-        density=torch.cat([result.density for result in results]),
-        W1=torch.cat([result.W1 for result in results]),
-        W2=torch.cat([result.W2 for result in results]),
-        loss=torch.cat([result.loss for result in results]),
     )
 
 
@@ -155,79 +115,10 @@ def single_runs(result) -> Bool[Tensor, "densities restarts"]:
     return flat.view_as(result.loss)
 
 
-# Mono- and polysemantic neurons
+# The figure
 
 
-class Neurons(NamedTuple):
-    """What the neurons of the best run at each density respond to."""
-
-    W1: Float[Tensor, "densities hidden features"]
-    main: Int[Tensor, "densities hidden"]  # the feature of the largest in-weight
-    superposition: Float[
-        Tensor, "densities hidden"
-    ]  # share of squared in-weights on other features
-    monosemantic: Bool[Tensor, "densities hidden"]
-    polysemantic: Bool[Tensor, "densities hidden"]
-
-
-def best_neurons(result) -> Neurons:
-    """Classify the neurons of the best run at each density, by MONOSEMANTIC and IN_USE.
-
-    A neuron that is not in use is neither monosemantic nor polysemantic.
-    """
-    best = best_restart(result.loss.flatten(), result.loss.shape[1])
-    W1 = result.W1.flatten(0, 1)[best]
-    W2 = result.W2.flatten(0, 1)[best]
-    squares = W1.square()
-    largest, main = squares.max(dim=2)
-    total = squares.sum(dim=2).clamp(min=torch.finfo(W1.dtype).tiny)
-    superposition = 1 - largest / total
-    in_use = (W1.abs() * W2.mT).amax(dim=2) >= IN_USE
-    one_feature = superposition <= 1 - MONOSEMANTIC
-    return Neurons(
-        W1=W1,
-        main=main,
-        superposition=superposition,
-        monosemantic=in_use & one_feature,
-        polysemantic=in_use & ~one_feature,
-    )
-
-
-def importance_order(neurons) -> Float[Tensor, " densities"]:
-    """Return how often monosemantic neurons have the more important main features.
-
-    It is a share of all pairs of a monosemantic and a polysemantic neuron; pairs with the same main
-    feature count half. 1/2 means that importance does not decide, or that all neurons are of one
-    kind.
-    """
-    is_ahead = (neurons.main[:, None, :] - neurons.main[:, :, None]).sign().double() / 2 + 1 / 2
-    pairs = neurons.monosemantic[:, :, None] & neurons.polysemantic[:, None, :]
-    count = pairs.sum(dim=(1, 2))
-    share = (is_ahead * pairs).sum(dim=(1, 2)) / count.clamp(min=1)
-    return torch.where(count > 0, share, 0.5)
-
-
-def over_monosemantic(result, decay) -> Float[Tensor, " densities"]:
-    """Return the best run's loss relative to that of neurons for one feature each.
-
-    There m/2 features, the most important ones, have two neurons each, and the others are ignored.
-    An ignored feature of density s costs I_i (s/3 - s^2/4), with the bias at the output's expected
-    value.
-
-    Args:
-        result: The Result.
-        decay: Importance I_i = decay^i.
-    """
-    hidden, features = result.W1.shape[2:]
-    s = result.density
-    ignored_importance = decay ** torch.arange(hidden // 2, features, dtype=torch.float64)
-    return result.loss.amin(dim=1) / (ignored_importance.sum() * (s / 3 - s**2 / 4))
-
-
-# The figures
-
-
-def sides_figure(result):
+def figure(result):
     """Draw the weights of the best run, neurons in the order of their features, and all losses."""
     best = int(result.loss[0].argmin())
     W1 = result.W1[0, best]
@@ -285,57 +176,3 @@ def _draw_losses(losses, is_ordered, ax):
     )
     ax.set(xscale="log", xlabel="loss (log scale)", ylabel="runs", title="All runs")
     ax.legend()
-
-
-def figure(result):
-    """Draw stacks of the best run's in-weights at each density, and the kinds of its neurons."""
-    best = best_neurons(result)
-    densities = len(result.density)
-    rows = math.ceil((densities + 1) / PANELS)
-    drawing, axes = plt.subplots(
-        rows, PANELS, figsize=(WIDTH, 2.9 * rows + 0.5), layout="constrained", squeeze=False
-    )
-    panels = axes.ravel()
-    for k in range(densities):
-        _draw_stacks(result.density[k], best, k, panels[k])
-    _draw_counts(result.density, best, panels[densities])
-    for ax in panels[densities + 1 :]:
-        ax.axis("off")
-    drawing.supxlabel(
-        "In stack plots neurons stand in the order of their main features, most important first."
-    )
-    scale = plt.cm.ScalarMappable(Normalize(0, 0.5), SUPERPOSITION)
-    label = "superposition of a neuron: share of its\nsquared in-weights not on its main feature"
-    drawing.colorbar(scale, ax=axes, label=label, extend="max")
-    monosemantic = best.monosemantic.sum(dim=1).tolist()
-    return described(
-        drawing,
-        "The in-weights of each neuron of the best run as a stack, one panel for each density, and "
-        "the numbers of mono- and polysemantic neurons over density: of "
-        f"{best.W1.shape[1]} neurons {monosemantic[0]} are monosemantic at density "
-        f"{result.density[0]:g}, and {monosemantic[-1]} at density {result.density[-1]:g}.",
-    )
-
-
-def _draw_stacks(density, neurons, k, ax):
-    """Draw the neurons at the k-th density as stacks, coloured by superposition."""
-    superposition = neurons.superposition[k]
-    order = (neurons.main[k] + superposition).argsort()
-    # Superposition of 1/2 or more has the colour of 1.
-    neuron_stacks(neurons.W1[k, order], 2 * superposition[order, None], ax=ax)
-    monosemantic = int(neurons.monosemantic[k].sum())
-    polysemantic = int(neurons.polysemantic[k].sum())
-    ax.set_title(f"density {density:g}\n{monosemantic} mono-, {polysemantic} polysemantic")
-
-
-def _draw_counts(density, neurons, ax):
-    """Draw the numbers of mono- and polysemantic neurons over density."""
-    kinds = (
-        ("monosemantic", neurons.monosemantic, DEDICATED),
-        ("polysemantic", neurons.polysemantic, SHARED),
-    )
-    for name, kind, colour in kinds:
-        ax.plot(density.numpy(), kind.sum(dim=1).numpy(), "o-", color=colour, label=name)
-    over_density(ax, density, TICKS).set(ylabel="neurons of the best run")
-    ax.set_ylim(top=1.4 * neurons.W1.shape[1])
-    ax.legend(loc="upper center")

@@ -84,37 +84,47 @@ NOTEBOOK_EQUAL = replace(NOTEBOOK, decay=1.0)
 
 
 class Result(NamedTuple):
-    """The trained models and their losses, with and without the inhibition of a motif."""
+    """The trained models and their losses, with and without the inhibition of a motif.
+
+    Runs without a motif have the same loss in all fields.
+    """
 
     density: Float[Tensor, " densities"]
     W1: Float[Tensor, "densities runs hidden features"]
     W2: Float[Tensor, "densities runs features hidden"]
     b: Float[Tensor, "densities runs features"]
     loss: Float[Tensor, "densities runs"]
-    # Loss without the inhibiting weight of the strongest motif, equal to `loss` in runs that have
-    # none.
+    # Without the inhibiting weight of the strongest motif.
     uninhibited: Float[Tensor, "densities runs"]
+    # Without the other out-weight whose effect is nearest to that of the inhibiting one.
+    control: Float[Tensor, "densities runs"]
+    negative_control: Float[Tensor, "densities runs"]  # the nearest among negative weights
 
 
 def run(settings, *, seed=0, device="cpu", progress=True):
-    """Train models at each density, and measure their loss with and without inhibition."""
+    """Train models at each density, and measure their loss with and without some weights."""
     model, distribution = trained_models(
         settings, settings.runs, seed=seed, device=device, progress=progress
     )
     W1 = model.W1.detach().cpu().clone()
     W2 = model.W2.detach().cpu().clone()
     b = model.b.detach().cpu().clone()
-    loss = sampled_loss(model, distribution, rows=settings.rows, seed=seed)
-    with torch.no_grad():
-        model.W2.copy_(without_inhibition(W1, W2))
-    uninhibited = sampled_loss(model, distribution, rows=settings.rows, seed=seed)
+
+    def loss_with(out_weights):
+        with torch.no_grad():
+            model.W2.copy_(out_weights)
+        loss = sampled_loss(model, distribution, rows=settings.rows, seed=seed)
+        return loss.cpu().unflatten(0, (-1, settings.runs))
+
     return Result(
         density=torch.tensor(settings.densities, dtype=torch.float64),
         W1=W1.unflatten(0, (-1, settings.runs)),
         W2=W2.unflatten(0, (-1, settings.runs)),
         b=b.unflatten(0, (-1, settings.runs)),
-        loss=loss.cpu().unflatten(0, (-1, settings.runs)),
-        uninhibited=uninhibited.cpu().unflatten(0, (-1, settings.runs)),
+        loss=loss_with(W2),
+        uninhibited=loss_with(without_inhibition(W1, W2)),
+        control=loss_with(without_control(W1, W2)),
+        negative_control=loss_with(without_control(W1, W2, negative=True)),
     )
 
 
@@ -242,6 +252,37 @@ def without_inhibition(
     return changed
 
 
+def without_control(
+    W1: Float[Tensor, "instances hidden features"],
+    W2: Float[Tensor, "instances features hidden"],
+    *,
+    negative=False,
+) -> Float[Tensor, "instances features hidden"]:
+    """Return W2 with another weight than the inhibiting one set to zero, of similar effect.
+
+    The effect of an out-weight is the size of what it adds to its output while the feature that its
+    neuron reads most strongly is 1 or -1. The weight is the one whose effect differs least from
+    that of the inhibiting weight of the strongest motif. Instances without a motif keep their W2.
+
+    Args:
+        W1: The in-weights.
+        W2: The out-weights.
+        negative: Whether to choose among negative weights only.
+    """
+    place = strongest(W1, W2)
+    every = torch.arange(len(W1), device=W1.device)
+    effect = W2.abs() * W1.abs().amax(dim=2)[:, None]  # (instances, output, neuron)
+    inhibiting = effect[every, place.b, place.inhibitor]
+    difference = (effect - inhibiting[:, None, None]).abs()
+    difference[every, place.b, place.inhibitor] = torch.inf
+    if negative:
+        difference = torch.where(W2 < 0, difference, torch.inf)
+    nearest = difference.flatten(1).argmin(dim=1)
+    changed = W2.flatten(1).clone()
+    changed[every, nearest] *= ~place.found
+    return changed.view_as(W2)
+
+
 # What the runs show
 
 
@@ -277,10 +318,19 @@ def inhibition_shares(result) -> InhibitionShares:
     return InhibitionShares(disturbed, others)
 
 
-def inhibition_worth(result) -> Float[Tensor, " runs_with_motif"]:
-    """Return the loss without inhibition over the loss, of every run that has the motif."""
+class Costs(NamedTuple):
+    """The loss without a weight over the loss, of every run that has the motif."""
+
+    inhibiting: Float[Tensor, " runs_with_motif"]
+    control: Float[Tensor, " runs_with_motif"]
+    negative_control: Float[Tensor, " runs_with_motif"]
+
+
+def costs(result) -> Costs:
+    """Return what the inhibiting weight and the controls are worth."""
     found = strongest(result.W1.flatten(0, 1), result.W2.flatten(0, 1)).found
-    return (result.uninhibited / result.loss).flatten()[found]
+    without = (result.uninhibited, result.control, result.negative_control)
+    return Costs(*((loss / result.loss).flatten()[found] for loss in without))
 
 
 # The figure

@@ -9,6 +9,7 @@ from drawing import drawn
 import Section7main as section7
 from experiments.section7 import neuron_alignment
 from experiments.section7.neuron_alignment import QUICK, Result, run
+from sweeps.claims import checked, seen_text
 
 PAIRS = torch.tensor([[1.0, 1, 0, 0], [1, 0, 1, 0], [0, 1, 0, 1], [0, 0, 1, 1]]) / 2**0.5
 
@@ -58,15 +59,23 @@ def ideal(points=4):
     return Result(density, hidden, torch.stack([rotation(k) @ W for k, W in enumerate(hidden)]))
 
 
+def judged(result):
+    """Whether each finding of the claim holds: with a hidden ReLU, without it."""
+    claim = checked(section7.claim_aligned(result))
+    assert seen_text([claim])
+    return [finding.holds for finding in claim.findings]
+
+
 def test_ideal():
     result = ideal()
-    assert section7.claim_aligned(result).holds
-    result.W_hidden[3], result.W_output[3] = (
-        result.W_output[3],
-        on_neurons(),
-    )  # where the paper says nothing
-    claim = section7.claim_aligned(result)
-    assert claim.holds and list(claim.numbers.values())[:3] == [3, 3, 3]
+    assert judged(result) == [True, True]
+    # Where the paper says nothing:
+    result.W_hidden[3] = result.W_output[3]
+    result.W_output[3] = on_neurons()
+    assert judged(result) == [True, True]
+    with_relu, without = (finding.numbers for finding in section7.claim_aligned(result).findings)
+    assert list(with_relu.values())[:4] == [3, 3, 0, 1]
+    assert list(without.values())[:4] == [0, 3, 1, 1]
 
 
 def broken(field, k, W):
@@ -75,21 +84,26 @@ def broken(field, k, W):
     return result
 
 
-BROKEN = {
-    "rotated at one density": lambda: broken("W_hidden", 2, rotation(7) @ on_neurons()),
-    "random weights": lambda: broken(
-        "W_hidden", 0, torch.randn(5, 10, generator=torch.Generator().manual_seed(1))
+BROKEN = {  # result -> which findings hold
+    "rotated at one density": (
+        lambda: broken("W_hidden", 2, rotation(7) @ on_neurons()),
+        [False, True],
     ),
-    "nothing represented": lambda: broken("W_hidden", 1, torch.zeros(5, 10)),
-    "aligned without": lambda: broken("W_output", 1, on_neurons()),
-    "sparse densities alone": lambda: Result(*(values[3:] for values in ideal())),
+    "random weights": (
+        lambda: broken(
+            "W_hidden", 0, torch.randn(5, 10, generator=torch.Generator().manual_seed(1))
+        ),
+        [False, True],
+    ),
+    "nothing represented": (lambda: broken("W_hidden", 1, torch.zeros(5, 10)), [False, True]),
+    "aligned without": (lambda: broken("W_output", 1, on_neurons()), [True, False]),
+    "sparse densities alone": (lambda: Result(*(values[3:] for values in ideal())), [False, False]),
 }
 
 
-@pytest.mark.parametrize("name", BROKEN)
-def test_broken(name):
-    claim = section7.claim_aligned(BROKEN[name]())
-    assert not claim.holds and all(value == value for value in claim.numbers.values())
+@pytest.mark.parametrize(("result", "holds"), BROKEN.values(), ids=BROKEN)
+def test_broken(result, holds):
+    assert judged(result()) == holds
 
 
 def test_run_and_figure():

@@ -12,6 +12,14 @@ import Section7main as section7
 from experiments.section7 import neuron_patterns
 from experiments.section7.neuron_patterns import DENSITIES, QUICK, Result, Settings, run
 from models import ReLUHiddenModel
+from sweeps.claims import (
+    BEST_KNOWN,
+    REPRODUCED,
+    TRAINING_LIMITED,
+    checked,
+    seen_text,
+    verdict,
+)
 
 FEW = replace(QUICK, densities=(0.5, 0.05), steps=20, runs=3, more_steps=5, rows=256, more_rows=256)
 ALONE = ("0", "1", "2", "3", "4")
@@ -40,15 +48,21 @@ def code(name):
     return W
 
 
-def result_with(codes):
-    """A Result of two parts, with these codes as the best solutions."""
+def weights(codes):
+    """W (points, 5, 10) of codes by name, or as they are."""
+    return torch.stack([W if isinstance(W, torch.Tensor) else code(W) for W in codes])
+
+
+def result_with(codes, fresh=None):
+    """A Result of two parts, with these codes as the best solutions, and others as fresh runs."""
     points = len(codes)
-    best = torch.stack([W if isinstance(W, torch.Tensor) else code(W) for W in codes])
+    best = weights(codes)
     loss = 1 + 0.01 * (torch.arange(points)[:, None] - torch.arange(points)).abs().double()
     loss = loss[:, None].repeat(1, 2, 1)
     return Result(
         density=torch.tensor(DENSITIES[:points], dtype=torch.float64),
         fresh_loss=1 + torch.linspace(0, 1, 20, dtype=torch.float64).repeat(points, 1),
+        fresh_W=(best if fresh is None else weights(fresh))[:, None].repeat(1, 2, 1, 1),
         own_loss=torch.ones(points, 2, dtype=torch.float64),
         W=best.expand(points, 2, points, 5, 10).clone(),
         loss=loss,
@@ -149,32 +163,73 @@ def test_changes_are_where_the_losses_cross():
 # The claim
 
 
+def judged(result):
+    """Whether each finding holds: of fresh runs, of the best known, and how the two compare."""
+    claim = checked(section7.claim_steps(result))
+    assert seen_text([claim])
+    holds = [finding.holds for finding in claim.findings]
+    return holds[:6], holds[6:12], holds[12]
+
+
 def test_ideal():
     result = result_with(PAPER)
+    assert judged(result) == ([True] * 6, [True] * 6, True)
     claim = section7.claim_steps(result)
-    assert claim.holds and len(section7.alike_at(result)) == 11
-    assert list(claim.numbers.values()) == [1] * 6 + [0.05, 0]
+    assert verdict([claim]) == REPRODUCED
+    assert {finding.evidence for finding in claim.findings} == {BEST_KNOWN}
+    assert len(section7.alike_at(result, neuron_patterns.best(result))) == 11
+
+
+def test_either_pattern_counts_at_the_boundary():
+    early = ["monosemantic"] * 3 + list(PAPER[3:])
+    assert judged(result_with(early)) == ([True] * 6, [True] * 6, True)
+    later = ["monosemantic"] * 4 + list(PAPER[4:])
+    assert judged(result_with(later))[0] == [True, False, True, True, True, True]
+
+
+def test_fresh_runs_and_the_best_known_are_judged_apart():
+    other = ["monosemantic"] * len(PAPER)
+    assert judged(result_with(PAPER, fresh=other))[:2] == ([True] + [False] * 5, [True] * 6)
+    assert judged(result_with(other, fresh=PAPER))[:2] == ([True] * 6, [True] + [False] * 5)
+
+
+def test_fresh_runs_that_miss_the_best_are_training_limited():
+    result = result_with(PAPER)
+    result.fresh_loss[5] += 0.02  # at density 0.15
+    claim = section7.claim_steps(result)
+    limited = [k for k, found in enumerate(claim.findings) if found.evidence == TRAINING_LIMITED]
+    assert limited == [2, 12] and not claim.findings[12].holds
+
+
+def test_best_fresh_run_is_that_of_the_part_of_lowest_loss():
+    result = result_with(["monosemantic", "3 in 2"])
+    result.fresh_W[:, 0] = 0  # the first part
+    result.fresh_loss[:] = 1.5
+    result.fresh_loss[0, 3] = 1.0  # of the first part
+    result.fresh_loss[1, 13] = 1.0  # of the second part
+    best = neuron_patterns.best_fresh(result)
+    assert (best[0] == 0).all() and torch.equal(best[1], code("3 in 2"))
 
 
 def random_weights():
     return list(torch.randn(len(PAPER), 5, 10, generator=torch.Generator().manual_seed(0)))
 
 
-BROKEN = {
-    "dense neurons shared": ["3 in 2", *PAPER[1:]],
-    "all monosemantic": ["monosemantic"] * len(PAPER),
-    "all pairs": ["pairs"] * len(PAPER),
-    "monosemantic at 0.5": ["monosemantic"] * 3 + list(PAPER[3:]),
-    "eight in five at 0.12": [*PAPER[:6], "8 in 5", *PAPER[7:]],
-    "ten features, two a neuron": [*PAPER[:11], "two each", *PAPER[12:]],
-    "random weights": random_weights(),
-    "not all densities": PAPER[:10],
+BROKEN = {  # best solutions -> the findings that do not hold of them
+    "dense neurons shared": (["3 in 2", *PAPER[1:]], [0]),
+    "all monosemantic": (["monosemantic"] * len(PAPER), [1, 2, 3, 4, 5]),
+    "all pairs": (["pairs"] * len(PAPER), [0, 1, 2, 3, 4]),
+    "eight in five at 0.12": ([*PAPER[:6], "8 in 5", *PAPER[7:]], [3]),
+    "ten features, two a neuron": ([*PAPER[:11], "two each", *PAPER[12:]], [5]),
+    "random weights": (random_weights(), [0, 1, 2, 3, 4, 5]),
+    "not all densities": (PAPER[:10], [4, 5]),
 }
 
 
-@pytest.mark.parametrize("name", BROKEN)
-def test_broken(name):
-    assert not section7.claim_steps(result_with(BROKEN[name])).holds
+@pytest.mark.parametrize(("codes", "missed"), BROKEN.values(), ids=BROKEN)
+def test_broken(codes, missed):
+    fresh, best, _ = judged(result_with(codes))
+    assert fresh == best == [k not in missed for k in range(6)]
 
 
 # A short run

@@ -8,7 +8,13 @@ from drawing import drawn
 
 import Section8main as section8
 from experiments.section8 import asymmetric_motif
-from experiments.section8.asymmetric_motif import motifs, strongest, without_inhibition
+from experiments.section8.asymmetric_motif import (
+    motifs,
+    strongest,
+    without_control,
+    without_inhibition,
+)
+from sweeps.claims import REPRODUCED, checked, seen_text, verdict
 
 
 def noise(*shape, seed=0):
@@ -111,42 +117,73 @@ def test_random_weights_have_no_motif():
         assert not met(scale * noise(2000, 10, 6), scale * noise(2000, 6, 10, seed=1))[-1]
 
 
-def motif_result(runs_with, runs=10, cost=3.0):
+def test_control_is_the_weight_of_nearest_effect():
+    """The inhibiting weight takes away 4. Neuron 0 adds 4 to output 1, others add 1 or nothing."""
+    W1, W2 = motif_model()
+    changed_at = (without_control(W1, W2) != W2).nonzero().tolist()
+    assert changed_at == [[0, 1, 0]]
+    changed_W2 = changed(W2, (2, 2), -0.3)
+    changed_at = (without_control(W1, changed_W2, negative=True) != changed_W2).nonzero().tolist()
+    assert changed_at == [[0, 2, 2]]
+    no_motif = changed(W2, (1, 1), 0.0)
+    assert torch.equal(without_control(W1, no_motif), no_motif)
+
+
+def motif_result(runs_with, runs=10, cost=3.0, control=1.5):
     """One density: runs of lowest loss have the motif, the others represent nothing."""
     W1, W2 = (value.repeat(runs, 1, 1) for value in motif_model())
     W1[runs_with:] = 0
     loss = torch.linspace(1, 2, runs, dtype=torch.float64)
-    uninhibited = torch.where(torch.arange(runs) < runs_with, cost * loss, loss)
+    has_it = torch.arange(runs) < runs_with
+
+    def without(factor):
+        return torch.where(has_it, factor * loss, loss)[None]
+
     return asymmetric_motif.Result(
-        torch.tensor([0.2]).double(),
-        W1[None],
-        W2[None],
-        torch.zeros(1, runs, 3),
-        loss[None],
-        uninhibited[None],
+        density=torch.tensor([0.2]).double(),
+        W1=W1[None],
+        W2=W2[None],
+        b=torch.zeros(1, runs, 3),
+        loss=loss[None],
+        uninhibited=without(cost),
+        control=without(control),
+        negative_control=without(2.0),
     )
 
 
+def judged(result):
+    """Whether each finding of the claim holds: two effects, then common, worth much, worth more."""
+    claim = checked(section8.claim_motif(result, motif_result(0)))
+    assert seen_text([claim])
+    return [finding.holds for finding in claim.findings]
+
+
 def test_claim_of_the_motif():
-    equal = motif_result(0)
-    claim = section8.claim_motif(motif_result(3), equal)
-    assert claim.holds
-    assert claim.numbers["share of runs: and is inhibited"] == pytest.approx(0.3)
-    assert claim.numbers["disturbed outputs inhibited, share"] == 1
-    assert claim.numbers["other outputs by the same rule"] == 0
-    assert claim.numbers["loss without the inhibiting weight over loss, median"] == pytest.approx(3)
-    assert not section8.claim_motif(motif_result(2), equal).holds  # rare
-    assert not section8.claim_motif(motif_result(3, cost=1.4), equal).holds  # worth little
+    result = motif_result(3)
+    assert judged(result) == [True] * 5
+    claim = section8.claim_motif(result, motif_result(0))
+    assert verdict([claim]) == REPRODUCED
+    numbers = {name: value for finding in claim.findings for name, value in finding.numbers.items()}
+    assert numbers["share of runs: and is inhibited"] == pytest.approx(0.3)
+    assert numbers["disturbed outputs inhibited, share"] == 1
+    assert numbers["other outputs by the same rule"] == 0
+    assert numbers["loss without the inhibiting weight over loss, median"] == pytest.approx(3)
+    assert numbers["loss without the control over loss, median"] == pytest.approx(1.5)
+
+
+def test_claim_of_the_motif_refuses():
+    assert judged(motif_result(2)) == [True, True, False, True, True]  # rare
+    assert judged(motif_result(3, cost=1.4)) == [True, True, True, False, False]  # worth little
+    assert judged(motif_result(3, control=3.0)) == [True] * 4 + [False]  # as the control
     other = motif_result(3)
     other.loss[0, -1] = 0.5  # the best run has none
-    assert not section8.claim_motif(other, equal).holds
+    assert judged(other)[:2] == [False, True]
     everywhere = motif_result(3)
     everywhere.W2[0, :, 2, 1] = -4  # the neuron inhibits whatever there is
-    assert not section8.claim_motif(everywhere, equal).holds
+    assert judged(everywhere)[:2] == [True, False]
     random = motif_result(3)._replace(W1=noise(1, 10, 4, 3), W2=noise(1, 10, 3, 4, seed=1))
     for result in (random, motif_result(0)):
-        claim = section8.claim_motif(result, equal)
-        assert not claim.holds and all(value == value for value in claim.numbers.values())
+        assert judged(result) == [False] * 5
 
 
 # Runs and figures
@@ -158,7 +195,8 @@ def test_run_of_the_motif_keeps_the_weights_that_were_trained():
     found = strongest(result.W1[0], result.W2[0]).found
     assert found.any() and not found.all()
     assert (result.uninhibited[0] > result.loss[0])[found].all()
-    torch.testing.assert_close(result.uninhibited[0][~found], result.loss[0][~found])
+    for loss in (result.uninhibited, result.control, result.negative_control):
+        torch.testing.assert_close(loss[0][~found], result.loss[0][~found])
     drawn(asymmetric_motif.figure, [result, motif_result(0)])
 
 
@@ -185,4 +223,4 @@ def test_losses_are_measured_on_rows_of_the_seed(monkeypatch):
     monkeypatch.setattr(asymmetric_motif, "sampled_loss", measured)
     settings = replace(asymmetric_motif.QUICK, densities=(0.3,), runs=2, steps=1)
     asymmetric_motif.run(settings, seed=7, progress=False)
-    assert seeds == [7, 7]
+    assert seeds == [7] * 4
