@@ -15,16 +15,18 @@ from dataclasses import dataclass
 
 import matplotlib.pyplot as plt
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from checks import check_settings
 from theory import boundary
 from theory.descents import ignored_loss
+from theory.phases import named_losses
 from visualization import DEDICATED, FAINT, INK, SHARED, WIDTH, described
 
 SEEDED = False
+STEP = 1e-3  # of the ratio, relative, across which a kink of the named losses is measured
 DENSE = tuple(round(1 - 0.025 * k, 3) for k in range(25))  # from 1 down to 0.4
 
 
@@ -75,6 +77,29 @@ def jumps(result) -> Bool[Tensor, " densities"]:
 def jumps_from_zero(result) -> Bool[Tensor, " densities"]:
     """Say at which densities |w_2| jumps where it leaves zero, so that the onset is first order."""
     return result.onset_norm > 0
+
+
+def named_kinks(density: Float[Tensor, " densities"]) -> Float[Tensor, " densities"]:
+    """Measure the kink of the lowest loss of the named solutions where they cross, in exact losses.
+
+    Args:
+        density: Density of both features.
+
+    Returns:
+        The fall of dL/dr, L being the lowest of the named losses, at the ratio r at which being
+        represented begins to pay, in units of s/3 - s^2/4 as `Boundary.kink` is.
+    """
+    density = density.double()
+    ratio = boundary.named_boundary(density)
+    below, at, above = (
+        named_losses(2, density, ratio * (1 + step)).amin(dim=1) for step in (-STEP, 0, STEP)
+    )
+    return (2 * at - below - above) / (STEP * ratio) / ignored_loss(1, density)
+
+
+def follows_onset(result) -> Bool[Tensor, " densities"]:
+    """Say where |w_2| first leaves zero continuously, and jumps at a higher ratio below r = 1."""
+    return jumps(result) & ~jumps_from_zero(result)
 
 
 # Figure
