@@ -4,7 +4,8 @@ Section 2 of the paper: a linear model represents the m most important features 
 and so does the ReLU output model as long as the features are dense. When they get sparser, the
 ReLU output model represents more than m features in superposition: some of them share a direction,
 and the least important ones do so first. `panels_figure` is the paper's figure, for n=20, m=5 and
-for n=80, m=20.
+for n=80, m=20. Unlike the paper's, each density also starts from its neighbours' best models
+(`along_density`); `first_superposition` looks between the paper's densities.
 """
 
 if __name__ == "__main__":
