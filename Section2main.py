@@ -209,8 +209,8 @@ def _growth_findings(result, fine):
     named = zip(result.density.tolist(), counts.tolist())
     return (
         effect(
-            "At no density are fewer features represented than at one that is ten times as high or "
-            f"higher, and at the lowest more than {GROWTH:g} times as many as at the highest.",
+            "At no density are fewer features represented than at any that is ten times as high or "
+            f"more, and at the lowest there are over {GROWTH:g} times as many as at the highest.",
             _grows(result.density, counts),
             {
                 "represented, lowest over highest density": (counts[-1] / counts[0]).item(),
@@ -293,7 +293,7 @@ def _pairs_finding(grid, density, models):
     antipodal pair, or if there is no group at any density. A lone represented feature that shares
     its dimension with features below the threshold is no group.
     """
-    where = f"n={models.W.shape[2]}, {grid}"
+    where = f"n={models.W.shape[2]} on {grid}"
     first = first_groups(models)
     found = [] if first is None else first.groups
     pairs = sum(factor.polytope == "digon" for factor in found)
@@ -345,7 +345,7 @@ def _first_seen(result):
     first = first_groups(result)
     if first is None:
         return f"With {size} there is no superposition on the finer grid."
-    where = f"{{{size}, the finer grid: first groups at density}}"
+    where = f"{{{size} on the finer grid: first groups at density}}"
     if all_pairs(result.W[first.place]):
         return f"With {size} antipodal pairs come first, at density {where}."
     features, rank = len(first.largest.features), first.largest.rank

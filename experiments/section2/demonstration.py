@@ -84,8 +84,12 @@ _SHORT = Training(restarts=2, steps=300, lr=3e-2, batch_size=128)
 _ONE_ROUND = Continuation(rounds=1, steps=100)
 QUICK = Settings(linear=_SHORT, relu=_SHORT, continuation=_ONE_ROUND)
 QUICK_LARGE = replace(LARGE, linear=_SHORT, relu=_SHORT, continuation=_ONE_ROUND)
-NOTEBOOK = Settings(relu=Training(restarts=8, steps=2500, lr=2e-2))
-NOTEBOOK_LARGE = replace(LARGE, relu=Training(restarts=4, steps=2500, lr=2e-2))
+NOTEBOOK = Settings(
+    relu=Training(restarts=8, steps=2500, lr=2e-2), continuation=Continuation(rounds=1)
+)
+NOTEBOOK_LARGE = replace(
+    LARGE, relu=Training(restarts=4, steps=2500, lr=2e-2), continuation=NOTEBOOK.continuation
+)
 
 
 class Linear(NamedTuple):
@@ -333,7 +337,8 @@ def _draw_counts(result, ax):
     shared = in_superposition(W).sum(dim=1).numpy()
     ax.fill_between(density, shared, shown, color=DEDICATED, label="with a dimension of their own")
     ax.fill_between(density, shared, color=SHARED, label="in superposition")
-    ax.plot(density, shown, "o", color=INK)
+    for counts in (shown, shared):
+        ax.plot(density, counts, "o", color=INK)
     ax.axhline(hidden, color=INK, linewidth=1, linestyle="--", label="hidden dimensions $m$")
     over_density(ax, result.density)
     ax.set(ylim=(0, 1.3 * shown.max()), title=f"$n={features}$, $m={hidden}$")

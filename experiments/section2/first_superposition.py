@@ -9,7 +9,7 @@ best models, so that what is seen to come first is no accident of a few restarts
 if __name__ == "__main__":
     raise SystemExit("This file does not run by itself: run python Section2main.py instead.")
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import matplotlib.pyplot as plt
@@ -58,7 +58,10 @@ _SHORT = {
     "continuation": Continuation(rounds=1, steps=100),
 }
 QUICK = Settings(**_SHORT)
-QUICK_LARGE = Settings(features=80, hidden=20, decay=0.9, **_SHORT)
+QUICK_LARGE = replace(LARGE, **_SHORT)
+_FEWER = Training(restarts=2, steps=2000, lr=2e-2)
+NOTEBOOK = Settings(fresh=_FEWER, continuation=Continuation(rounds=1))
+NOTEBOOK_LARGE = replace(LARGE, fresh=_FEWER, continuation=Continuation(rounds=1))
 
 
 class Result(NamedTuple):
@@ -187,9 +190,8 @@ def figure(results) -> Figure:
     for ax, result in zip(axes[0], results):
         _draw_bars(result, ax)
         texts.append(_first_text(result))
-    handles, labels = axes[0, 0].get_legend_handles_labels()
     title = "the represented features are in"
-    drawn.legend(handles, labels, title=title, loc="outside lower center", ncols=3)
+    drawn.legend(handles=_legend(axes[0]), title=title, loc="outside lower center", ncols=4)
     return described(
         drawn,
         "Bars of the number of represented features over density, divided by the group of features "
@@ -213,6 +215,16 @@ def _draw_bars(result, ax):
     ax.set(xticks=places, xticklabels=[f"{density:g}" for density in result.density.tolist()])
     ax.set(xlabel="density $1-S$", ylabel="represented features")
     ax.set(title=f"$n={features}$, $m={hidden}$", ylim=(0, 1.1 * bottom.max().item() + 1))
+
+
+def _legend(axes):
+    """Return the line of m, and the bars of the kinds that some panel has."""
+    present = {axes[0].lines[0].get_label(): axes[0].lines[0]}
+    for ax in axes:
+        for bars in ax.containers:
+            if any(bar.get_height() for bar in bars):
+                present.setdefault(bars.get_label(), bars)
+    return list(present.values())
 
 
 def _first_text(result):
