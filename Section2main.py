@@ -113,8 +113,8 @@ def _linear_findings(result):
             evidence,
         ),
         effect(
-            "Its biases are 0 for these features and the expected value for the rest, up to a "
-            "tenth of the expected value.",
+            "The biases of the linear model are 0 for these features and the expected value for "
+            "the rest, up to a tenth of the expected value.",
             max(most_important, rest) < OFF,
             {
                 "bias of the most important off by, in expected values": most_important,

@@ -1,6 +1,6 @@
 """Section 3: superposition of the last feature is a phase change in density and importance.
 
-    python Section3main.py              # the paper's settings, about a minute on 2 cores
+    python Section3main.py              # the paper's settings, about two minutes on 2 cores
     python Section3main.py --quick      # the same path, small, in seconds
     python Section3main.py --seed 3 --out /tmp/section3
 
@@ -165,14 +165,15 @@ def _region_findings(result, optimum):
     }
     return (
         effect(
-            "The best restart shows the optimum's phase, and gives back each named region as far "
-            "as the optimum keeps to it, at nine points in ten or more.",
+            "The best of twenty restarts shows the optimum's phase, and gives back each named "
+            "region as far as the optimum keeps to it, at nine points in ten or more.",
             min(best.values()) >= SAME_DIAGRAM,
             best,
             _strength(above.best),
         ),
         effect(
-            "So does the mean of ten restarts but the worst.",
+            "The mean of ten restarts but the worst shows it, and gives back each named region, to "
+            "the same extent.",
             min(mean["mean: share like the optimum"], shares.mean.min().item()) >= SAME_DIAGRAM,
             mean,
             _strength(above.averaged),
@@ -214,14 +215,15 @@ def _claim_named(result, optimum):
             EXACT,
         ),
         effect(
-            "It shows the phase of the best restart at nine points in ten or more.",
+            "The named solution of lowest loss shows the phase of the best restart at nine points "
+            "in ten or more.",
             like_best >= SAME_DIAGRAM,
             {"share like best restart": like_best},
             _strength(excess(result, optimum).best),
         ),
         ours(
-            "It shows the phase of the global optimum at nine points in ten or more, and the "
-            "optimum is like it in more than half of each region.",
+            "The named solution of lowest loss shows the phase of the global optimum at nine "
+            "points in ten or more, and the optimum is like it in more than half of each region.",
             like_optimum >= SAME_DIAGRAM and kept.min().item() >= REGION_KEPT,
             {
                 "share like the optimum": like_optimum,
@@ -340,8 +342,8 @@ def _jump_after_onset(result):
     follows = phase_boundary.follows_onset(result)
     later = (result.ratio / result.onset)[follows] - 1
     return ours(
-        "From the lower of these densities to 0.7 a first-order jump follows the continuous onset, "
-        "at a higher r below 1.",
+        "From the lower of the two densities that an expansion gives to 0.7, a first-order jump "
+        "follows the continuous onset, at a higher r below 1.",
         seen.any() and follows[seen].all(),
         {
             "densities where a jump follows a continuous onset": int(follows.sum()),
@@ -453,7 +455,8 @@ def _exact_findings(result, optimum):
             strength(of_optimum, 0.0, 0.0),
         ),
         ours(
-            f"With {n} the best restart shows the optimum's phase at 99 points in a hundred.",
+            f"With {n} the best of twenty restarts shows the optimum's phase at 99 points in a "
+            "hundred or more.",
             shares.best >= BEST_AGREES,
             {
                 f"{n}: best: share like the optimum": shares.best,
