@@ -360,7 +360,7 @@ def _number_if_any(name, choose, values):
 
 def _claim_four_solutions(diagram, longer, coarse_optimum):
     """Make claim 3.4 of `_region_findings` and of the study of longer training."""
-    last = _given_back(RATES[-1], STEPS[-1])
+    slow, fast = (_given_back(lr, STEPS[-1]) for lr in RATES)
     return Claim(
         "3.4",
         "n=3, m=2: the same with four solutions",
@@ -369,8 +369,9 @@ def _claim_four_solutions(diagram, longer, coarse_optimum):
         (*_region_findings(*diagram), _longer_finding(longer, coarse_optimum)),
         "The best restart shows the optimum's phase at a share {best: share like the optimum} of "
         "the points, the mean at {mean: share like the optimum}; of the region of W ⟂ [1, 1, 0] "
-        f"the mean gives back {{mean: gives back W ⟂ [1, 1, 0]}}, and {{{last}}} after "
-        f"{STEPS[-1]:,} steps.",
+        f"the mean gives back {{mean: gives back W ⟂ [1, 1, 0]}}, and on a coarser grid, after "
+        f"{STEPS[-1]:,} steps, {{{fast}}} at the learning rate {RATES[1]:g} and {{{slow}}} at "
+        f"{RATES[0]:g}.",
         "The average depends on the optimizer, and most of its models stay in local minima. A "
         "critic would average models trained as the paper's were, with ten thousand steps and more "
         "at several learning rates, on the full grid, and ask for which of them all four regions "

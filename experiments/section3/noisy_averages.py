@@ -236,7 +236,12 @@ def _draw_success(measured, ax):
 
 
 PERPENDICULAR = r"$\perp$"  # as the font of the figures lacks the character
-REGION_COLOURS = (FAINT, DEDICATED, POLYTOPE_COLOURS["pentagon"], SHARED)  # of NAMED_SOLUTIONS[3]
+REGION_STYLES = (  # of NAMED_SOLUTIONS[3]: colour and width, wide below narrow where shares agree
+    (FAINT, 6),
+    (DEDICATED, 4),
+    (POLYTOPE_COLOURS["pentagon"], 2),
+    (SHARED, 2),
+)
 
 
 def longer_figure(results, optimum) -> Figure:
@@ -255,14 +260,14 @@ def longer_figure(results, optimum) -> Figure:
         1, len(RATES), figsize=(WIDTH, 3.8), layout="constrained", sharey=True
     )
     for ax, lr, given_back, reached in zip(axes, RATES, measured.given_back, measured.reached):
-        for solution, colour, share in zip(solutions, REGION_COLOURS, given_back.T):
+        for solution, (colour, width), share in zip(solutions, REGION_STYLES, given_back.T):
             label = f"region of {solution.name.replace('⟂', PERPENDICULAR)}"
-            ax.plot(STEPS, share.numpy(), "o-", color=colour, label=label)
+            ax.plot(STEPS, share.numpy(), "o-", color=colour, linewidth=width, label=label)
         ax.plot(STEPS, reached.numpy(), "s:", color=INK, label="restarts in the best solution")
         ax.set(xscale="log", xlabel="steps (log scale)", ylim=(0, 1.05))
         ax.set_title(f"learning rate {lr:g}")
         plain_ticks(ax.xaxis, STEPS)
-    axes[0].set_ylabel("share that the average gives back")
+    axes[0].set_ylabel("share of a region that the average\ngives back, or of the restarts")
     drawn.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     lowest, highest = measured.given_back[:, -1, -1].tolist()
     return described(
