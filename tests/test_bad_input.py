@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 import geometry
 from checks import MOST
 from experiments.autoencoders import preferred_dictionary, recovered_features
-from experiments.section2 import demonstration, introduction
+from experiments.section2 import demonstration, first_superposition, introduction
+from experiments.section2.along_density import CONTINUED
 from experiments.section3 import exact_optimum, phase_boundary, phase_diagram
 from experiments.section4 import (
     collapsing_pairs,
@@ -627,6 +628,8 @@ SETTINGS = [
     phase_boundary.Settings(),
     collapsing_pairs.Settings(),
     demonstration.Settings(),
+    first_superposition.Settings(),
+    CONTINUED,
     jumps.Settings(),
     exact_optimum.Settings(),
     introduction.Settings(),

@@ -35,8 +35,8 @@ CLAIMS = {  # section -> its claims
     Autoencodersmain: [f"A.{k}" for k in range(1, 7)],
 }
 FIGURES = {
-    section2: "introduction n20 n80 represented",
-    section3: "boundary n2 n3 study",
+    section2: "first introduction n20 n80 represented",
+    section3: "boundary longer n2 n3 study",
     section4: "collapse dense grey long map pairs perturbed predicted sets study table uniform",
     section5: "digons octahedron stages",
     section6: "training vulnerability",

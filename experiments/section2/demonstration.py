@@ -4,7 +4,8 @@ Section 2 of the paper: a linear model represents the m most important features 
 and so does the ReLU output model as long as the features are dense. When they get sparser, the
 ReLU output model represents more than m features in superposition: some of them share a direction,
 and the least important ones do so first. `panels_figure` is the paper's figure, for n=20, m=5 and
-for n=80, m=20.
+for n=80, m=20. Unlike the paper's, each density also starts from its neighbours' best models
+(`along_density`); `first_superposition` looks between the paper's densities.
 """
 
 if __name__ == "__main__":
@@ -12,6 +13,7 @@ if __name__ == "__main__":
 
 import math
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import NamedTuple
 
 import matplotlib.pyplot as plt
@@ -23,10 +25,19 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from checks import check_settings
+from experiments.section2.along_density import (
+    CONTINUED,
+    AlongDensity,
+    Continuation,
+    Training,
+    trained_along_density,
+)
 from features import FeatureDistribution
 from geometry import REPRESENTED_NORM, feature_norms, in_superposition, interference, represented
-from models import LinearModel, ReLUOutputModel
-from training import train_best
+from losses.exact import expected_loss
+from models import LinearModel
+from theory.descents import ignored_loss
+from training import sampled_loss, train_best
 from visualization import (
     DEDICATED,
     INK,
@@ -40,20 +51,9 @@ from visualization import (
     over_density,
 )
 
-
-@dataclass(frozen=True)
-class Training:
-    """How one kind of model is trained at every density."""
-
-    restarts: int  # models trained at each density, of which the one of lowest loss is kept
-    steps: int
-    lr: float
-    batch_size: int = 256
-    exact: bool = False  # descend on the exact loss instead of on sampled rows
-
-    def __post_init__(self):
-        """Refuse values out of range here, before the first of the two models is trained."""
-        check_settings(self)
+FRESH_LINEAR = Training(restarts=1, steps=3000, lr=3e-2, exact=True)
+FRESH_RELU = Training(restarts=16, steps=3000, lr=2e-2)
+ROWS = 2**16  # on which models of one density are compared, the same for all of them
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,9 @@ class Settings:
     hidden: int = 5  # m
     decay: float = 0.7  # importance I_i = decay^i
     densities: tuple[float, ...] = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
-    linear: Training = Training(restarts=1, steps=3000, lr=3e-2, exact=True)
-    relu: Training = Training(restarts=16, steps=3000, lr=2e-2)
+    linear: Training = FRESH_LINEAR
+    relu: Training = FRESH_RELU
+    continuation: Continuation = CONTINUED
 
     def __post_init__(self):
         """Refuse values out of range."""
@@ -80,25 +81,32 @@ LARGE = Settings(
     relu=Training(restarts=8, steps=3000, lr=2e-2),
 )
 _SHORT = Training(restarts=2, steps=300, lr=3e-2, batch_size=128)
-QUICK = Settings(linear=_SHORT, relu=_SHORT)
-QUICK_LARGE = replace(LARGE, linear=_SHORT, relu=_SHORT)
-NOTEBOOK = Settings(relu=Training(restarts=8, steps=2500, lr=2e-2))
-NOTEBOOK_LARGE = replace(LARGE, relu=Training(restarts=4, steps=2500, lr=2e-2))
+_ONE_ROUND = Continuation(rounds=1, steps=100)
+QUICK = Settings(linear=_SHORT, relu=_SHORT, continuation=_ONE_ROUND)
+QUICK_LARGE = replace(LARGE, linear=_SHORT, relu=_SHORT, continuation=_ONE_ROUND)
+NOTEBOOK = Settings(
+    relu=Training(restarts=8, steps=2500, lr=2e-2), continuation=Continuation(rounds=1)
+)
+NOTEBOOK_LARGE = replace(
+    LARGE, relu=Training(restarts=4, steps=2500, lr=2e-2), continuation=NOTEBOOK.continuation
+)
 
 
-class Models(NamedTuple):
-    """Parameters of the best restart at each density."""
+class Linear(NamedTuple):
+    """The linear model of lowest loss at each density."""
 
     W: Float[Tensor, "densities hidden features"]
     b: Float[Tensor, "densities features"]
+    loss: Float[Tensor, " densities"]  # exact
 
 
 class Result(NamedTuple):
     """The trained models of both kinds."""
 
     density: Float[Tensor, " densities"]
-    linear: Models
-    relu: Models
+    importance: Float[Tensor, " features"]
+    linear: Linear
+    relu: AlongDensity  # with sampled losses, on the same rows at each density
 
 
 def run(settings, *, seed=0, device="cpu", progress=True) -> Result:
@@ -111,26 +119,37 @@ def run(settings, *, seed=0, device="cpu", progress=True) -> Result:
         progress: Whether to show progress on stderr.
 
     Returns:
-        The best restart of each model at each density.
+        The best models of each kind at each density.
     """
     density = torch.tensor(settings.densities)
     importance = settings.decay ** torch.arange(settings.features, dtype=torch.float64)
     distribution = FeatureDistribution(density[:, None], importance).to(device)
+    relu = trained_along_density(
+        distribution,
+        settings.hidden,
+        settings.relu,
+        settings.continuation,
+        partial(sampled_loss, rows=ROWS, seed=seed),
+        seed=seed,
+        progress=progress,
+    )
+    linear = _best_linear(settings, distribution, seed, progress)
+    return Result(density, importance, linear, relu)
 
-    def best_models(model_class, training):
-        model, _ = train_best(
-            model_class,
-            distribution,
-            settings.hidden,
-            seed=seed,
-            progress=progress,
-            **asdict(training),
-        )
-        return Models(model.W.detach().cpu(), model.b.detach().cpu())
 
-    linear = best_models(LinearModel, settings.linear)
-    relu = best_models(ReLUOutputModel, settings.relu)
-    return Result(density, linear, relu)
+def _best_linear(settings, distribution, seed, progress):
+    """Train linear models and keep the best restart at each density, with its exact loss."""
+    model, _ = train_best(
+        LinearModel,
+        distribution,
+        settings.hidden,
+        seed=seed,
+        progress=progress,
+        **asdict(settings.linear),
+    )
+    W = model.W.detach().cpu()
+    b = model.b.detach().cpu()
+    return Linear(W, b, expected_loss(W, b, distribution.to("cpu"), output="linear"))
 
 
 # Measures
@@ -150,6 +169,19 @@ def top_projection_error(
     _, hidden, features = W.shape
     projection = torch.diag((torch.arange(features) < hidden).to(W.dtype))
     return (W.mT @ W - projection).abs().amax(dim=(1, 2))
+
+
+def dedicated_loss(result, density: Float[Tensor, " densities"]) -> Float[Tensor, " densities"]:
+    """Return the exact loss of the m most important features alone, each in its own dimension.
+
+    No linear model has a lower one, and the ReLU output model at density 1 has the same solution.
+
+    Args:
+        result: Result of `run`, which says how important the features are.
+        density: Density of the features.
+    """
+    hidden = result.linear.W.shape[1]
+    return ignored_loss(result.importance[hidden:], density[:, None].double()).sum(dim=1)
 
 
 class BiasErrors(NamedTuple):
@@ -305,7 +337,8 @@ def _draw_counts(result, ax):
     shared = in_superposition(W).sum(dim=1).numpy()
     ax.fill_between(density, shared, shown, color=DEDICATED, label="with a dimension of their own")
     ax.fill_between(density, shared, color=SHARED, label="in superposition")
-    ax.plot(density, shown, "o", color=INK)
+    for counts in (shown, shared):
+        ax.plot(density, counts, "o", color=INK)
     ax.axhline(hidden, color=INK, linewidth=1, linestyle="--", label="hidden dimensions $m$")
     over_density(ax, result.density)
     ax.set(ylim=(0, 1.3 * shown.max()), title=f"$n={features}$, $m={hidden}$")

@@ -2,7 +2,8 @@
 
 The paper's diagrams average all models of a point but the worst one (see `phase_diagram`), and they
 are noisy. This study is ours. It asks whether models that end in local minima explain the noise,
-and which settings of the training lead them there. The settings are changed one at a time.
+and which settings of the training lead them there. The settings are changed one at a time; learning
+rate and number of steps are changed together in `longer`, up to the paper's 10,000 steps.
 """
 
 if __name__ == "__main__":
@@ -14,19 +15,32 @@ from typing import NamedTuple
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from jaxtyping import Float
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from checks import check_count
 from experiments.section3.phase_diagram import (
     agreement,
     averaged_diagram,
+    averaged_restarts,
     best_diagram,
     in_optimum,
     mean_diagram,
+    regions,
     restarts_diagram,
 )
 from theory import phases
-from visualization import DEDICATED, FAINT, INK, SHARED, WIDTH, described
+from visualization import (
+    DEDICATED,
+    FAINT,
+    INK,
+    POLYTOPE_COLOURS,
+    SHARED,
+    WIDTH,
+    described,
+    plain_ticks,
+)
 
 CHANGES = {  # what is changed in the training of the diagrams, one change at a time
     "as in the diagrams": {},
@@ -43,6 +57,8 @@ NOTEBOOK_CHANGES = (
     "initial weights 1",
     "no noise: exact loss",
 )
+RATES = (0.01, 0.2)  # learning rates of `longer`, slowest first
+STEPS = (500, 3000, 10_000)  # its numbers of steps, fewest first
 CLEAN_MEAN = 0.95  # share of points at which an average without noise agrees with the optimum
 
 
@@ -57,6 +73,18 @@ def study(settings, changes=CHANGES):
         The changed settings, one for each name.
     """
     return tuple(replace(settings, **CHANGES[name]) for name in changes)
+
+
+def longer(settings):
+    """Set each learning rate of RATES with each number of STEPS.
+
+    Args:
+        settings: `phase_diagram.Settings`.
+
+    Returns:
+        The changed settings, the steps varying fastest.
+    """
+    return tuple(replace(settings, lr=lr, steps=steps) for lr in RATES for steps in STEPS)
 
 
 # Measures. `optimum` is the result of `exact_optimum` on the same grid.
@@ -86,6 +114,7 @@ def explained(result, optimum, *, draws=20) -> Explained:
         The number of points that differ, and which share of them is mended.
     """
     draws = check_count("draws", draws)
+    result = averaged_restarts(result)
     exact = phases.phase(*phases.last_feature(optimum.W))
     differs = phases.phase(*averaged_diagram(result)) != exact
     reached = in_optimum(result, optimum)
@@ -133,7 +162,32 @@ def success(result, optimum) -> Success:
     )
 
 
-# Figure
+class Longer(NamedTuple):
+    """What averages show after each number of steps, at each learning rate."""
+
+    given_back: Float[Tensor, "rates steps solutions"]  # share of each named solution's region
+    reached: Float[Tensor, "rates steps"]  # share of the restarts that end in the optimum
+    mean: Float[Tensor, "rates steps"]  # share of points at which the average agrees with it
+
+
+def longer_averages(results, optimum) -> Longer:
+    """Measure what the averages of all settings of `longer` show.
+
+    Args:
+        results: Results of `phase_diagram`, in the order of `longer`.
+        optimum: Result of `exact_optimum` on the same grid.
+    """
+    shape = (len(RATES), -1)
+    given_back = torch.stack([regions(result, optimum).mean for result in results])
+    measured = [success(result, optimum) for result in results]
+    return Longer(
+        given_back.unflatten(0, shape),
+        torch.tensor([shares.reached for shares in measured]).view(shape),
+        torch.tensor([shares.mean for shares in measured]).view(shape),
+    )
+
+
+# Figures
 
 BARS = {  # label -> field of Success, colour, place among the bars of a group
     "restarts in the optimum": ("reached", FAINT, -0.25),
@@ -179,3 +233,47 @@ def _draw_success(measured, ax):
         ax.barh(rows + shift, values, height=0.23, color=colour, label=label)
     ax.axvline(CLEAN_MEAN, color=INK, linewidth=0.8, linestyle=":")
     ax.set(xlim=(0, 1), xlabel=f"share (dotted line: {CLEAN_MEAN:g})")
+
+
+PERPENDICULAR = r"$\perp$"  # as the font of the figures lacks the character
+REGION_STYLES = (  # of NAMED_SOLUTIONS[3]: colour and width, wide below narrow where shares agree
+    (FAINT, 6),
+    (DEDICATED, 4),
+    (POLYTOPE_COLOURS["pentagon"], 2),
+    (SHARED, 2),
+)
+
+
+def longer_figure(results, optimum) -> Figure:
+    """Draw what averages show of each region after more steps, one panel for each learning rate.
+
+    Args:
+        results: Results of all settings of `longer`.
+        optimum: Their optimum.
+
+    Returns:
+        The figure.
+    """
+    measured = longer_averages(results, optimum)
+    solutions = phases.NAMED_SOLUTIONS[optimum.W.shape[2]]
+    drawn, axes = plt.subplots(
+        1, len(RATES), figsize=(WIDTH, 3.8), layout="constrained", sharey=True
+    )
+    for ax, lr, given_back, reached in zip(axes, RATES, measured.given_back, measured.reached):
+        for solution, (colour, width), share in zip(solutions, REGION_STYLES, given_back.T):
+            label = f"region of {solution.name.replace('⟂', PERPENDICULAR)}"
+            ax.plot(STEPS, share.numpy(), "o-", color=colour, linewidth=width, label=label)
+        ax.plot(STEPS, reached.numpy(), "s:", color=INK, label="restarts in the best solution")
+        ax.set(xscale="log", xlabel="steps (log scale)", ylim=(0, 1.05))
+        ax.set_title(f"learning rate {lr:g}")
+        plain_ticks(ax.xaxis, STEPS)
+    axes[0].set_ylabel("share of a region that the average\ngives back, or of the restarts")
+    drawn.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    lowest, highest = measured.given_back[:, -1, -1].tolist()
+    return described(
+        drawn,
+        "Curves over the number of steps, for two learning rates: the share of each named "
+        "solution's region that the average gives back, and the share of the restarts in the best "
+        f"solution. In the last region it ends at {lowest:.0%} with the lower learning rate and at "
+        f"{highest:.0%} with the higher one.",
+    )

@@ -15,16 +15,18 @@ from dataclasses import dataclass
 
 import matplotlib.pyplot as plt
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from checks import check_settings
 from theory import boundary
 from theory.descents import ignored_loss
+from theory.phases import named_losses
 from visualization import DEDICATED, FAINT, INK, SHARED, WIDTH, described
 
 SEEDED = False
+STEP = 1e-3  # of the ratio, relative, across which a kink of the named losses is measured
 DENSE = tuple(round(1 - 0.025 * k, 3) for k in range(25))  # from 1 down to 0.4
 
 
@@ -77,6 +79,29 @@ def jumps_from_zero(result) -> Bool[Tensor, " densities"]:
     return result.onset_norm > 0
 
 
+def named_kinks(density: Float[Tensor, " densities"]) -> Float[Tensor, " densities"]:
+    """Measure the kink of the lowest loss of the named solutions where they cross, in exact losses.
+
+    Args:
+        density: Density of both features.
+
+    Returns:
+        The fall of dL/dr, L being the lowest of the named losses, at the ratio r at which being
+        represented begins to pay, in units of s/3 - s^2/4 as `Boundary.kink` is.
+    """
+    density = density.double()
+    ratio = boundary.named_boundary(density)
+    below, at, above = (
+        named_losses(2, density, ratio * (1 + step)).amin(dim=1) for step in (-STEP, 0, STEP)
+    )
+    return (2 * at - below - above) / (STEP * ratio) / ignored_loss(1, density)
+
+
+def follows_onset(result) -> Bool[Tensor, " densities"]:
+    """Say where |w_2| first leaves zero continuously, and jumps at a higher ratio below r = 1."""
+    return jumps(result) & ~jumps_from_zero(result)
+
+
 # Figure
 
 # The paying ratio is drawn for densities on both sides of the tricritical one.
@@ -100,13 +125,14 @@ def figure(result) -> Figure:
         ax.set(xscale="log", xlim=(density.max(), density.min()))
         ax.set(xlabel="density $s = 1-S$ (log scale)")
     _draw_paying_ratio(result, axes[1, 0], axes[1, 1])
-    _draw_cubic_coefficient(axes[1, 2])
+    _draw_cubic_coefficient(result, axes[1, 2])
     return described(
         drawn,
         "Curves over density above: the relative importance at which the second feature appears, "
         "how far its weight jumps there, and the kink of the optimal loss; and the cause below: "
         "the importance at which each weight pays, the same near zero, and the cubic coefficient "
-        "at the onset, which is positive only between densities of about 0.52 and 0.84.",
+        "at the onset, which is positive only between densities of about 0.52 and 0.84; from the "
+        "lower of these to about 0.7 a jump follows the continuous onset.",
     )
 
 
@@ -175,14 +201,21 @@ def _draw_paying_ratio(result, whole, near):
         near.legend(*whole.get_legend_handles_labels())
 
 
-def _draw_cubic_coefficient(ax):
-    """Draw the cubic coefficient of the expansion over density, and where it changes sign."""
+def _draw_cubic_coefficient(result, ax):
+    """Draw the cubic coefficient of the expansion over density, and where it changes sign.
+
+    The densities are marked at which the onset is continuous and a jump follows at a higher r.
+    """
     density = torch.linspace(0.01, 1, 200, dtype=torch.float64)
     critical = boundary.tricritical_densities().tolist()
     label = " and ".join(f"{s:.4f}" for s in critical)
     ax.plot(density.numpy(), boundary.landau(density).cubic.numpy(), color=DEDICATED)
     ax.axhline(0, color=INK, linewidth=0.8)
     ax.axvspan(*critical, color=FAINT, alpha=0.3, label="continuous from zero")
+    followed = result.density[follows_onset(result)]
+    if len(followed):
+        densest = followed.max().item()
+        ax.axvspan(critical[0], densest, color=SHARED, alpha=0.3, label="and a jump follows")
     ax.plot(critical, [0, 0], "o", color=SHARED, label=label)
     ax.set(xlabel="density $s = 1-S$", xlim=(1, 0.01))
     ax.set(ylabel="coefficient of $|w_2|^3$ at the onset")

@@ -19,6 +19,12 @@ def test_each_change_of_the_study_is_one_of_the_diagrams_settings():
     assert noisy_averages.study(THREE, ["initial weights 1"]) == (replace(THREE, init_scale=1.0),)
 
 
+def test_longer_training_sets_rate_and_steps_of_the_diagrams():
+    settings = noisy_averages.longer(THREE)
+    assert [(each.lr, each.steps) for each in settings[::5]] == [(0.01, 500), (0.2, 10_000)]
+    assert settings[3] == replace(THREE, lr=0.2, steps=500) and len(set(settings)) == 6
+
+
 def test_explained_by_hand():
     """The mean is right without the local minima, or if the one good restart happens to be kept."""
     result, optimum = ideal_diagram(2, points=6)
@@ -52,3 +58,20 @@ def test_study_figure_shows_each_measure():
         torch.testing.assert_close(shown, expected, check_dtype=False)
     assert [ax.get_title() for ax in figure.axes] == ["$n=2$, $m=1$", "$n=3$, $m=2$"]
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == changes
+
+
+def test_longer_figure_shows_each_share():
+    result, optimum = ideal_diagram(3, points=4)
+    stuck = spoil(result, [0, 1])
+    results = [stuck, stuck, result, stuck, result, result]
+    measured = noisy_averages.longer_averages(results, optimum)
+    assert measured.reached.tolist() == [
+        [pytest.approx(1 / 3)] * 2 + [1],
+        [pytest.approx(1 / 3), 1, 1],
+    ]
+    assert measured.given_back[1, 2].tolist() == [1, 1, 1, 1]
+    shown = drawn(noisy_averages.longer_figure, results, optimum)
+    for ax, given_back, reached in zip(shown.axes, measured.given_back, measured.reached):
+        *regions, restarts = [line.get_ydata().tolist() for line in ax.lines]
+        assert regions == given_back.T.tolist() and restarts == reached.tolist()
+        assert ax.lines[0].get_xdata().tolist() == list(noisy_averages.STEPS)

@@ -6,7 +6,8 @@ from drawing import drawn
 
 from experiments.section3 import phase_boundary
 from experiments.section3.phase_boundary import QUICK, SMALL_NORM, Result, Settings, figure, run
-from Section3main import _claim_first_order as claim
+from Section3main import _claim_first_order
+from sweeps.claims import EXACT, NOT_SEEN, REPRODUCED, verdict
 from theory.boundary import NORMS, landau, named_boundary, tricritical_densities
 from theory.descents import ignored_loss
 
@@ -26,6 +27,34 @@ IDEAL = Result(
 )
 
 
+# The full run's densities, with the jumps that are found there: none from 0.72 to 0.85, and a
+# continuous onset between the tricritical densities.
+FULL = torch.tensor(Settings().densities, dtype=torch.float64)
+JUMPING = (FULL <= 0.7) | (FULL >= 0.875)
+LOWER, UPPER = tricritical_densities().tolist()
+CONTINUOUS = (FULL > LOWER) & (FULL < UPPER)
+
+
+def found():
+    """What the claim says, at the full run's densities."""
+    one = torch.ones_like(FULL)
+    return Result(
+        FULL,
+        FULL / 2,
+        torch.where(CONTINUOUS, 0, 0.5 * one),
+        torch.where(CONTINUOUS, 0.6 * FULL, FULL / 2),
+        0.1 * one,
+        torch.where(JUMPING, 0.7 * one, 0.1),
+        torch.where(JUMPING, 0.5 * one, 0),
+        torch.ones(len(FULL), 2, dtype=torch.float64),
+        one[:, None] * (1 + NORMS**2),
+    )
+
+
+def holding(result):
+    return [finding.holds for finding in _claim_first_order(result).findings]
+
+
 def test_run():
     result = run(QUICK, progress=False)
     assert result.density.tolist() == list(QUICK.densities)
@@ -33,7 +62,8 @@ def test_run():
     assert phase_boundary.jumps(result).all()
     # The densest and the sparsest features jump from zero, the others after a continuous rise.
     assert phase_boundary.jumps_from_zero(result).tolist() == [True, False, True]
-    assert claim(result).holds
+    assert phase_boundary.follows_onset(result).tolist() == [False, True, False]
+    assert holding(result) == [True] * 4
     drawn(figure, result)
     assert phase_boundary.SEEDED is False and set(QUICK.densities) <= set(Settings().densities)
 
@@ -50,25 +80,56 @@ def without_jump(*densities):
     )
 
 
-@pytest.mark.parametrize("densities", [[0], [1], [2], [0, 1, 2]], ids=str)
-def test_claim_fails_where_only_the_exchange_jumps(densities):
-    assert claim(IDEAL).holds and not claim(without_jump(*densities)).holds
+def test_all_findings_can_hold_at_the_full_runs_densities():
+    claim = _claim_first_order(found())
+    assert verdict([claim]) == REPRODUCED and all(finding.holds for finding in claim.findings)
+    assert {finding.evidence for finding in claim.findings} == {EXACT}
+
+
+@pytest.mark.parametrize("density, kink", [(0.5, 0.0), (0.65, 0.0), (1.0, 0.0), (0.8, 0.3)])
+def test_exact_optima_cross_at_the_stated_densities_alone(density, kink):
+    changed = found()
+    changed.kink[density == FULL] = kink
+    holds = holding(changed)
+    assert holds[0] and not holds[1]
+    assert holds[3] == (density != 0.65)  # a jump follows the continuous onset there
+
+
+@pytest.mark.parametrize("density, norm", [(0.65, 0.3), (0.5, 0.0), (1.0, 0.0)])
+def test_the_onset_is_continuous_between_the_tricritical_densities_alone(density, norm):
+    changed = found()
+    changed.onset_norm[density == FULL] = norm
+    assert holding(changed)[:3] == [True, True, False]
+
+
+def test_the_effect_is_missed_where_the_named_losses_have_no_kink(monkeypatch):
+    """A single solution, whose loss is smooth in r, in place of the named ones."""
+    monkeypatch.setattr(
+        phase_boundary, "named_losses", lambda features, density, ratio: ratio[:, None] ** 2
+    )
+    assert verdict([_claim_first_order(found())]) == NOT_SEEN
+
+
+def test_named_kinks_by_hand():
+    """A pair's slope is s^2/6, the ignored feature's s/3 - s^2/4, and nothing's after r = 1."""
+    s = torch.tensor([1.0, 0.7, 0.3, 0.01], dtype=torch.float64)
+    by_hand = torch.where(s < 4 / 7, 1 - s**2 / 6 / ignored_loss(1, s), 1)
+    torch.testing.assert_close(phase_boundary.named_kinks(s), by_hand)
 
 
 def test_numbers_of_the_claim():
-    by_expansion = tricritical_densities().tolist()
-    assert list(claim(IDEAL).numbers.values()) == pytest.approx(
-        [3, 3, 0.701, 0.5, 3, *by_expansion]
-    )
-    smooth_first = IDEAL._replace(
-        onset_norm=torch.tensor([0.3, 0, 0]).double(), before=0.1 + 0 * LINE
-    )
-    assert list(claim(smooth_first).numbers.values()) == pytest.approx(
-        [3, 3, 0.601, 0.5, 1, 0.01, 0.3, *by_expansion]
-    )
-    assert list(claim(without_jump(0, 1, 2)).numbers.values()) == pytest.approx(
-        [3, 0, 0, 0.01, 1, *by_expansion]
-    )
+    numbers = {}
+    for finding in _claim_first_order(found()).findings:
+        numbers |= finding.numbers
+    assert numbers["densities"] == len(FULL)
+    assert numbers["of these where two solutions cross below r = 1"] == int(JUMPING.sum())
+    assert numbers["smallest jump of |w_2| there"] == pytest.approx(0.6)
+    assert numbers["smallest kink there"] == pytest.approx(0.5)
+    assert numbers["lowest density where it is continuous"] == 0.525
+    assert numbers["highest density where it is continuous"] == 0.825
+    assert numbers["densities where a jump follows a continuous onset"] == 8
+    assert numbers["r of that jump over r of the onset, less 1, highest"] == pytest.approx(0.2)
+    assert (numbers["continuous by expansion from density"], numbers["to"]) == (LOWER, UPPER)
 
 
 def test_figure_shows_each_line():
