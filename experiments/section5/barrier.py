@@ -3,8 +3,8 @@
 A weak feature becomes the lone feature's antipode. On the plateau it has a small weight in the lone
 feature's direction (lone_feature.py), so its weight has to turn round. Here it is held at values
 from there to the opposite direction, while all other weights and all biases descend on the exact
-loss. Where the loss rises on the way there is a barrier. At its top the loss is stationary in the
-held weight too, and the top is a saddle point.
+loss. Where the loss rises on the way there is a barrier. At a weight of 0
+the loss is stationary in this weight too.
 """
 
 if __name__ == "__main__":
@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float64
-from scipy.optimize import brentq, minimize
+from scipy.optimize import minimize
 from torch import Tensor
 
 from checks import check_settings
@@ -30,9 +30,8 @@ from training import settle
 
 SEEDED = False  # no chance is involved
 FLAT = 1e-8  # entry of the gradient below which a descent with a held weight ends
-NEAR = 0.9  # share of the held weight on the plateau, at which the loss rises on the way
-TOP_ACCURACY = 1e-6  # of the held weight at the top
 BESIDE = 0.03  # change of the held weight at the top, from which descents go down to both sides
+FLAT_CURVATURE = 1e-4  # curvature below which a direction is flat, as rotations are
 SETTLED = 1e-4  # gradient at which these end, relative to where they begin
 
 
@@ -43,7 +42,7 @@ class Settings:
     features: int = 40
     hidden: int = 10
     inverse_density: float = 3.0  # 1/(1-S)
-    points: int = 20  # held weights on the way
+    points: int = 24  # held weights on the way
 
     def __post_init__(self):
         """Refuse values out of range."""
@@ -52,7 +51,7 @@ class Settings:
             raise ValueError(f"inverse_density: expected at least 1, got {self.inverse_density}")
 
 
-QUICK = Settings(8, 2, points=4)
+QUICK = Settings(8, 2, points=5)
 
 
 class Result(NamedTuple):
@@ -60,8 +59,7 @@ class Result(NamedTuple):
 
     weight: Float64[Tensor, " points"]  # held, along the lone feature's direction
     loss: Float64[Tensor, " points"]  # with the best other weights
-    top_weight: Float64[Tensor, ""]
-    top_loss: Float64[Tensor, ""]
+    top_loss: Float64[Tensor, ""]  # with the held weight 0
     top_gradient: Float64[Tensor, ""]  # its norm
     top_curvatures: Float64[Tensor, " weights"]  # eigenvalues of the Hessian, ascending
     below_loss: Float64[Tensor, " sides"]  # of the minima on the plateau's and on the other side
@@ -85,14 +83,11 @@ def run(settings, *, seed=0, device="cpu", progress=True) -> Result:
     plateau = settled_plateau(settings.features, settings.hidden, density, progress)
     way = _Way(plateau, FeatureDistribution(density, features=settings.features))
     antipodal = -plateau.W[0, 0, 0].item()  # the weight of a feature in a digon
-    weights = torch.linspace(way.weight, antipodal, settings.points, dtype=torch.float64)
-    losses = []
-    slopes = []
-    for weight in weights.tolist():
-        losses.append(way.descend(weight))
-        slopes.append(way.slope())
-    past = next(k for k in range(1, len(weights)) if slopes[k] > 0)
-    way.climb(NEAR * weights[0].item(), weights[past].item())
+    shares = torch.linspace(0, 1, settings.points, dtype=torch.float64).square()
+    weights = way.weight + shares * (antipodal - way.weight)  # close to each other at the start
+    losses = [way.descend(weight) for weight in weights.tolist()]
+    way.vector = way.plateau.clone()  # from beyond the top, a descent may end in another valley
+    way.descend(0.0)
     gradient = way.gradient()
     W, b = parted(way.vector[None], settings.hidden)
     sides = [way.beside(BESIDE), way.beside(-BESIDE)]
@@ -102,7 +97,6 @@ def run(settings, *, seed=0, device="cpu", progress=True) -> Result:
     return Result(
         weight=weights,
         loss=torch.tensor(losses, dtype=torch.float64),
-        top_weight=torch.tensor(way.weight, dtype=torch.float64),
         top_loss=gradient.loss[0],
         top_gradient=gradient.norm[0],
         top_curvatures=curvatures(W, b, way.distribution)[0],
@@ -121,14 +115,16 @@ class _Way:
     """A model on its way from the plateau, with the weights of the last feature held.
 
     Attributes:
-        vector: Weights and biases, joined.
+        plateau: Weights and biases on the plateau, joined.
+        vector: The same where the model is now.
         distribution: Of the inputs.
     """
 
     def __init__(self, plateau, distribution):
         self.distribution = distribution
         self.hidden = plateau.hidden
-        self.vector = joined(plateau.W.detach(), plateau.b.detach())[0]
+        self.plateau = joined(plateau.W.detach(), plateau.b.detach())[0]
+        self.vector = self.plateau.clone()
         held = torch.zeros_like(plateau.W, dtype=torch.bool)
         held[0, :, -1] = True
         self.free = ~joined(held, torch.zeros_like(plateau.b, dtype=torch.bool))[0]
@@ -142,10 +138,6 @@ class _Way:
     def gradient(self):
         """Compute the exact loss and its gradient."""
         return exact_gradient(*parted(self.vector[None], self.hidden), self.distribution)
-
-    def slope(self) -> float:
-        """Compute the slope of the exact loss along the held weight."""
-        return self.gradient().vector[0, self.along].item()
 
     def descend(self, weight) -> float:
         """Hold the weight at a value, descend in all that is free, and return the loss."""
@@ -162,15 +154,6 @@ class _Way:
         self.vector[self.free] = torch.from_numpy(found.x)
         return found.fun
 
-    def climb(self, low, high):
-        """Go to where the loss is stationary in the held weight, between two values."""
-
-        def slope(weight):
-            self.descend(weight)
-            return self.slope()
-
-        self.descend(brentq(slope, low, high, xtol=TOP_ACCURACY))
-
     def beside(self, change):
         """Return a model with another value of the held weight and all else as it is."""
         vector = self.vector.clone()
@@ -180,3 +163,11 @@ class _Way:
     def loss(self, model):
         """Compute the exact loss of a model."""
         return exact_gradient(model.W, model.b, self.distribution).loss
+
+
+# Measures
+
+
+def directions_down(result) -> int:
+    """Count the directions in which the loss curves down at the top."""
+    return int((result.top_curvatures < -FLAT_CURVATURE).sum())

@@ -18,21 +18,23 @@ from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import torch
-from jaxtyping import Float, Float64, Int
+from jaxtyping import Bool, Float, Float64, Int
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from checks import check_settings
 from experiments.section5.learning_curves import run_seed, stretches
+from experiments.section5.lone_feature import LONE
 from features import FeatureDistribution
 from geometry import dimensionality
 from losses import many_features_loss
 from models import ReLUOutputModel
 from training import History, train
-from visualization import DEDICATED, FAINT, INK, NOTE, SHARED, WIDTH, described
+from visualization import DEDICATED, INK, NOTE, SHARED, WIDTH, described
 
 EMERGED = 0.9  # share of its whole fall that the loss has made when the emergence is over
 REST = 1000  # steps that a rest lasts at least, and over which losses are averaged
+DIGON = 0.5  # dimensionality of a feature in a digon
 BAND = 0.1  # width of the band in which a resting feature stays, and the least change of a jump
 TOLERANCE = 1e-5  # relative error of the exact losses
 SHUFFLES = 100  # random times for each event
@@ -303,6 +305,105 @@ def _around(values, result, found):
     return (torch.stack(before), torch.stack(after)) if before else (nothing, nothing)
 
 
-def jumping_share(result):
-    """Measure in which share of the runs there is an event."""
-    return len(events(result).run.unique()) / result.loss.shape[1]
+def members(result) -> Bool[Tensor, "events jumps"]:
+    """Say which jumps each event is made of."""
+    found = jumps(result)
+    every = events(result)
+    same_run = every.run[:, None] == found.run
+    return same_run & (found.first >= every.first[:, None]) & (found.last <= every.last[:, None])
+
+
+def pairs_up(result) -> Bool[Tensor, " events"]:
+    """Say in which events a lone feature falls to the level of one in a digon."""
+    found = jumps(result)
+    lowest, highest = LONE
+    lone = (lowest < found.old) & (found.old < highest)
+    falls = lone & ((found.new - DIGON).abs() <= BAND / 2)
+    return (members(result) & falls).any(dim=1)
+
+
+# Figure
+
+
+def shown_event(result) -> int | None:
+    """Choose the event to draw: of those in which a lone feature falls, the most central in time.
+
+    Returns:
+        Its index, or None if there is no such event.
+    """
+    chosen = pairs_up(result).nonzero()[:, 0]
+    if not len(chosen):
+        return None
+    found = events(result)
+    away = (found.first + found.last - len(result.steps)).abs()
+    return chosen[away[chosen].argmin()].item()
+
+
+def figure(result) -> Figure:
+    """Draw the dimensionalities of all features of one run, above its loss, as the paper does.
+
+    The run is that of `shown_event`. On the right, the same around this event.
+    """
+    event = shown_event(result)
+    found = events(result)
+    k = 0 if event is None else found.run[event].item()
+    drawing, axes = plt.subplots(
+        2,
+        2,
+        figsize=(WIDTH, 6),
+        layout="constrained",
+        sharex="col",
+        sharey="row",
+        height_ratios=(1.7, 1),
+        width_ratios=(2.2, 1),
+    )
+    for above, below in axes.T:
+        _draw_features(result, k, above)
+        below.plot(result.steps, result.loss[:, k], color=INK, linewidth=1.2)
+        below.set_xlabel("training step")
+    lowest = result.loss[:, k].min().item()
+    axes[1, 0].set(ylabel="exact loss", ylim=(0.99 * lowest, 1.1 * lowest))
+    axes[0, 0].set(
+        ylabel="feature dimensionality $D_i$",
+        ylim=(-0.03, 0.85),
+        xlim=(0, result.steps[-1].item()),
+        title=f"all {result.dimensionality.shape[2]} features of one run; orange: those that jump",
+    )
+    if event is not None:
+        _draw_event(result, event, axes)
+    count = len(found.run[pairs_up(result)].unique())
+    sentence = f"in {count} of {result.loss.shape[1]} runs a lone feature becomes one of a digon"
+    drawing.suptitle(f"{sentence[0].upper()}{sentence[1:]}")
+    return described(
+        drawing,
+        "Curves of the dimensionality of each feature over training steps, above a curve of the "
+        "exact loss, for one run, and on the right the same around one jump, which is shaded; "
+        f"{sentence}.",
+    )
+
+
+def _draw_features(result, k, ax):
+    """Draw the dimensionalities of one run, those of the features that jump in colour."""
+    D = result.dimensionality[:, k]
+    found = jumps(result)
+    jumping = found.feature[found.run == k].unique()
+    ax.plot(result.steps, D, color=DEDICATED, linewidth=0.6, alpha=0.5)
+    ax.plot(result.steps, D[:, jumping], color=SHARED, linewidth=2)
+
+
+def _draw_event(result, event, axes):
+    """Shade an event in all panels, draw the right ones around it, and note what changes."""
+    k, first, last = (column[event].item() for column in events(result))
+    start = result.steps[first].item()
+    end = result.steps[last].item()
+    for ax in axes.flat:
+        ax.axvspan(start, end, color=SHARED, alpha=0.25, linewidth=0)
+    above, below = axes[:, 1]
+    above.set(xlim=(start - REST, end + REST), title=f"closer: {end - start:,} steps")
+    found = jumps(result)
+    for jump in members(result)[event].nonzero()[:, 0].tolist():
+        old = found.old[jump].item()
+        text = f"$D_i$ {old:.2f} to {found.new[jump].item():.2f}"
+        above.annotate(text, (start - 0.95 * REST, old), xytext=(0, 6), **NOTE)
+    lower = f"{drops(result)[event].item():.1%} lower"
+    below.annotate(lower, (end, result.loss[last, k].item()), xytext=(6, 6), **NOTE)

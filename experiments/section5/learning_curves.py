@@ -1,4 +1,4 @@
-"""Learning curves: seeds of runs, steps to record, how fast the loss falls, stretches of records."""
+"""Learning curves: runs and their seeds, steps to record, how fast a loss falls, and stretches."""
 
 if __name__ == "__main__":
     raise SystemExit("This file does not run by itself: run python Section5main.py instead.")

@@ -17,8 +17,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
+import matplotlib.pyplot as plt
 import torch
 from jaxtyping import Bool, Float64, Int
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from checks import check_settings
@@ -31,6 +33,7 @@ from sweeps import cells
 from sweeps.files import claimed, write
 from theory.polytopes import tegum_factors
 from training import train
+from visualization import INK, SHARED, SMALL, WIDTH, described
 
 FILE = Path(__file__).with_suffix(".safetensors")
 
@@ -61,7 +64,7 @@ class Settings:
 
 
 QUICK = Settings(
-    16, 4, learning_rates=(4e-3, 8e-3), batch_sizes=(64, 16), runs=(1, 2), steps=300, record_every=5
+    8, 2, learning_rates=(4e-3, 8e-3), batch_sizes=(64, 16), runs=(1, 2), steps=300, record_every=5
 )
 
 
@@ -158,3 +161,90 @@ def save(result):
     cell = cells.Cell(sys.modules[__name__], Settings(), 0, "cpu")
     with claimed(FILE):
         write(FILE, cells.serialized(cell, result))
+
+
+# Measures
+
+
+def names(result) -> list[str]:
+    """Name the ways of training by learning rate and rows."""
+    ways = zip(result.learning_rate.tolist(), result.batch_size.tolist())
+    return [f"learning rate {lr:g}, {rows} rows" for lr, rows in ways]
+
+
+def jumped_shares(result) -> list[float]:
+    """Return the share of the runs that jump, for each way of training."""
+    return result.jumped.double().mean(dim=1).tolist()
+
+
+def mean_waits(result) -> Float64[Tensor, " ways"]:
+    """Return the mean wait of each way; runs without a jump count with all their steps."""
+    return result.waited.double().mean(dim=1)
+
+
+# Figure
+
+
+def figure(way, waits) -> Figure:
+    """Draw the way from the plateau to a digon, and how long runs wait on the plateau.
+
+    Args:
+        way: Result of barrier.py.
+        waits: Result of this experiment.
+    """
+    drawing, (left, right) = plt.subplots(
+        1, 2, figsize=(WIDTH, 4.4), layout="constrained", width_ratios=(1, 1.1)
+    )
+    _draw_way(way, left)
+    _draw_waits(waits, right)
+    shares = zip(jumped_shares(waits), names(waits))
+    listed = ", ".join(f"{share:.0%} with {name}" for share, name in shares)
+    return described(
+        drawing,
+        "On the left, a curve of the exact loss over the weight of the feature that becomes the "
+        "lone feature's antipode, with the low barrier enlarged; on the right, a dot for how long "
+        f"each run waits before it jumps; of the runs, {listed} do.",
+    )
+
+
+def _draw_way(way, ax):
+    """Draw the lowest exact loss over the held weight, and its start enlarged."""
+    plateau = way.below_loss[0].item()
+    ax.plot(way.weight, way.loss, "o-", color=INK, markersize=3, linewidth=1.4)
+    ax.invert_xaxis()
+    ax.set(
+        xlabel="weight of a weak feature along the lone one",
+        ylabel="exact loss, all other weights at their best",
+        title="from the plateau (left) to a digon (right)",
+    )
+    inset = ax.inset_axes((0.12, 0.12, 0.42, 0.42))
+    start = way.weight[0].item()
+    near = way.weight > -start
+    inset.plot(
+        way.weight[near], 1e6 * (way.loss[near] / plateau - 1), "o-", color=INK, markersize=3
+    )
+    inset.invert_xaxis()
+    inset.plot(0, 1e6 * (way.top_loss.item() / plateau - 1), "D", color=SHARED)
+    inset.set_title("the barrier, in millionths\nof the loss; its top: a saddle", fontsize=SMALL)
+
+
+def _draw_waits(waits, ax):
+    """Draw a dot for the wait of each run, hollow where it has not jumped by the end."""
+    order = mean_waits(waits).argsort(descending=True).tolist()
+    for place, k in enumerate(order):
+        waited = waits.waited[k]
+        spread = place + torch.linspace(-0.25, 0.25, len(waited))
+        jumped = waits.jumped[k]
+        ax.plot(waited[jumped], spread[jumped], "o", color=SHARED, mec=INK, mew=0.6)
+        ax.plot(waited[~jumped], spread[~jumped], ">", mfc="none", mec=INK, mew=0.8)
+    texts = [
+        f"{waits.learning_rate[k]:g}, {waits.batch_size[k]} rows\n"
+        f"{waits.jumped[k].sum()} of {waits.jumped.shape[1]} jump"
+        for k in order
+    ]
+    ax.set_yticks(range(len(order)), labels=texts)
+    ax.set(
+        xlabel="steps on the plateau (arrows: no jump by then)",
+        title="by learning rate and rows in a step, from the same minimum",
+        xlim=(0, 1.04 * waits.steps.max().item()),
+    )
