@@ -246,9 +246,8 @@ def jumps(result) -> Jumps:
     )
 
 
-def events(result) -> Events:
+def events(found: Jumps) -> Events:
     """Join the jumps of each run that are under way at once into events."""
-    found = jumps(result)
     joined_spans = []
     spans = sorted(zip(found.run.tolist(), found.first.tolist(), found.last.tolist()))
     for k, first, last in spans:
@@ -260,22 +259,20 @@ def events(result) -> Events:
     return Events(*torch.tensor(joined_spans, dtype=torch.long).view(-1, 3).T)
 
 
-def staying(result) -> Float64[Tensor, " events"]:
+def staying(result, found: Events) -> Float64[Tensor, " events"]:
     """Measure which share of the features stays at its level in each event."""
-    found = events(result)
     before, after = _around(result.dimensionality, result, found)
     return ((after - before).abs() <= BAND).double().mean(dim=1)
 
 
-def drops(result) -> Float64[Tensor, " events"]:
+def drops(result, found: Events) -> Float64[Tensor, " events"]:
     """Measure by which share the loss drops across each event: means over REST steps around it."""
-    before, after = _around(result.loss[..., None], result, events(result))
+    before, after = _around(result.loss[..., None], result, found)
     return 1 - (after / before)[:, 0]
 
 
-def shuffled_drops(result) -> Float64[Tensor, "events shuffles"]:
+def shuffled_drops(result, found: Events) -> Float64[Tensor, "events shuffles"]:
     """Measure the same at random times after the emergence, SHUFFLES of them for each event."""
-    found = events(result)
     generator = torch.Generator().manual_seed(0)
     earliest = emerged(result)[found.run] + window(result)
     latest = len(result.steps) - 1 - window(result) - (found.last - found.first)
@@ -305,37 +302,39 @@ def _around(values, result, found):
     return (torch.stack(before), torch.stack(after)) if before else (nothing, nothing)
 
 
-def members(result) -> Bool[Tensor, "events jumps"]:
+def members(found: Jumps) -> Bool[Tensor, "events jumps"]:
     """Say which jumps each event is made of."""
-    found = jumps(result)
-    every = events(result)
+    every = events(found)
     same_run = every.run[:, None] == found.run
     return same_run & (found.first >= every.first[:, None]) & (found.last <= every.last[:, None])
 
 
-def pairs_up(result) -> Bool[Tensor, " events"]:
+def pairs_up(found: Jumps) -> Bool[Tensor, " events"]:
     """Say in which events a lone feature falls to the level of one in a digon."""
-    found = jumps(result)
     lowest, highest = LONE
     lone = (lowest < found.old) & (found.old < highest)
     falls = lone & ((found.new - DIGON).abs() <= BAND / 2)
-    return (members(result) & falls).any(dim=1)
+    return (members(found) & falls).any(dim=1)
 
 
 # Figure
 
 
-def shown_event(result) -> int | None:
+def shown_event(result, found: Jumps) -> int | None:
     """Choose the event to draw: of those in which a lone feature falls, the most central in time.
 
+    Args:
+        result: Result of `run`.
+        found: Its jumps.
+
     Returns:
-        Its index, or None if there is no such event.
+        The event's index, or None if there is no such event.
     """
-    chosen = pairs_up(result).nonzero()[:, 0]
+    chosen = pairs_up(found).nonzero()[:, 0]
     if not len(chosen):
         return None
-    found = events(result)
-    away = (found.first + found.last - len(result.steps)).abs()
+    every = events(found)
+    away = (every.first + every.last - len(result.steps)).abs()
     return chosen[away[chosen].argmin()].item()
 
 
@@ -344,9 +343,10 @@ def figure(result) -> Figure:
 
     The run is that of `shown_event`. On the right, the same around this event.
     """
-    event = shown_event(result)
-    found = events(result)
-    k = 0 if event is None else found.run[event].item()
+    found = jumps(result)
+    every = events(found)
+    event = shown_event(result, found)
+    k = 0 if event is None else every.run[event].item()
     drawing, axes = plt.subplots(
         2,
         2,
@@ -358,7 +358,7 @@ def figure(result) -> Figure:
         width_ratios=(2.2, 1),
     )
     for above, below in axes.T:
-        _draw_features(result, k, above)
+        _draw_features(result, found, k, above)
         below.plot(result.steps, result.loss[:, k], color=INK, linewidth=1.2)
         below.set_xlabel("training step")
     lowest = result.loss[:, k].min().item()
@@ -370,8 +370,8 @@ def figure(result) -> Figure:
         title=f"all {result.dimensionality.shape[2]} features of one run; orange: those that jump",
     )
     if event is not None:
-        _draw_event(result, event, axes)
-    count = len(found.run[pairs_up(result)].unique())
+        _draw_event(result, found, event, axes)
+    count = len(every.run[pairs_up(found)].unique())
     sentence = f"in {count} of {result.loss.shape[1]} runs a lone feature becomes one of a digon"
     drawing.suptitle(f"{sentence[0].upper()}{sentence[1:]}")
     return described(
@@ -382,28 +382,27 @@ def figure(result) -> Figure:
     )
 
 
-def _draw_features(result, k, ax):
+def _draw_features(result, found, k, ax):
     """Draw the dimensionalities of one run, those of the features that jump in colour."""
     D = result.dimensionality[:, k]
-    found = jumps(result)
     jumping = found.feature[found.run == k].unique()
     ax.plot(result.steps, D, color=DEDICATED, linewidth=0.6, alpha=0.5)
     ax.plot(result.steps, D[:, jumping], color=SHARED, linewidth=2)
 
 
-def _draw_event(result, event, axes):
+def _draw_event(result, found, event, axes):
     """Shade an event in all panels, draw the right ones around it, and note what changes."""
-    k, first, last = (column[event].item() for column in events(result))
+    every = events(found)
+    k, first, last = (column[event].item() for column in every)
     start = result.steps[first].item()
     end = result.steps[last].item()
     for ax in axes.flat:
         ax.axvspan(start, end, color=SHARED, alpha=0.25, linewidth=0)
     above, below = axes[:, 1]
     above.set(xlim=(start - REST, end + REST), title=f"closer: {end - start:,} steps")
-    found = jumps(result)
-    for jump in members(result)[event].nonzero()[:, 0].tolist():
+    for jump in members(found)[event].nonzero()[:, 0].tolist():
         old = found.old[jump].item()
         text = f"$D_i$ {old:.2f} to {found.new[jump].item():.2f}"
         above.annotate(text, (start - 0.95 * REST, old), xytext=(0, 6), **NOTE)
-    lower = f"{drops(result)[event].item():.1%} lower"
+    lower = f"{drops(result, every)[event].item():.1%} lower"
     below.annotate(lower, (end, result.loss[last, k].item()), xytext=(6, 6), **NOTE)

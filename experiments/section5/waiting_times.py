@@ -238,13 +238,13 @@ def _draw_waits(waits, ax):
         ax.plot(waited[jumped], spread[jumped], "o", color=SHARED, mec=INK, mew=0.6)
         ax.plot(waited[~jumped], spread[~jumped], ">", mfc="none", mec=INK, mew=0.8)
     texts = [
-        f"{waits.learning_rate[k]:g}, {waits.batch_size[k]} rows\n"
+        f"learning rate {waits.learning_rate[k]:g},\n{waits.batch_size[k]} rows:\n"
         f"{waits.jumped[k].sum()} of {waits.jumped.shape[1]} jump"
         for k in order
     ]
     ax.set_yticks(range(len(order)), labels=texts)
     ax.set(
-        xlabel="steps on the plateau (arrows: no jump by then)",
-        title="by learning rate and rows in a step, from the same minimum",
+        xlabel="steps before the jump (arrows: no jump by then)",
+        title="how long runs from the plateau's minimum wait",
         xlim=(0, 1.04 * waits.steps.max().item()),
     )
