@@ -251,11 +251,10 @@ def _noise_ends_it(waits):
     the rows, is not shorter than at the middle setting, or if it is shorter at half the learning
     rate or with four times as many rows.
     """
-    waited = waiting_times.mean_waits(waits)
+    slow, middle, fast, few_rows, many_rows = waiting_times.mean_waits(waits).tolist()
     shares = waiting_times.jumped_shares(waits)
-    names = waiting_times.names(waits)
-    slow, middle, fast, few_rows, many_rows = waited.tolist()
-    numbers = {f"share of runs that jump, {name}": share for name, share in zip(names, shares)}
+    noisiest_first = sorted(zip(shares, waiting_times.names(waits)), reverse=True)
+    numbers = {f"share of runs that jump, {name}": share for share, name in noisiest_first}
     numbers["runs each"] = waits.jumped.shape[1]
     return ours(
         "From the same minimum, noisier training jumps sooner: with a higher learning rate, or "

@@ -22,7 +22,7 @@ from checks import check_settings
 from experiments.section5.lone_feature import is_lone, settled_plateau
 from features import FeatureDistribution
 from geometry import dimensionality
-from losses.gradient import exact_gradient, joined, parted
+from losses.gradient import exact_gradient, parted
 from models import ReLUOutputModel
 from theory.polytopes import tegum_factors
 from theory.stationary import curvatures
@@ -111,6 +111,11 @@ def _is_digons(W):
     return all(factor.polytope == "digon" for factor in tegum_factors(W))
 
 
+def _vector(W, b):
+    """Join what belongs to the weights and the biases of one instance in one vector."""
+    return torch.cat((W.flatten(), b.flatten()))
+
+
 class _Way:
     """A model on its way from the plateau, with the weights of the last feature held.
 
@@ -123,11 +128,11 @@ class _Way:
     def __init__(self, plateau, distribution):
         self.distribution = distribution
         self.hidden = plateau.hidden
-        self.plateau = joined(plateau.W.detach(), plateau.b.detach())[0]
+        self.plateau = _vector(plateau.W.detach(), plateau.b.detach())
         self.vector = self.plateau.clone()
         held = torch.zeros_like(plateau.W, dtype=torch.bool)
         held[0, :, -1] = True
-        self.free = ~joined(held, torch.zeros_like(plateau.b, dtype=torch.bool))[0]
+        self.free = ~_vector(held, torch.zeros_like(plateau.b, dtype=torch.bool))
         self.along = plateau.hidden * plateau.features - 1  # its weight along the lone feature
 
     @property

@@ -61,7 +61,7 @@ class Settings:
             raise ValueError(f"inverse_density: expected at least 1, got {self.inverse_density}")
 
 
-QUICK = Settings(16, 4, runs=(1, 2), steps=1500, batch_size=64, lr=1e-2)
+QUICK = Settings(8, 2, runs=(1, 2), steps=1200, batch_size=32, lr=1e-2)
 NOTEBOOK = Settings(runs=(1, 2, 3), steps=20_000)
 
 

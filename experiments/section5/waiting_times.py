@@ -47,7 +47,7 @@ class Settings:
     inverse_density: float = 3.0  # 1/(1-S)
     learning_rates: tuple[float, ...] = (1e-3, 2e-3, 4e-3, 2e-3, 2e-3)  # constant
     batch_sizes: tuple[int, ...] = (256, 256, 256, 64, 1024)
-    runs: tuple[int, ...] = tuple(range(1, 17))  # their numbers, each with rows of its own
+    runs: tuple[int, ...] = (1, 2, 3, 4)  # their numbers, each with rows of its own
     steps: int = 20_000
     record_every: int = 20  # steps
 

@@ -78,7 +78,7 @@ def test_run():
     result, again, other = (run(QUICK, seed=seed, progress=False) for seed in (0, 0, 1))
     assert result.steps[[0, -1]].tolist() == [0, QUICK.steps]
     assert result.loss.shape == (len(result.steps), 2)
-    assert result.dimensionality.shape[1:] == (2, 16)
+    assert result.dimensionality.shape[1:] == (2, 8)
     assert torch.equal(again.dimensionality, result.dimensionality)
     assert torch.equal(again.loss, result.loss)
     assert not torch.equal(other.loss, result.loss)
