@@ -33,7 +33,7 @@ from sweeps import cells
 from sweeps.files import claimed, write
 from theory.polytopes import tegum_factors
 from training import train
-from visualization import INK, SHARED, SMALL, WIDTH, described
+from visualization import INK, NOTE, SHARED, WIDTH, described
 
 FILE = Path(__file__).with_suffix(".safetensors")
 
@@ -47,7 +47,7 @@ class Settings:
     inverse_density: float = 3.0  # 1/(1-S)
     learning_rates: tuple[float, ...] = (1e-3, 2e-3, 4e-3, 2e-3, 2e-3)  # constant
     batch_sizes: tuple[int, ...] = (256, 256, 256, 64, 1024)
-    runs: tuple[int, ...] = (1, 2, 3, 4)  # their numbers, each with rows of its own
+    runs: tuple[int, ...] = (1, 2, 3, 4, 5)  # their numbers, each with rows of its own
     steps: int = 20_000
     record_every: int = 20  # steps
 
@@ -192,40 +192,38 @@ def figure(way, waits) -> Figure:
         way: Result of barrier.py.
         waits: Result of this experiment.
     """
-    drawing, (left, right) = plt.subplots(
-        1, 2, figsize=(WIDTH, 4.4), layout="constrained", width_ratios=(1, 1.1)
-    )
-    _draw_way(way, left)
-    _draw_waits(waits, right)
+    drawing = plt.figure(figsize=(WIDTH, 5.8), layout="constrained")
+    axes = drawing.subplot_mosaic([["way", "waits"], ["start", "waits"]], width_ratios=(1, 1.15))
+    _draw_way(way, axes["way"], axes["start"])
+    _draw_waits(waits, axes["waits"])
     shares = zip(jumped_shares(waits), names(waits))
     listed = ", ".join(f"{share:.0%} with {name}" for share, name in shares)
     return described(
         drawing,
         "On the left, a curve of the exact loss over the weight of the feature that becomes the "
-        "lone feature's antipode, with the low barrier enlarged; on the right, a dot for how long "
-        f"each run waits before it jumps; of the runs, {listed} do.",
+        "lone feature's antipode, and its start enlarged, a low barrier; on the right, a dot for "
+        f"how long each run waits before it jumps; of the runs, {listed} do.",
     )
 
 
-def _draw_way(way, ax):
+def _draw_way(way, whole, start):
     """Draw the lowest exact loss over the held weight, and its start enlarged."""
     plateau = way.below_loss[0].item()
-    ax.plot(way.weight, way.loss, "o-", color=INK, markersize=3, linewidth=1.4)
-    ax.invert_xaxis()
-    ax.set(
-        xlabel="weight of a weak feature along the lone one",
-        ylabel="exact loss, all other weights at their best",
-        title="from the plateau (left) to a digon (right)",
+    near = way.weight > -way.weight[0] / 2
+    style = {"color": INK, "markersize": 3, "linewidth": 1.2}
+    whole.plot(way.weight, way.loss, "o-", **style)
+    whole.set(ylabel="exact loss", title="from the plateau (left) to a digon (right)")
+    start.plot(way.weight[near], 1e6 * (way.loss[near] / plateau - 1), "o-", **style)
+    top = 1e6 * (way.top_loss.item() / plateau - 1)
+    start.plot(0, top, "D", color=SHARED, markersize=7)
+    start.annotate("saddle point", (0, top), xytext=(0, -16), ha="center", **NOTE)
+    start.set(
+        ylabel="rise of the loss,\nin millionths",
+        title="its start, enlarged",
     )
-    inset = ax.inset_axes((0.12, 0.12, 0.42, 0.42))
-    start = way.weight[0].item()
-    near = way.weight > -start
-    inset.plot(
-        way.weight[near], 1e6 * (way.loss[near] / plateau - 1), "o-", color=INK, markersize=3
-    )
-    inset.invert_xaxis()
-    inset.plot(0, 1e6 * (way.top_loss.item() / plateau - 1), "D", color=SHARED)
-    inset.set_title("the barrier, in millionths\nof the loss; its top: a saddle", fontsize=SMALL)
+    for ax in (whole, start):
+        ax.set_xlabel("weight of a weak feature along the lone one")
+        ax.invert_xaxis()
 
 
 def _draw_waits(waits, ax):
@@ -238,13 +236,14 @@ def _draw_waits(waits, ax):
         ax.plot(waited[jumped], spread[jumped], "o", color=SHARED, mec=INK, mew=0.6)
         ax.plot(waited[~jumped], spread[~jumped], ">", mfc="none", mec=INK, mew=0.8)
     texts = [
-        f"learning rate {waits.learning_rate[k]:g},\n{waits.batch_size[k]} rows:\n"
+        f"{waits.learning_rate[k]:g}, {waits.batch_size[k]} rows:\n"
         f"{waits.jumped[k].sum()} of {waits.jumped.shape[1]} jump"
         for k in order
     ]
     ax.set_yticks(range(len(order)), labels=texts)
     ax.set(
         xlabel="steps before the jump (arrows: no jump by then)",
+        ylabel="learning rate and rows in a step",
         title="how long runs from the plateau's minimum wait",
         xlim=(0, 1.04 * waits.steps.max().item()),
     )

@@ -43,4 +43,4 @@ def test_the_constructed_plateau():
     assert exact_gradient(W, model.b.detach(), distribution).norm < 1e-6
     assert W[0, -1, 3:].tolist() == pytest.approx([W[0, -1, 3].item()] * 5, rel=1e-6)
     with pytest.raises(ValueError, match="expected a plateau of a lone feature, got none at 8, 2"):
-        settled_plateau(8, 2, 0.05, progress=False)
+        settled_plateau(8, 2, 1.0, progress=False)
