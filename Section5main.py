@@ -3,7 +3,7 @@
     python Section5main.py              # the paper's settings, about three minutes on 2 cores
     python Section5main.py --quick      # the same path, small, in seconds
     python Section5main.py --seed 3 --out /tmp/section5
-    python Section5main.py --waiting    # the committed waiting times, six minutes on one core
+    python Section5main.py --waiting    # the committed waiting times, two minutes on one core
 
 Trains many equally important features that end in digons, finds what kind of point the plateau is
 on which a lone feature waits, and what stands between it and its jump. Trains two sets of three
@@ -32,9 +32,7 @@ BY_CHANCE = 0.05  # 5.1: share of the shuffles that may have as large a drop of 
 LEAST_SHARE = 0.9  # of the jumps, runs or stages that have to agree
 STATIONARY = 1e-6  # 5.1: norm of a gradient that has vanished; that of the start is about 1
 VANISHED = 1e-3  # 5.2: share of the largest gradient below which one has vanished
-CLOSE = (
-    0.1  # 5.2: two points are close if no further apart than this share of their norm at the end
-)
+CLOSE = 0.1  # 5.2: distance of two points that are close, as a share of their norm at the end
 
 EXPERIMENTS = {
     "jumps": Experiment(jumps, jumps.Settings(), jumps.QUICK),
@@ -95,10 +93,9 @@ def claim_jumps(courses, settled, way, waits):
             _noise_ends_it(waits),
         ),
         _seen_jumps(found),
-        "A critic would ask for other sizes and densities, where more than one feature may be "
-        "left over by the emergence, and whether the ways of the paper's own optimiser wait as "
-        "long. Runs that have not jumped by the end of the training say nothing against the jump: "
-        "they would have to be trained on.",
+        "Runs that have not jumped by the end say nothing against the jump: train them on. Then "
+        "try other sizes and densities, at which the emergence may leave over more than one "
+        "feature, and other optimisers.",
     )
 
 
@@ -154,7 +151,7 @@ def _loss_drops(courses, found):
     """Judge whether the loss drops with each jump.
 
     Refuted if the mean loss after it is not lower in more than one event in ten, or if the mean
-    drop of all events is matched in more than one in twenty drafts of as many shuffled times.
+    drop of all events is matched in more than one in twenty draws of as many shuffled times.
     """
     events = jumps.events(found)
     drops = jumps.drops(courses, events)

@@ -1,12 +1,14 @@
 """How long does training wait on the plateau of a lone feature before it jumps (ours)?
 
 All runs begin at the same minimum of the exact loss (lone_feature.py), in which one feature is
-alone in its dimension. They are trained on samples at several learning rates and batch sizes, each
-with rows of its own, until the lone feature has become one of a digon. On the exact loss nothing
-would happen, since the gradient is zero: what moves the runs is the noise of their samples.
+alone in its dimension, each with its features in another order and its hidden space turned, since
+Adam treats each weight on its own. They are trained on samples at several learning rates and batch
+sizes until the lone feature has become one of a digon. On the exact loss nothing would happen,
+since the gradient is zero: what moves the runs is the noise of their samples.
 
-The full settings take about eleven minutes on a core, so the waiting times are committed: FILE
-holds them. `committed` reads them, and `python Section5main.py --waiting` computes them again.
+The full settings take two minutes on a core, and they have nothing to do with a section's seed. So
+the waiting times are committed: FILE holds them. `committed` reads them, and
+`python Section5main.py --waiting` computes them again.
 """
 
 if __name__ == "__main__":
@@ -24,7 +26,6 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from checks import check_settings
-from experiments.section5.learning_curves import run_seed
 from experiments.section5.lone_feature import LONE, settled_plateau
 from features import FeatureDistribution
 from geometry import dimensionality
@@ -47,7 +48,7 @@ class Settings:
     inverse_density: float = 3.0  # 1/(1-S)
     learning_rates: tuple[float, ...] = (1e-3, 2e-3, 4e-3, 2e-3, 2e-3)  # constant
     batch_sizes: tuple[int, ...] = (256, 256, 256, 64, 1024)
-    runs: tuple[int, ...] = (1, 2, 3, 4, 5)  # their numbers, each with rows of its own
+    runs: int = 8  # in each way, on the same rows
     steps: int = 20_000
     record_every: int = 20  # steps
 
@@ -64,7 +65,7 @@ class Settings:
 
 
 QUICK = Settings(
-    8, 2, learning_rates=(4e-3, 8e-3), batch_sizes=(64, 16), runs=(1, 2), steps=300, record_every=5
+    8, 2, learning_rates=(4e-3, 8e-3), batch_sizes=(64, 16), runs=2, steps=300, record_every=5
 )
 
 
@@ -84,7 +85,7 @@ def run(settings, *, seed=0, device="cpu", progress=True) -> Result:
 
     Args:
         settings: Settings of the study.
-        seed: Seed of the rows.
+        seed: Seed of the rows, and of the features' orders and the turns.
         device: Device that trains; the minimum is found on the CPU.
         progress: Whether to show progress on stderr.
 
@@ -92,55 +93,75 @@ def run(settings, *, seed=0, device="cpu", progress=True) -> Result:
         The waiting times.
     """
     density = 1 / settings.inverse_density
-    start = settled_plateau(settings.features, settings.hidden, density, progress).float()
+    plateau = settled_plateau(settings.features, settings.hidden, density, progress)
+    distribution = FeatureDistribution(density, features=settings.features, instances=settings.runs)
     waits = []
     for lr, batch_size in zip(settings.learning_rates, settings.batch_sizes):
-        for number in settings.runs:
-            history = train(
-                ReLUOutputModel.from_weights(start.W.detach(), start.b.detach()).to(device),
-                FeatureDistribution(density, features=settings.features).to(device),
-                steps=settings.steps,
-                batch_size=batch_size,
-                lr=lr,
-                schedule="constant",
-                seed=run_seed(seed, number),
-                record=settings.record_every,
-                progress=progress,
-            )
-            waits.append(_wait(history, 2 * (settings.hidden - 1)))
-    shape = len(settings.learning_rates), len(settings.runs)
-    jumped, waited, in_digons = (torch.tensor(values).view(shape) for values in zip(*waits))
+        history = train(
+            _copies(plateau, settings.runs, seed).to(device),
+            distribution.to(device),
+            steps=settings.steps,
+            batch_size=batch_size,
+            lr=lr,
+            schedule="constant",
+            seed=seed,
+            record=settings.record_every,
+            progress=progress,
+        )
+        waits.append(_waits(history))
+    jumped, waited, in_digons = (torch.stack(values) for values in zip(*waits))
     return Result(
         learning_rate=torch.tensor(settings.learning_rates, dtype=torch.float64),
         batch_size=torch.tensor(settings.batch_sizes),
-        steps=torch.full(shape[:1], settings.steps),
+        steps=torch.full((len(waits),), settings.steps),
         jumped=jumped,
         waited=waited,
         in_digons=in_digons,
     )
 
 
-def _wait(history, lone):
-    """Return whether and when a run jumps, and whether it ends in digons."""
-    alone = dimensionality(history.weights["W"][:, 0])[:, lone] > LONE[0]  # (records,)
-    jumped = not alone.all()
-    record = alone.int().argmin() if jumped else -1
-    factors = tegum_factors(history.weights["W"][-1, 0])
-    in_digons = all(factor.polytope == "digon" for factor in factors)
-    return jumped, history.steps[record].item(), in_digons
+def _copies(plateau, runs, seed):
+    """Copy a model of one instance, with features in random orders and hidden spaces turned."""
+    generator = torch.Generator().manual_seed(seed)
+    W = plateau.W.detach()[0]
+    b = plateau.b.detach()[0]
+    copies = []
+    for _ in range(runs):
+        order = torch.randperm(len(b), generator=generator)
+        random = torch.randn(len(W), len(W), generator=generator, dtype=W.dtype)
+        turn = torch.linalg.qr(random).Q
+        copies.append(((turn @ W)[:, order], b[order]))
+    stacked = [torch.stack(values).float() for values in zip(*copies)]
+    return ReLUOutputModel.from_weights(*stacked)
+
+
+def _waits(history):
+    """Return for each run whether and when it jumps, and whether it ends in digons."""
+    W = history.weights["W"]  # (records, runs, hidden, features)
+    D = dimensionality(W.flatten(0, 1)).unflatten(0, W.shape[:2])
+    lone = D[0].argmax(dim=1)
+    alone = D[:, torch.arange(len(lone)), lone] > LONE[0]  # (records, runs)
+    jumped = ~alone.all(dim=0)
+    record = torch.where(jumped, alone.int().argmin(dim=0), len(W) - 1)
+    factors = [tegum_factors(last) for last in W[-1]]
+    in_digons = [all(factor.polytope == "digon" for factor in each) for each in factors]
+    return jumped, history.steps[record], torch.tensor(in_digons)
 
 
 def shards(settings):
-    """Split the settings into one run in all ways each."""
-    return [replace(settings, runs=(number,)) for number in settings.runs]
+    """Split the settings into one way of training each."""
+    ways = zip(settings.learning_rates, settings.batch_sizes)
+    return [replace(settings, learning_rates=(lr,), batch_sizes=(rows,)) for lr, rows in ways]
+
+
+def effort(settings):
+    """Number of rows."""
+    return settings.steps * sum(settings.batch_sizes)
 
 
 def joined(results) -> Result:
-    """Join the runs of several Results."""
-    first = results[0]
-    of_runs = ("jumped", "waited", "in_digons")
-    together = {name: torch.cat([getattr(r, name) for r in results], dim=1) for name in of_runs}
-    return first._replace(**together)
+    """Join the ways of several Results."""
+    return Result(*(torch.cat(values) for values in zip(*results)))
 
 
 # The committed waiting times

@@ -81,7 +81,7 @@ def waits():
     """Waits that are the shorter, the noisier the training is."""
     settings = waiting_times.Settings()
     typical = torch.tensor([20_000, 15_000, 5000, 10_000, 20_000])
-    waited = typical[:, None].repeat(1, len(settings.runs))
+    waited = typical[:, None].repeat(1, settings.runs)
     return waiting_times.Result(
         learning_rate=torch.tensor(settings.learning_rates, dtype=torch.float64),
         batch_size=torch.tensor(settings.batch_sizes),

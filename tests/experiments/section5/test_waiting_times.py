@@ -9,7 +9,10 @@ from made_up_courses import waits, way
 
 import Section5main
 from experiments.section5 import waiting_times
+from experiments.section5.lone_feature import settled_plateau
 from experiments.section5.waiting_times import QUICK, Settings, run
+from features import FeatureDistribution
+from losses import expected_loss
 from sweeps import Experiment
 
 
@@ -21,6 +24,17 @@ def test_run_and_its_shards():
     assert whole.waited.shape == (2, 2)
     assert (whole.jumped | (whole.waited == QUICK.steps)).all()
     assert (whole.jumped | ~whole.in_digons).all()
+
+
+def test_copies_are_the_same_minimum():
+    plateau = settled_plateau(8, 2, 1 / 3, progress=False)
+    copies = waiting_times._copies(plateau, 3, seed=0)
+    distribution = FeatureDistribution(1 / 3, features=8, instances=3)
+    losses = expected_loss(copies.W.detach(), copies.b.detach(), distribution)
+    one = expected_loss(plateau.W.detach(), plateau.b.detach(), distribution.select([0]))
+    torch.testing.assert_close(losses, one.expand(3), rtol=1e-6, atol=0)
+    assert not torch.allclose(copies.W[0], copies.W[1])
+    assert not torch.equal(copies.b[0], copies.b[1])
 
 
 def test_noisy_training_leaves_the_plateau():
@@ -35,7 +49,7 @@ def test_the_committed_waits_are_of_the_full_settings():
     assert found.learning_rate.tolist() == list(settings.learning_rates)
     assert found.batch_size.tolist() == list(settings.batch_sizes)
     assert found.steps.tolist() == [settings.steps] * len(settings.batch_sizes)
-    assert found.waited.shape == (len(settings.batch_sizes), len(settings.runs))
+    assert found.waited.shape == (len(settings.batch_sizes), settings.runs)
     assert (found.waited[~found.jumped] == settings.steps).all()
     assert (found.waited > 0).all() and (found.waited <= settings.steps).all()
     assert found.in_digons[found.jumped].double().mean() > 0.9
@@ -57,7 +71,7 @@ def test_the_command_that_makes_the_committed_file(tmp_path, monkeypatch):
 def test_figure():
     figure = drawn(waiting_times.figure, way(), waits())
     labels = [label.get_text() for label in figure.axes[1].get_yticklabels()]
-    assert labels[0].endswith("0 of 16 jump") and labels[-1].endswith("16 of 16 jump")
+    assert labels[0].endswith("0 of 8 jump") and labels[-1].endswith("8 of 8 jump")
 
 
 @pytest.mark.usefixtures("unchecked")
