@@ -52,6 +52,7 @@ class Settings:
 
 
 QUICK = Settings(8, 2, points=5)
+NOTEBOOK = Settings(points=12)
 
 
 class Result(NamedTuple):

@@ -37,6 +37,7 @@ class Settings(jumps.Settings):
 
 
 QUICK = Settings(8, 2, runs=(1, 2), steps=600, batch_size=64, lr=1e-2)
+NOTEBOOK = Settings(runs=(1,))
 
 
 class Result(NamedTuple):
