@@ -28,7 +28,7 @@ from experiments.section4 import (
     started_as_polytopes,
     uniform_superposition,
 )
-from experiments.section5 import jumps, stages
+from experiments.section5 import barrier, jumps, plateaus, stages, waiting_times
 from experiments.section6 import adversarial_training, vulnerability
 from experiments.section7 import neuron_alignment, neuron_patterns
 from experiments.section8 import absolute_value, asymmetric_motif, neuron_kinds
@@ -631,6 +631,9 @@ SETTINGS = [
     first_superposition.Settings(),
     CONTINUED,
     jumps.Settings(),
+    plateaus.Settings(),
+    barrier.Settings(),
+    waiting_times.Settings(),
     exact_optimum.Settings(),
     introduction.Settings(),
     asymmetric_motif.Settings(),

@@ -38,7 +38,7 @@ FIGURES = {
     section2: "first introduction n20 n80 represented",
     section3: "boundary longer n2 n3 study",
     section4: "collapse dense grey long map pairs perturbed predicted sets study table uniform",
-    section5: "digons octahedron stages",
+    section5: "jumps octahedron plateau stages",
     section6: "training vulnerability",
     section7: "alignment neurons steps",
     section8: "motif neurons sides",

@@ -1,11 +1,13 @@
-"""Do the dimensionalities of features jump from level to level while the loss drops suddenly?
+"""Do some features jump from level to level while others stay, and does the loss drop with it?
 
-Section 5 of the paper: many equally important features are trained until they form digons. Their
-dimensionalities jump between a few levels, and the loss drops suddenly as they do. `figure` is the
-paper's figure for models of several sizes.
+Section 5 of the paper: many equally important features are trained until they form digons. `figure`
+is the paper's figure: the dimensionalities of all features of one model over the steps of training,
+and the loss below.
 
-Rules decide what counts. A feature *moves* when it goes from one level to another. A move or a drop
-of the loss is *sudden* if it takes no longer than all of the training before it.
+In the emergence, at the start, all features move at once. What counts here comes after it. A
+feature *rests* where its dimensionality stays in a narrow band for long, whatever its level. It
+*jumps* where it goes from one rest to another rest at another level, faster than it rests. Jumps of
+one run that are under way at once make an *event*.
 """
 
 if __name__ == "__main__":
@@ -16,41 +18,41 @@ from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Float64, Int
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from checks import check_settings
-from experiments.section5.learning_curves import fall_rate, log_steps, logarithmic_steps, stretches
+from experiments.section5.learning_curves import run_seed, stretches
+from experiments.section5.lone_feature import LONE
 from features import FeatureDistribution
-from geometry import dimensionality, represented
+from geometry import dimensionality
+from losses import many_features_loss
 from models import ReLUOutputModel
-from theory.polytopes import tegum_factors
-from training import sampled_loss, train
-from visualization import DEDICATED, FAINT, INK, SHARED, WIDTH, described, over_steps, plain_ticks
+from training import History, train
+from visualization import DEDICATED, INK, NOTE, SHARED, WIDTH, described
 
-# Dimensionalities of a feature that is not represented, of one in a digon, and of a dedicated one.
-LEVELS = (0.0, 0.5, 1.0)
-# A feature this close to a level is at it. A move between 0 and 1/2 is thus a rise from 10 to 90 %.
-AT_LEVEL = 0.05
-SUDDEN = 2.0  # factor by which the number of steps may grow during a sudden move or drop
-STEEP = 2.0  # the loss drops where it falls this much faster than on the run's average, on log axes
+EMERGED = 0.9  # share of its whole fall that the loss has made when the emergence is over
+REST = 1000  # steps that a rest lasts at least, and over which losses are averaged
+DIGON = 0.5  # dimensionality of a feature in a digon
+BAND = 0.1  # width of the band in which a resting feature stays, and the least change of a jump
+TOLERANCE = 1e-5  # relative error of the exact losses
+SHUFFLES = 100  # random times for each event
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The paper's setting of equally important features, at a density where digons are best."""
+    """Equally important features at a density where digons are best, trained long enough."""
 
-    features: int = 100
-    hidden: int = 20
+    features: int = 40
+    hidden: int = 10
     inverse_density: float = 3.0  # 1/(1-S)
-    runs: int = 8
-    steps: int = 6000
+    runs: tuple[int, ...] = tuple(range(1, 9))  # their numbers; each has its own weights and rows
+    steps: int = 30_000
     batch_size: int = 256
     lr: float = 2e-3  # constant
     init_scale: float = 0.01
-    records: int = 300  # of the course of training, evenly spaced on a log axis
-    rows: int = 4096  # sampled rows on which the loss of every record is measured
+    record_every: int = 50  # steps
 
     def __post_init__(self):
         """Refuse values out of range."""
@@ -59,285 +61,348 @@ class Settings:
             raise ValueError(f"inverse_density: expected at least 1, got {self.inverse_density}")
 
 
-SIZES = (Settings(60, 20), Settings(40, 10), Settings(), Settings(100, 10))
-QUICK = Settings(24, 6, runs=2, steps=300, batch_size=64, lr=1e-2, records=60, rows=1024)
-NOTEBOOK_SIZES = tuple(
-    replace(size, runs=2, steps=4000)
-    for size in (Settings(60, 20), Settings(40, 10), Settings(100, 10))
-)
+QUICK = Settings(8, 2, runs=(1, 2), steps=1200, batch_size=32, lr=1e-2)
+NOTEBOOK = Settings(runs=(1, 2, 3), steps=20_000)
 
 
 class Result(NamedTuple):
     """The course of training."""
 
     steps: Int[Tensor, " records"]
-    loss: Float[Tensor, "records runs"]
+    loss: Float64[Tensor, "records runs"]  # exact
     dimensionality: Float[Tensor, "records runs features"]
-    W: Float[Tensor, "runs hidden features"]  # at the end
 
 
 def run(settings, *, seed=0, device="cpu", progress=True) -> Result:
-    """Train several runs of one size and record their dimensionalities and losses.
+    """Train several runs and record their dimensionalities and exact losses.
 
     Args:
-        settings: Settings of the run.
-        seed: Seed of the initial weights, of the training's rows, and of the rows of the loss.
-        device: Device that trains; the losses are measured on the CPU.
+        settings: Settings of the runs.
+        seed: Seed of the initial weights and of the training's rows.
+        device: Device that trains; the losses are computed on the CPU.
         progress: Whether to show progress on stderr.
 
     Returns:
         The course of training.
     """
-    density = 1 / settings.inverse_density
+    courses = [
+        _measured(settings, trained(settings, number, seed, device, progress)[1])
+        for number in settings.runs
+    ]
+    return joined(courses)
+
+
+def trained(settings, number, seed, device="cpu", progress=True) -> tuple[ReLUOutputModel, History]:
+    """Train one run.
+
+    Args:
+        settings: Settings of the runs.
+        number: Number of the run.
+        seed: As for `run`.
+        device: Device that trains.
+        progress: Whether to show progress on stderr.
+
+    Returns:
+        The model of one instance, and the history of its training.
+    """
+    own_seed = run_seed(seed, number)
     model = ReLUOutputModel(
-        settings.runs,
+        1,
         settings.features,
         settings.hidden,
-        seed=seed,
+        seed=own_seed,
         device=device,
         init_scale=settings.init_scale,
     )
     history = train(
         model,
-        FeatureDistribution(density, features=settings.features, instances=settings.runs).to(
-            device
-        ),
+        FeatureDistribution(1 / settings.inverse_density, features=settings.features).to(device),
         steps=settings.steps,
         batch_size=settings.batch_size,
         lr=settings.lr,
         schedule="constant",
-        seed=seed,
-        record=logarithmic_steps(settings.steps, settings.records),
+        seed=own_seed,
+        record=settings.record_every,
         progress=progress,
     )
-    shape = (len(history.steps), settings.runs)
-    W = history.weights["W"].flatten(0, 1)  # (records * runs, hidden, features)
-    b = history.weights["b"].flatten(0, 1)
-    recorded = FeatureDistribution(density, features=settings.features, instances=len(W))
-    models = ReLUOutputModel.from_weights(W, b)
-    loss = sampled_loss(models, recorded, rows=settings.rows, seed=seed)
+    return model, history
+
+
+def _measured(settings, history):
+    """Measure what a Result has of one run."""
+    W = history.weights["W"][:, 0]
+    b = history.weights["b"][:, 0]
+    distribution = FeatureDistribution(
+        1 / settings.inverse_density, features=settings.features, instances=len(W)
+    )
+    loss = many_features_loss(W, b, distribution, tolerance=TOLERANCE)
+    return Result(history.steps, loss[:, None], dimensionality(W)[:, None])
+
+
+def shards(settings):
+    """Split the settings into one run each."""
+    return [replace(settings, runs=(number,)) for number in settings.runs]
+
+
+def joined(results) -> Result:
+    """Join the runs of several Results."""
     return Result(
-        steps=history.steps,
-        loss=loss.view(shape),
-        dimensionality=dimensionality(W).unflatten(0, shape),
-        W=history.weights["W"][-1],
+        results[0].steps,
+        torch.cat([result.loss for result in results], dim=1),
+        torch.cat([result.dimensionality for result in results], dim=1),
     )
 
 
 # Measures
 
 
-class Moves(NamedTuple):
-    """Moves of features from one level to another."""
+class Rests(NamedTuple):
+    """Stretches after the emergence in which a feature stays at one level."""
 
-    run: Int[Tensor, " moves"]
-    feature: Int[Tensor, " moves"]
-    first: Int[Tensor, " moves"]  # last record at the old level
-    last: Int[Tensor, " moves"]  # first record at the new level
-
-
-class Drops(NamedTuple):
-    """Drops of the loss."""
-
-    run: Int[Tensor, " drops"]
-    first: Int[Tensor, " drops"]  # first record of the drop
-    last: Int[Tensor, " drops"]  # last record of the drop
+    run: Int[Tensor, " rests"]
+    feature: Int[Tensor, " rests"]
+    first: Int[Tensor, " rests"]  # record
+    last: Int[Tensor, " rests"]  # record
+    level: Float[Tensor, " rests"]  # mean dimensionality
 
 
-def level(values: Float[Tensor, "*any"]) -> Int[Tensor, "*any"]:
-    """Find the level of each dimensionality.
+class Jumps(NamedTuple):
+    """Passages of features from one rest to another."""
 
-    Args:
-        values: Dimensionalities.
+    run: Int[Tensor, " jumps"]
+    feature: Int[Tensor, " jumps"]
+    first: Int[Tensor, " jumps"]  # last record of the rest before
+    last: Int[Tensor, " jumps"]  # first record of the rest after
+    rested: Int[Tensor, " jumps"]  # records of the rest before
+    old: Float[Tensor, " jumps"]  # level of the rest before
+    new: Float[Tensor, " jumps"]  # level of the rest after
 
-    Returns:
-        Indices into LEVELS, and -1 between the levels.
+
+class Events(NamedTuple):
+    """Jumps of one run that are under way at once."""
+
+    run: Int[Tensor, " events"]
+    first: Int[Tensor, " events"]  # last record before the first jump
+    last: Int[Tensor, " events"]  # first record after the last jump
+
+
+def emerged(result) -> Int[Tensor, " runs"]:
+    """Find the record at which the emergence of each run is over.
+
+    It is the first one at which the loss has made EMERGED of its fall from the start to its lowest.
     """
-    distance = (values[..., None] - torch.tensor(LEVELS, dtype=values.dtype)).abs()
-    return torch.where(distance.amin(dim=-1) <= AT_LEVEL, distance.argmin(dim=-1), -1)
+    loss = result.loss
+    threshold = loss[0] - EMERGED * (loss[0] - loss.amin(dim=0))
+    return (loss <= threshold).int().argmax(dim=0)
 
 
-def moves(result) -> Moves:
-    """Find all moves. A feature that leaves a level and returns to it has not moved."""
+def window(result) -> int:
+    """Return how many records REST steps are."""
+    return round(REST / (result.steps[1] - result.steps[0]).item())
+
+
+def rests(result) -> Rests:
+    """Find all rests after the emergence, of each run and feature in the order of time."""
+    D = result.dimensionality
+    records, runs, features = D.shape
+    span = window(result) + 1
     found = []
-    levels = level(result.dimensionality)
-    _, runs, features = levels.shape
-    for k in range(runs):
-        for feature in range(features):
-            changes = _changes(levels[:, k, feature])
-            found += [(k, feature, first, last) for first, last in changes]
-    return Moves(*torch.tensor(found, dtype=torch.long).view(-1, 4).T)
+    if records >= span:
+        windows = D.unfold(0, span, 1)  # (starts, runs, features, span)
+        quiet = windows.amax(dim=-1) - windows.amin(dim=-1) <= BAND
+        after = torch.arange(len(quiet))[:, None] >= emerged(result)  # (starts, runs)
+        quiet &= after[:, :, None]
+        for k in range(runs):
+            for feature in range(features):
+                for first, last_start in stretches(quiet[:, k, feature]):
+                    last = last_start + span - 1
+                    level = D[first : last + 1, k, feature].mean().item()
+                    found.append((k, feature, first, last, level))
+    columns = torch.tensor(found, dtype=torch.float64).view(-1, 5).T
+    return Rests(*columns[:4].long(), columns[4])
 
 
-def _changes(levels):
-    """Pair the records just before and just after each change of a feature's level (records,)."""
-    at_level = (levels >= 0).nonzero()[:, 0]
-    changed = levels[at_level].diff().nonzero()[:, 0]
-    return zip(at_level[changed].tolist(), at_level[changed + 1].tolist())
+def jumps(result) -> Jumps:
+    """Find all jumps.
 
-
-def sudden(
-    result, first: Int[Tensor, " spans"], last: Int[Tensor, " spans"]
-) -> Bool[Tensor, " spans"]:
-    """Say which spans of records take no longer than all of the steps before them.
-
-    Args:
-        result: Result of `run`.
-        first: First record of each span.
-        last: Last record of each span.
-
-    Returns:
-        Whether each span is sudden.
+    A feature jumps between two of its rests that follow each other, if their levels differ by more
+    than BAND and it takes fewer steps than each of them lasts.
     """
-    time = log_steps(result.steps)
-    return (time[last] - time[first]).exp() <= SUDDEN
+    found = rests(result)
+    passed = found.first[1:] - found.last[:-1]  # records
+    lasted = found.last - found.first
+    same = (found.run[1:] == found.run[:-1]) & (found.feature[1:] == found.feature[:-1])
+    far = (found.level[1:] - found.level[:-1]).abs() > BAND
+    fast = (passed > 0) & (passed < torch.minimum(lasted[1:], lasted[:-1]))
+    chosen = (same & far & fast).nonzero()[:, 0]
+    return Jumps(
+        run=found.run[chosen],
+        feature=found.feature[chosen],
+        first=found.last[chosen],
+        last=found.first[chosen + 1],
+        rested=lasted[chosen],
+        old=found.level[chosen],
+        new=found.level[chosen + 1],
+    )
 
 
-def dropping(result) -> Bool[Tensor, "records runs"]:
-    """Say where the loss falls more than STEEP times as fast as on the run's average."""
-    time = log_steps(result.steps)
-    log_loss = result.loss.double().log()
-    average = (log_loss[0] - log_loss.amin(dim=0)) / (time[-1] - time[0])
-    return fall_rate(result.steps, result.loss) > STEEP * average
+def events(found: Jumps) -> Events:
+    """Join the jumps of each run that are under way at once into events."""
+    joined_spans = []
+    spans = sorted(zip(found.run.tolist(), found.first.tolist(), found.last.tolist()))
+    for k, first, last in spans:
+        previous = joined_spans[-1] if joined_spans else None
+        if previous and previous[0] == k and first < previous[2]:
+            previous[2] = max(last, previous[2])
+        else:
+            joined_spans.append([k, first, last])
+    return Events(*torch.tensor(joined_spans, dtype=torch.long).view(-1, 3).T)
 
 
-def drops(result) -> Drops:
-    """Find all drops of the loss."""
-    found = []
-    steep = dropping(result)
-    for k in range(steep.shape[1]):
-        found += [(k, first, last) for first, last in stretches(steep[:, k])]
-    return Drops(*torch.tensor(found, dtype=torch.long).view(-1, 3).T)
+def staying(result, found: Events) -> Float64[Tensor, " events"]:
+    """Measure which share of the features stays at its level in each event."""
+    before, after = _around(result.dimensionality, result, found)
+    return ((after - before).abs() <= BAND).double().mean(dim=1)
 
 
-def during_drops(result, moves: Moves) -> Bool[Tensor, " moves"]:
-    """Say which moves have their middle, on a log axis, in a drop of the loss.
-
-    Args:
-        result: Result of `run`.
-        moves: Its moves, or some of them.
-
-    Returns:
-        Whether each move coincides with a drop.
-    """
-    time = log_steps(result.steps)
-    middle = (time[moves.first] + time[moves.last]) / 2
-    record = torch.searchsorted(time, middle).clamp(max=len(time) - 1)
-    return dropping(result)[record, moves.run]
+def drops(result, found: Events) -> Float64[Tensor, " events"]:
+    """Measure by which share the loss drops across each event: means over REST steps around it."""
+    before, after = _around(result.loss[..., None], result, found)
+    return 1 - (after / before)[:, 0]
 
 
-def dropping_share(result):
-    """Measure on which share of the log axis the loss drops.
-
-    It is also the share of the moves that would coincide with a drop if their times were random.
-    """
-    time = log_steps(result.steps)
-    drop_time = (dropping(result)[1:].double() * time.diff()[:, None]).sum().item()
-    return drop_time / ((time[-1] - time[0]).item() * result.loss.shape[1])
-
-
-def simultaneous_share(result, moves: Moves) -> Float[Tensor, " runs"]:
-    """Measure which share of a run's moves is under way at once, at the record where it is largest.
-
-    Args:
-        result: Result of `run`.
-        moves: Its moves.
-
-    Returns:
-        The share for each run, 0 for a run without moves.
-    """
-    record = torch.arange(len(result.steps))[:, None]
-    under_way = ((moves.first < record) & (record < moves.last)).double()  # (records, moves)
-    in_run = torch.nn.functional.one_hot(moves.run, result.loss.shape[1]).double()  # (moves, runs)
-    return (under_way @ in_run).amax(dim=0) / in_run.sum(dim=0).clamp(min=1)
+def shuffled_drops(result, found: Events) -> Float64[Tensor, "events shuffles"]:
+    """Measure the same at random times after the emergence, SHUFFLES of them for each event."""
+    generator = torch.Generator().manual_seed(0)
+    earliest = emerged(result)[found.run] + window(result)
+    latest = len(result.steps) - 1 - window(result) - (found.last - found.first)
+    shares = torch.rand(SHUFFLES, len(found.run), generator=generator, dtype=torch.float64)
+    first = (earliest + shares * (latest - earliest + 1)).long()
+    values = result.loss[..., None]
+    changes = []
+    for start in first:
+        moved = Events(found.run, start, start + found.last - found.first)
+        before, after = _around(values, result, moved)
+        changes.append(1 - (after / before)[:, 0])
+    return torch.stack(changes, dim=1)
 
 
-def at_levels(result):
-    """Measure which share of the features is at a level at the end."""
-    return (level(result.dimensionality[-1]) >= 0).double().mean().item()
+def _around(values, result, found):
+    """Average values (records, runs, any) over REST steps before and after each of some events."""
+    span = window(result)
+    nothing = values.new_zeros(0, values.shape[2])
+    before = [
+        values[first - span : first + 1, k].mean(dim=0)
+        for k, first in zip(found.run.tolist(), found.first.tolist())
+    ]
+    after = [
+        values[last : last + span + 1, k].mean(dim=0)
+        for k, last in zip(found.run.tolist(), found.last.tolist())
+    ]
+    return (torch.stack(before), torch.stack(after)) if before else (nothing, nothing)
 
 
-def in_digons(result):
-    """Measure which share of the represented features is in digons at the end."""
-    in_digon = 0
-    for W in result.W:
-        digons = [factor for factor in tegum_factors(W) if factor.polytope == "digon"]
-        in_digon += sum(len(digon.features) for digon in digons)
-    return in_digon / max(represented(result.W).sum().item(), 1)
+def members(found: Jumps) -> Bool[Tensor, "events jumps"]:
+    """Say which jumps each event is made of."""
+    every = events(found)
+    same_run = every.run[:, None] == found.run
+    return same_run & (found.first >= every.first[:, None]) & (found.last <= every.last[:, None])
+
+
+def pairs_up(found: Jumps) -> Bool[Tensor, " events"]:
+    """Say in which events a lone feature falls to the level of one in a digon."""
+    lowest, highest = LONE
+    lone = (lowest < found.old) & (found.old < highest)
+    falls = lone & ((found.new - DIGON).abs() <= BAND / 2)
+    return (members(found) & falls).any(dim=1)
 
 
 # Figure
 
 
-def figure(results) -> Figure:
-    """Draw dimensionalities and loss of the first run of each size, with sudden moves and drops.
+def shown_event(result, found: Jumps) -> int | None:
+    """Choose the event to draw: of those in which a lone feature falls, the most central in time.
 
     Args:
-        results: Results of `run`, one for each column.
+        result: Result of `run`.
+        found: Its jumps.
 
     Returns:
-        The figure.
+        The event's index, or None if there is no such event.
     """
+    chosen = pairs_up(found).nonzero()[:, 0]
+    if not len(chosen):
+        return None
+    every = events(found)
+    away = (every.first + every.last - len(result.steps)).abs()
+    return chosen[away[chosen].argmin()].item()
+
+
+def figure(result) -> Figure:
+    """Draw the dimensionalities of all features of one run, above its loss, as the paper does.
+
+    The run is that of `shown_event`. On the right, the same around this event.
+    """
+    found = jumps(result)
+    every = events(found)
+    event = shown_event(result, found)
+    k = 0 if event is None else every.run[event].item()
     drawing, axes = plt.subplots(
         2,
-        len(results),
-        figsize=(WIDTH, 5.6),
+        2,
+        figsize=(WIDTH, 6),
         layout="constrained",
         sharex="col",
         sharey="row",
-        squeeze=False,
-        height_ratios=(1.6, 1),
+        height_ratios=(1.7, 1),
+        width_ratios=(2.2, 1),
     )
-    counts = []
-    for result, above, below in zip(results, *axes):
-        _, hidden, features = result.W.shape
-        _draw_features(result, above)
-        count = _count_of_sudden_moves(result)
-        counts.append(f"{count} with n={features}, m={hidden}")
-        above.set_title(f"$n={features}$, $m={hidden}$\n{count}")
-        _draw_loss(result, below)
-    axes[0, 0].set_ylabel("feature dimensionality $D_i$")
-    axes[1, 0].set_ylabel("loss / loss at the start")
-    drawing.supxlabel(
-        "one run of each size; orange: sudden moves between levels, and where the loss drops"
+    for above, below in axes.T:
+        _draw_features(result, found, k, above)
+        below.plot(result.steps, result.loss[:, k], color=INK, linewidth=1.2)
+        below.set_xlabel("training step")
+    lowest = result.loss[:, k].min().item()
+    axes[1, 0].set(ylabel="exact loss", ylim=(0.99 * lowest, 1.1 * lowest))
+    axes[0, 0].set(
+        ylabel="feature dimensionality $D_i$",
+        ylim=(-0.03, 0.85),
+        xlim=(0, result.steps[-1].item()),
+        title=f"all {result.dimensionality.shape[2]} features of one run; orange: those that jump",
     )
+    if event is not None:
+        _draw_event(result, found, event, axes)
+    count = len(every.run[pairs_up(found)].unique())
+    sentence = f"in {count} of {result.loss.shape[1]} runs a lone feature becomes one of a digon"
+    drawing.suptitle(f"{sentence[0].upper()}{sentence[1:]}")
     return described(
         drawing,
-        "Curves of the dimensionality of each feature, above curves of the loss, over training "
-        "steps for one run of each size, with sudden moves between levels and drops of the loss in "
-        f"orange: {'; '.join(counts)}.",
+        "Curves of the dimensionality of each feature over training steps, above a curve of the "
+        "exact loss, for one run, and on the right the same around one jump, which is shaded; "
+        f"{sentence}.",
     )
 
 
-def _count_of_sudden_moves(result):
-    """Say how many moves of the first run are sudden."""
-    found = moves(result)
-    in_first_run = found.run == 0
-    count = (sudden(result, found.first, found.last) & in_first_run).sum()
-    return f"{count} of {in_first_run.sum()} moves are sudden"
+def _draw_features(result, found, k, ax):
+    """Draw the dimensionalities of one run, those of the features that jump in colour."""
+    D = result.dimensionality[:, k]
+    jumping = found.feature[found.run == k].unique()
+    ax.plot(result.steps, D, color=DEDICATED, linewidth=0.6, alpha=0.5)
+    ax.plot(result.steps, D[:, jumping], color=SHARED, linewidth=2)
 
 
-def _draw_features(result, ax):
-    """Draw the dimensionalities of the first run, sudden moves in colour."""
-    for value in LEVELS[:2]:
-        ax.axhline(value, color=FAINT, linewidth=0.8, zorder=0)
-    series = result.dimensionality[:, 0]
-    over_steps(result.steps, series, ax, color=DEDICATED, linewidth=0.5, alpha=0.5)
-    found = moves(result)
-    chosen = sudden(result, found.first, found.last) & (found.run == 0)
-    spans = torch.stack((found.feature, found.first, found.last), dim=1)[chosen]
-    for feature, first, last in spans.tolist():
-        span = slice(first, last + 1)
-        over_steps(result.steps[span], series[span, feature, None], ax, color=SHARED, linewidth=1.4)
-    ax.set(ylim=(-0.02, 0.8), xlabel="")
-
-
-def _draw_loss(result, ax):
-    """Draw the loss of the first run, its drops in colour."""
-    relative = result.loss[:, :1] / result.loss[0, 0]
-    over_steps(result.steps, relative, ax, color=INK, linewidth=1.3)
-    shown_steps = result.steps.clamp(min=1).tolist()
-    for first, last in stretches(dropping(result)[:, 0]):
-        ax.axvspan(shown_steps[first], shown_steps[last], color=SHARED, alpha=0.3, lw=0)
-    ax.set(yscale="log")
-    plain_ticks(ax.yaxis, (0.5, 0.6, 0.8, 1))
+def _draw_event(result, found, event, axes):
+    """Shade an event in all panels, draw the right ones around it, and note what changes."""
+    every = events(found)
+    k, first, last = (column[event].item() for column in every)
+    start = result.steps[first].item()
+    end = result.steps[last].item()
+    for ax in axes.flat:
+        ax.axvspan(start, end, color=SHARED, alpha=0.25, linewidth=0)
+    above, below = axes[:, 1]
+    above.set(xlim=(start - REST, end + REST), title=f"closer: {end - start:,} steps")
+    for jump in members(found)[event].nonzero()[:, 0].tolist():
+        old = found.old[jump].item()
+        text = f"$D_i$ {old:.2f} to {found.new[jump].item():.2f}"
+        above.annotate(text, (start - 0.95 * REST, old), xytext=(0, 6), **NOTE)
+    lower = f"{drops(result, every)[event].item():.1%} lower"
+    below.annotate(lower, (end, result.loss[last, k].item()), xytext=(6, 6), **NOTE)

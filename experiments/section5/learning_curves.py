@@ -1,12 +1,9 @@
-"""Measure learning curves: steps to record, how fast the loss falls, and stretches of records.
-
-Both experiments of Section 5 look at the loss on log axes, where the paper's curves have sudden
-drops and flat stages.
-"""
+"""Learning curves: runs and their seeds, steps to record, how fast a loss falls, and stretches."""
 
 if __name__ == "__main__":
     raise SystemExit("This file does not run by itself: run python Section5main.py instead.")
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -14,6 +11,16 @@ from torch import Tensor
 from checks import check_count
 
 WINDOW = 2  # records on each side of a record, between which the slope of the loss is taken
+
+
+def run_seed(seed, number) -> int:
+    """Return the seed of one of several runs, so that each has weights and rows of its own.
+
+    Args:
+        seed: Seed of the experiment.
+        number: Number of the run.
+    """
+    return int(np.random.SeedSequence((seed, number)).generate_state(1)[0])
 
 
 def logarithmic_steps(steps, records) -> list[int]:

@@ -27,6 +27,7 @@ from torch import Tensor
 from checks import check_settings
 from experiments.section5.learning_curves import fall_rate, log_steps, logarithmic_steps, stretches
 from features import FeatureDistribution
+from geometry import represented
 from losses.gradient import exact_gradient
 from models import ReLUOutputModel
 from theory.polytopes import tegum_factors
@@ -259,6 +260,28 @@ def _distance_from(course, k, W, b):
 def is_last(result) -> Bool[Tensor, " stages"]:
     """Say which stages go on to the end of the run."""
     return result.stationary.last == len(result.exact.steps) - 1
+
+
+def is_empty(result) -> Bool[Tensor, " stages"]:
+    """Say at which stages the stationary point represents nothing."""
+    return ~represented(result.stationary.W).any(dim=1)
+
+
+def changes(result) -> Float[Tensor, " changes"]:
+    """Measure how far the weights of each stage are from those of the run's stage before.
+
+    The distance is up to rotation, and relative to the norm of the run's weights and biases at the
+    end. The weights are those at the records from which stationary points were searched.
+    """
+    points = result.stationary
+    follows = (points.run[1:] == points.run[:-1]).nonzero()[:, 0] + 1
+    found = []
+    for stage in follows.tolist():
+        k = points.run[stage]
+        before = points.start[stage - 1]
+        away = _distance_from(result.exact, k, result.exact.W[before, k], result.exact.b[before, k])
+        found.append(away[points.start[stage]])
+    return torch.tensor(found, dtype=torch.float64)
 
 
 def ways_down(result) -> Int[Tensor, " stages"]:

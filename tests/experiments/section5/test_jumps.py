@@ -1,170 +1,108 @@
-"""Jumps of dimensionality: the rules, the claim on ideal and broken results, and a short run."""
-
-import math
+"""Jumps: the rules on features whose course is known, a short run, and its figure."""
 
 import pytest
 import torch
 from drawing import drawn
+from made_up_courses import LONE, PARTNER, TIMES, course
 
-import Section5main as section5
 from experiments.section5 import jumps
-from experiments.section5.jumps import QUICK, Result, Settings, level, run
-from theory.polytopes import POLYTOPES
-
-STEPS = torch.tensor(
-    [0, *(2.0 ** (torch.arange(0, 49) / 4)).round().long().unique().tolist()]
-)  # four to an octave
-DIGON = POLYTOPES["digon"].vertices.float()
+from experiments.section5.jumps import QUICK, Result, Settings, run
 
 
-def risen(start, factor):
-    """Rise from 0 to 1 over STEPS, linearly in log step, from `start` to `factor` times `start`."""
-    time = STEPS.clamp(min=1).double().log()
-    return ((time - math.log(start)) / math.log(factor)).clamp(0, 1)
+def one_feature(*parts, record_every=100):
+    """A Result of one feature that goes through (level, steps) with lines of (None, steps)."""
+    levels = []
+    for k, (level, steps) in enumerate(parts):
+        records = steps // record_every
+        start, end = (level, level) if level is not None else (parts[k - 1][0], parts[k + 1][0])
+        levels.append(torch.linspace(start, end, records, dtype=torch.float64))
+    D = torch.cat(levels)[:, None, None]
+    loss = torch.ones(len(D), 1, dtype=torch.float64)
+    loss[0] = 2  # the emergence is over at the first step
+    return Result(record_every * torch.arange(len(D)), loss, D)
 
 
-def course(events, others=2):
-    """Two runs, in which a pair of features rises to 1/2 and the loss drops at each event."""
-    rises = torch.stack([risen(*event) for event in events], dim=1)  # (records, pairs)
-    never = torch.zeros(len(STEPS), others).double()
-    D = torch.cat((rises.repeat_interleave(2, dim=1) / 2, never), dim=1)
-    loss = (-rises.sum(dim=1)).exp()
-    hidden = len(events)
-    W = torch.cat((torch.block_diag(*[DIGON] * hidden), torch.zeros(hidden, others)), dim=1)
-    return Result(
-        STEPS,
-        loss[:, None].expand(-1, 2),
-        D[:, None].expand(-1, 2, -1).float(),
-        W.expand(2, -1, -1),
-    )
+def test_jumps_of_a_course_that_is_known():
+    found = jumps.jumps(course())
+    assert found.run.tolist() == [run for run in range(8) for _ in range(2)]
+    assert found.feature.tolist() == [LONE, PARTNER] * 8
+    assert found.old[::2].tolist() == pytest.approx([0.73] * 8, abs=0.01)
+    assert found.old[1::2].tolist() == pytest.approx([0.01] * 8, abs=0.01)
+    assert found.new.tolist() == pytest.approx([0.5] * 16, abs=0.01)
+    first = course().steps[found.first]
+    last = course().steps[found.last]
+    for k, time in enumerate(TIMES):
+        assert (first[2 * k : 2 * k + 2] >= time).all() and (last <= TIMES[-1] + 200).all()
+    assert (last - first <= 200).all()
 
 
-IDEAL = ((30, 1.6), (150, 1.6), (600, 1.6))
-
-
-def noise():
-    generator = torch.Generator().manual_seed(0)
-    D = torch.rand(len(STEPS), 2, 8, generator=generator)
-    W = torch.randn(2, 3, 8, generator=generator)
-    return Result(STEPS, torch.rand(len(STEPS), 2, generator=generator) + 0.5, D, W)
-
-
-def with_loss(result, loss):
-    return result._replace(loss=loss[:, None].expand(-1, 2))
-
-
-BROKEN = {
-    "moves that take a decade": lambda: course([(30, 10), (150, 10), (300, 10)]),
-    "a loss that falls smoothly": lambda: with_loss(
-        course(IDEAL), STEPS.clamp(min=1).double() ** -0.3
-    ),
-    "a loss that drops at other times": lambda: with_loss(
-        course(IDEAL), course([(5, 1.6), (2000, 1.6)]).loss[:, 0]
-    ),
-    "nothing moves": lambda: course(IDEAL)._replace(
-        dimensionality=torch.full((len(STEPS), 2, 8), 0.5)
-    ),
-    "levels that nobody reaches": lambda: course(IDEAL)._replace(
-        dimensionality=course(IDEAL).dimensionality * 0.6
-    ),
-    "no digons": lambda: course(IDEAL)._replace(W=noise().W),
-    "noise": noise,
-}
-
-
-def claim(result):
-    return section5._claim_jumps([result, result])
-
-
-def test_claim_holds_on_an_ideal_result():
-    found = claim(course(IDEAL))
-    assert found.holds
-    numbers = found.numbers
-    assert numbers["moves between levels"] == 2 * 2 * 6
-    assert (
-        numbers["share of these that are sudden"]
-        == numbers["share of sudden moves while the loss drops"]
-        == 1
-    )
-    assert numbers["share of a run's moves under way at once, median"] == pytest.approx(1 / 3)
-    assert (
-        numbers["share of represented features in digons"]
-        == numbers["share of drops that are sudden"]
-        == 1
-    )
-
-
-@pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)
-def test_claim_refuses_broken_results(broken):
-    assert not claim(broken()).holds
-
-
-def test_levels():
-    values = torch.tensor([0.0, 0.049, 0.051, 0.3, 0.449, 0.451, 0.549, 0.551, 0.949, 0.951, 1.0])
-    assert level(values).tolist() == [0, 0, -1, -1, -1, 1, 1, -1, -1, 2, 2]
-
-
-def one_feature(values):
-    """A Result of one feature with these dimensionalities; steps double from record to record."""
-    D = torch.tensor(values)[:, None, None]
-    steps = 2 ** torch.arange(len(values))
-    return Result(steps, torch.ones(len(values), 1), D, torch.zeros(1, 1, 1))
+def test_events_join_jumps_that_are_under_way_at_once():
+    result = course()
+    found = jumps.jumps(result)
+    every = jumps.events(found)
+    assert every.run.tolist() == list(range(8))
+    assert jumps.members(found).sum(dim=1).tolist() == [2] * 8
+    assert jumps.pairs_up(found).all()
+    assert jumps.staying(result, every).tolist() == pytest.approx([38 / 40] * 8)
+    assert jumps.drops(result, every).tolist() == pytest.approx([0.02] * 8, abs=5e-4)
+    assert jumps.shuffled_drops(result, every).shape == (8, jumps.SHUFFLES)
+    assert jumps.shuffled_drops(result, every).mean() < 0.004
 
 
 @pytest.mark.parametrize(
-    ("values", "expected"),
+    ("parts", "count"),
     [
-        ([0.0, 0.02, 0.2, 0.4, 0.5, 0.5], [(1, 4)]),
-        ([0.5, 0.5, 0.04, 0.0], [(1, 2)]),
-        ([0.0, 0.5, 0.7, 1.0, 0.5], [(0, 1), (1, 3), (3, 4)]),
-        ([0.0, 0.3, 0.4, 0.3, 0.0], []),  # it comes back
-        ([0.2, 0.3, 0.5, 0.5], []),  # it was at no level
-        ([0.0, 0.1, 0.3, 0.44], []),  # it reaches none
+        ([(0.0, 2000), (None, 300), (0.5, 2000)], 1),
+        ([(0.0, 2000), (0.5, 2000)], 1),  # from one record to the next
+        ([(0.73, 2000), (None, 300), (0.5, 2000), (None, 300), (0.0, 2000)], 2),
+        ([(0.5, 2000), (None, 300), (0.56, 2000)], 0),  # nearly the same level
+        ([(0.0, 1500), (None, 6000), (0.5, 1500)], 0),  # slower than it rests
+        ([(0.0, 500), (None, 300), (0.5, 2000)], 0),  # not at rest before
+        ([(0.0, 2000), (None, 300), (0.5, 500)], 0),  # nor after
+        ([(0.0, 2000), (None, 300), (0.5, 300), (None, 300), (0.0, 2000)], 0),  # it comes back
     ],
 )
-def test_moves(values, expected):
-    found = jumps.moves(one_feature(values))
-    assert list(zip(found.first.tolist(), found.last.tolist())) == expected
+def test_what_counts_as_a_jump(parts, count):
+    assert len(jumps.jumps(one_feature(*parts)).run) == count
 
 
-def test_sudden_is_up_to_a_doubling_of_steps():
-    result = one_feature([0.0, 0.0, 0.5, 0.5])  # steps 1, 2, 4, 8
-    spans = torch.tensor([0, 1, 1]), torch.tensor([1, 2, 3])
-    assert jumps.sudden(result, *spans).tolist() == [True, True, False]
-    result = result._replace(steps=torch.tensor([10, 100, 199, 202]))
-    assert jumps.sudden(result, *spans).tolist() == [False, True, False]
-
-
-def test_drops_are_where_the_loss_falls_twice_as_fast_as_on_average():
-    falls = course([(100, 2)])
-    found = jumps.drops(falls)
-    assert found.run.tolist() == [0, 1]
-    assert 70 < STEPS[found.first[0]] <= 110 and 180 <= STEPS[found.last[0]] < 290
-    smooth = with_loss(falls, (-risen(1, 4096)).exp())
-    assert len(jumps.drops(smooth).run) == 0
-    assert 0.05 < jumps.dropping_share(falls) < 0.2 and jumps.dropping_share(smooth) == 0
-
-
-def test_simultaneous_share():
-    apart = course(IDEAL)
-    at_once = course([(30, 1.6)] * 3)
-    assert jumps.simultaneous_share(apart, jumps.moves(apart)).tolist() == pytest.approx(
-        [1 / 3] * 2
-    )
-    assert jumps.simultaneous_share(at_once, jumps.moves(at_once)).tolist() == [1, 1]
+def test_the_emergence_does_not_count():
+    result = course()
+    assert result.steps[jumps.emerged(result)].tolist() == [600] * 8
+    late = result._replace(loss=result.loss.clone())
+    late.loss[result.steps < 12_000] = 3
+    assert jumps.events(jumps.jumps(late)).run.tolist() == [3, 4, 5, 6, 7]
 
 
 def test_run():
     result, again, other = (run(QUICK, seed=seed, progress=False) for seed in (0, 0, 1))
     assert result.steps[[0, -1]].tolist() == [0, QUICK.steps]
     assert result.loss.shape == (len(result.steps), 2)
-    assert result.dimensionality.shape[1:] == (2, 24)
+    assert result.dimensionality.shape[1:] == (2, 8)
     assert torch.equal(again.dimensionality, result.dimensionality)
     assert torch.equal(again.loss, result.loss)
-    assert not torch.equal(other.W, result.W)
+    assert not torch.equal(other.loss, result.loss)
+    assert not torch.equal(result.loss[:, 0], result.loss[:, 1])
     assert (result.loss[-1] < 0.8 * result.loss[0]).all()
-    figure = drawn(jumps.figure, [result, course(IDEAL)])
-    assert figure.axes[1].get_title().endswith("6 of 6 moves are sudden")
+
+
+def test_shards_do_not_change_the_result():
+    whole = run(QUICK, seed=3, progress=False)
+    parts = [run(part, seed=3, progress=False) for part in jumps.shards(QUICK)]
+    for joined, together in zip(jumps.joined(parts), whole):
+        torch.testing.assert_close(joined, together, rtol=1e-9, atol=0)
+
+
+def test_figures():
+    figure = drawn(jumps.figure, course())
+    assert figure.get_suptitle() == "In 8 of 8 runs a lone feature becomes one of a digon"
+    assert {text.get_text() for text in figure.axes[1].texts} == {
+        "$D_i$ 0.73 to 0.50",
+        "$D_i$ 0.01 to 0.50",
+    }
+    assert figure.axes[3].texts[0].get_text() == "2.0% lower"
+    figure = drawn(jumps.figure, run(QUICK, progress=False))
+    assert figure.get_suptitle().startswith("In 0 of 2 runs")
 
 
 @pytest.mark.usefixtures("unchecked")

@@ -7,6 +7,7 @@ from drawing import drawn
 import Section5main as section5
 from experiments.section5 import stages
 from experiments.section5.stages import QUICK, Course, Result, Settings, Stationary, run
+from sweeps.claims import seen_text
 from sweeps.figures import save_figure
 
 OCTAHEDRON = torch.cat((torch.eye(3), -torch.eye(3)[:, [1, 2, 0]]), dim=1).double()
@@ -65,41 +66,77 @@ def ending_in(W):
     return change
 
 
+def with_one_geometry(result):
+    """The weights of the second stage at all of them; the loss and the end are as before."""
+    W = result.exact.W.clone()
+    W[:-1] = COLLAPSED
+    return with_course(result, W=W)
+
+
 RANDOM = torch.randn(3, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-BROKEN = {
-    "a loss without stages": lambda r: with_course(
-        r, loss=1 / (1 + STEPS.double())[:, None].expand(-1, 10)
+BROKEN = {  # name -> the change, and the findings that it makes false
+    "a loss without stages": (
+        lambda r: with_course(r, loss=1 / (1 + STEPS.double())[:, None].expand(-1, 10)),
+        [0],
     ),
-    "a fifth ends at random": ending_in(RANDOM),
-    "a fifth ends with antipodal features of one set": ending_in(OCTAHEDRON[:, [0, 5, 1, 3, 2, 4]]),
-    "gradients that do not vanish": lambda r: with_points(r, gradient=r.stationary.gradient + 1e-3),
-    "points that are no saddles": lambda r: with_points(
-        r, curvatures=r.stationary.curvatures.abs()
+    "stages of one geometry": (with_one_geometry, [1]),
+    "a fifth ends at random": (ending_in(RANDOM), [2]),
+    "a fifth ends with antipodal features of one set": (
+        ending_in(OCTAHEDRON[:, [0, 5, 1, 3, 2, 4]]),
+        [2],
     ),
-    "points that no run visits": lambda r: with_points(
-        r, W=RANDOM.expand(len(r.stationary.W), -1, -1)
+    "gradients that do not vanish": (
+        lambda r: with_points(r, gradient=r.stationary.gradient + 1e-3),
+        [3, 4],
+    ),
+    "points that are no saddles": (
+        lambda r: with_points(r, curvatures=r.stationary.curvatures.abs()),
+        [3],
+    ),
+    "ends that are saddles": (
+        lambda r: with_points(r, curvatures=r.stationary.curvatures[[0, 1, 0] * 2]),
+        [4],
+    ),
+    "points that no run visits": (
+        lambda r: with_points(r, W=RANDOM.expand(len(r.stationary.W), -1, -1)),
+        [3, 4],
     ),
 }
 
 
+def holds(result):
+    return [finding.holds for finding in section5.claim_stages(result).findings]
+
+
 def test_claim_holds_on_an_ideal_result():
-    found = section5._claim_stages(ideal())
-    assert found.holds
-    assert found.numbers == {
+    found = section5.claim_stages(ideal())
+    assert holds(ideal()) == [True] * 5
+    numbers = {}
+    for finding in found.findings:
+        numbers |= finding.numbers
+    change = numbers.pop("change relative to the weights at the end, median")
+    assert 0.5 < change < 1.1
+    assert numbers == {
+        "share of runs with at least three stages": 1,
         "stages of a run, median": 3,
-        "share of runs with at least three": 1,
-        "share of exact runs that end in an octahedron": 1,
-        "share of sampled runs that do": 1,
-        "stages searched, but for the last": 4,
-        "share of these that are at a saddle point": 1,
+        "share of stages whose geometry differs from the one before": 1,
+        "stages with one before": 4,
+        "least share of runs that do, exact or sampled": 1,
+        "share of exact runs": 1,
+        "share of sampled runs": 1,
+        "share of these at a saddle point": 1,
+        "stages between the first and the last": 2,
+        "share with the first ones": 1,
         "share of last stages at a minimum": 1,
-        "closest approach to the saddle points, median": 0,
+        "last stages": 2,
     }
+    assert seen_text([found]).startswith("3 stages; a share of 1 of those")
 
 
-@pytest.mark.parametrize("change", BROKEN.values(), ids=BROKEN)
-def test_claim_refuses_broken_results(change):
-    assert not section5._claim_stages(change(ideal())).holds
+@pytest.mark.parametrize(("change", "findings"), BROKEN.values(), ids=BROKEN)
+def test_claim_refuses_broken_results(change, findings):
+    found = holds(change(ideal()))
+    assert [place for place, true in enumerate(found) if not true] == findings
 
 
 def sloping(*parts):
