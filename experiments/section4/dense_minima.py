@@ -130,6 +130,11 @@ def chosen(models, which):
     return type(models)(*(values[which] for values in models))
 
 
+def per_feature_at(models, W) -> dict[float, float]:
+    """Return the mean D* at each 1/(1-S)."""
+    return dict(zip(densities(models), means(models, dimensions_per_feature(W)).tolist()))
+
+
 def means(models, values) -> Float[Tensor, " densities"]:
     """Return the mean of some values (models,) at each density."""
     return torch.stack([values[models.inverse_density == at].mean() for at in densities(models)])
@@ -137,9 +142,8 @@ def means(models, values) -> Float[Tensor, " densities"]:
 
 def sticky_until(models, W) -> float | None:
     """Return the largest 1/(1-S) up to which the mean D* sticks at 1, or None if nowhere."""
-    per_feature = means(models, dimensions_per_feature(W))
     last = None
-    for at, value in zip(densities(models), per_feature.tolist()):
+    for at, value in per_feature_at(models, W).items():
         if abs(value - 1) > STICKY:
             break
         last = at
@@ -221,6 +225,24 @@ def dense_name(W: Float[Tensor, "hidden features"]) -> str:
         else:
             names.append("weak features")
     return " + ".join(names)
+
+
+class Settled(NamedTuple):
+    """What settled models show at each 1/(1-S), for the figure of a sweep."""
+
+    inverse_density: Float[Tensor, " points"]
+    dimensions_per_feature: Float[Tensor, " points"]  # D*, a mean over models
+    shares: dict[str, Float[Tensor, " points"]]  # of the represented features in each polytope
+
+
+def settled(result) -> Settled:
+    """Return what the models that settled from sampled training show."""
+    models = trained(result.models)
+    return Settled(
+        inverse_density=torch.tensor(densities(models), dtype=torch.float64),
+        dimensions_per_feature=means(models, dimensions_per_feature(models.W)),
+        shares=shares(models, models.W),
+    )
 
 
 # Figure

@@ -156,6 +156,20 @@ def shortfall(result, polytope, inverse_density):
     return np.interp(np.log(inverse_density), x, share.numpy()).item()
 
 
+def polytope_benefit(
+    result, inverse_density: Float[Tensor, " points"]
+) -> Float[Tensor, "polytopes points"]:
+    """Return the benefit per dimension of each of PAPER_POLYTOPES at some 1/(1-S).
+
+    It is interpolated between the densities of the table.
+    """
+    x = result.table.inverse_density.log().numpy()
+    at = inverse_density.log().numpy()
+    return torch.stack(
+        [torch.from_numpy(np.interp(at, x, each.numpy())) for each in result.benefit]
+    )
+
+
 def staircase(result) -> tuple[Float[Tensor, " densities"], Float[Tensor, " densities"]]:
     """Return 1/(1-S) and the predicted D* = m / ||W||_F^2 of the best arrangement."""
     table = result.table

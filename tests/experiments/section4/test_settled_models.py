@@ -148,16 +148,20 @@ def test_the_command_that_makes_the_committed_file(tmp_path, monkeypatch):
     """Sampled models of every seed and the products of the first one, in one file."""
     tiny = replace(QUICK, inverse_density=(1.3,))
     products = replace(tiny, start="product")
+    large = replace(products, features=32, hidden=8, copies=2)
     small = {
         "sampled": Experiment(settled_models, tiny, tiny),
         "products": Experiment(settled_models, products, products, drawn=True),
+        "large": Experiment(settled_models, large, large, drawn=True),
     }
     monkeypatch.setattr(Section4main.SETTLED, "EXPERIMENTS", small)
-    monkeypatch.setattr(settled_models, "FILE", tmp_path / "settled_models.safetensors")
+    for name in ("FILE", "LARGE_FILE"):
+        monkeypatch.setattr(settled_models, name, tmp_path / f"{name}.safetensors")
     command = ["--settled", "--seeds", "2", "--jobs", "1", "--out", str(tmp_path)]
     assert Section4main.main(command) == 0
     models = settled_models.committed()
     assert models.seed.tolist() == [0, 1, 0] and models.product.tolist() == [False, False, True]
+    assert settled_models.committed(large=True).W.shape == (1, 8, 32)
 
 
 def test_bad_settings_are_refused():
