@@ -51,17 +51,24 @@ def _of_sweep(sweep, name, predicted):
     return Trained(name, sweep.inverse_density, list(sweep.W), shortfall)
 
 
-def of_settled(dense, chosen=dense_minima.trained) -> Trained:
-    """Return some of the settled models.
+def of_settled(dense) -> Trained:
+    """Return the models that settled from sampled training, of a dense_minima.Result."""
+    return _of_settled(dense_minima.trained(dense.models), dense.models, dense.table)
 
-    Args:
-        dense: The dense_minima.Result.
-        chosen: Chooses among its models: dense_minima.trained, or dense_minima.best.
-    """
-    models = chosen(dense.models)
+
+def of_lowest(dense) -> list[Trained]:
+    """Return the settled models of lowest loss, of each size, of a dense_minima.Result."""
+    return [
+        _of_settled(dense_minima.best(models), models, dense.table)
+        for models in (dense.models, dense.large)
+    ]
+
+
+def _of_settled(models, every, table):
+    """Return some settled models, beside the table and every model of their size."""
     points = dense_minima.densities(models)
-    predicted = dense_minima.prediction(dense.table, points, models.W.shape[1]).benefit
-    lowest = dense_minima.best(dense.models)
+    predicted = dense_minima.prediction(table, points, models.W.shape[1]).benefit
+    lowest = dense_minima.best(every)
     known = torch.maximum(predicted, dense_minima.benefit(lowest, lowest.loss))
     benefit = dense_minima.benefit(models, models.loss)
     here = [models.inverse_density == at for at in points]

@@ -20,6 +20,7 @@ from experiments.section4.shortfalls import (
     PAPER_SIZE,
     SWEEPS,
     factor,
+    of_lowest,
     of_settled,
     of_sweeps,
     range_numbers,
@@ -136,14 +137,20 @@ def _left_by_settling(dense):
 
 def _left_at_once(dense):
     """Say whether the models of lowest loss leave the level 1 as soon as features get sparser."""
-    best = dense_minima.best(dense.models)
-    per_feature = dense_minima.per_feature_at(best, best.W)
-    decisive = {AT_ONCE: per_feature[AT_ONCE]}
+    numbers = {}
+    decisive = {}
+    for models in (dense.models, dense.large):
+        best = dense_minima.best(models)
+        per_feature = dense_minima.per_feature_at(best, best.W)
+        label = f"n={best.W.shape[2]}, lowest loss: D* at"
+        decisive[f"{label} {AT_ONCE:g}"] = per_feature[AT_ONCE]
+        numbers |= {f"{label} {at:g}": value for at, value in per_feature.items()}
     return ours(
-        f"The model of lowest loss is more than {STICKY:.0%} below 1 at 1/(1-S) = {AT_ONCE}.",
-        per_feature[AT_ONCE] < 1 - STICKY,
-        {f"lowest loss: D* at {at:g}": value for at, value in (decisive | per_feature).items()},
-        strength_of([of_settled(dense, dense_minima.best)]),
+        f"The models of lowest loss that are known, of 100 features and of the paper's 400, are "
+        f"more than {STICKY:.0%} below 1 at 1/(1-S) = {AT_ONCE}.",
+        max(decisive.values()) < 1 - STICKY,
+        decisive | numbers,
+        strength_of(of_lowest(dense)),
     )
 
 
