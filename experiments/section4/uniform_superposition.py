@@ -66,7 +66,7 @@ LEGEND = (  # title of the figure's legend
     "Irregular groups match\nnone of the known polytopes to 0.1 in each cosine: they are pyramids, "
     "larger groups, or unfinished polytopes."
 )
-SHOWN = (1.5, 1.62, 2.9, 4.7, 5.5)  # 1/(1-S) of the models that are drawn as graphs
+SHOWN = (1.5, 1.62, 2.9, 4.4, 4.6)  # 1/(1-S) of the models that are drawn as graphs
 
 
 @dataclass(frozen=True)

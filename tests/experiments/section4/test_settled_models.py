@@ -8,6 +8,7 @@ import torch
 import Section4main
 from experiments.section4 import periodic_table, settled_models
 from experiments.section4.settled_models import (
+    LARGE,
     PRODUCT,
     QUICK,
     Settings,
@@ -109,6 +110,15 @@ def test_committed_models():
     assert (models.gradient <= torch.where(models.product, 1.1e-4, 1.1e-2)).all()
     identity = torch.stack((models.inverse_density, models.seed, models.product), dim=1)
     assert len(identity.unique(dim=0)) == len(identity)  # no model twice
+
+
+def test_committed_models_of_the_paper_s_size():
+    models = settled_models.committed(large=True)
+    assert models.inverse_density.tolist() == list(LARGE.inverse_density)
+    assert models.W.shape[1:] == (LARGE.hidden, LARGE.features) == (30, 400)
+    assert models.product.all()
+    assert (models.loss < models.start_loss).all()
+    assert (models.gradient <= LARGE.tolerance).all()
 
 
 @pytest.mark.parametrize("settings", [QUICK, replace(QUICK, start="product")])
