@@ -304,9 +304,10 @@ def _draw_curves(result, ax):
     _draw_dots(ax, fitted, fitted.start_W, "o", FAINT, "trained by sampling")
     _draw_dots(ax, fitted, fitted.W, "o", SHARED, "the same models, settled")
     lowest = best(models)
-    _draw_dots(ax, lowest, lowest.W, "D", "none", "settled, of the lowest loss")
-    size = "$n={2}$, $m={1}$".format(*result.large.W.shape)
-    _draw_dots(ax, result.large, result.large.W, "x", "none", f"the same of {size}")
+    _draw_dots(ax, lowest, lowest.W, "D", "none", "settled, lowest loss known")
+    _, hidden, features = result.large.W.shape
+    label = f"the same of $n={features}$, $m={hidden}$"
+    _draw_dots(ax, result.large, result.large.W, "x", "none", label)
     for level in (1, 1 / 2):
         ax.axhline(level, color=FAINT, linewidth=0.8, zorder=0)
     over_inverse_density(ax)
