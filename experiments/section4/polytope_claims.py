@@ -260,7 +260,10 @@ def _order(results, windows):
     return ours(
         "The paper's polytopes that have a window in the table are all trained, in its order.",
         len(trained) == len(windows) and trained == sorted(trained),
-        {"polytopes trained": len(trained), "polytopes predicted": len(windows)} | numbers,
+        {"polytopes trained": len(trained), "polytopes predicted": len(windows)}
+        | numbers
+        | {f"{window.name}: predicted from 1/(1-S)": window.low for window in windows}
+        | {f"{window.name}: predicted to": window.high for window in windows},
         strength_of(of_sweeps(results, {"long": SWEEPS["long"]})),
     )
 
