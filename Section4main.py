@@ -4,7 +4,7 @@
     python Section4main.py --quick      # the same path, small, in seconds
     python Section4main.py --seed 3 --out /tmp/section4
     python Section4main.py --table      # the committed periodic table, 21 minutes on 2 cores
-    python Section4main.py --settled --seeds 2      # the committed settled models
+    python Section4main.py --settled --seeds 10     # the committed settled models
 
 Uniform superposition: models are trained over density at the paper's size and at others; each of
 the paper's polytopes is searched for; and the best polytope at each density is predicted.
@@ -36,15 +36,15 @@ from experiments.section4 import (
     uniform_superposition,
 )
 from experiments.section4.nonuniform_claims import claims as nonuniform_claims
-from sweeps import Claim, Experiment, command_line
+from experiments.section4.uniform_claims import claims as uniform_claims
+from sweeps import Experiment, command_line
 from sweeps.sections import section_results, seeds
-from theory.polytopes import PAPER_POLYTOPES, peaks
 
 EXPERIMENTS = {
     "uniform": Experiment(
         uniform_superposition, uniform_superposition.Settings(), uniform_superposition.QUICK
     ),
-    "settled": Experiment(
+    "longer": Experiment(
         uniform_superposition,
         uniform_superposition.TEN_TIMES_LONGER,
         uniform_superposition.QUICK_LONGER,
@@ -80,7 +80,7 @@ EXPERIMENTS = {
     ),
     "sets": Experiment(correlated_sets, correlated_sets.Settings(), correlated_sets.QUICK),
     "collapse": Experiment(collapsing_pairs, collapsing_pairs.Settings(), collapsing_pairs.QUICK),
-    "dense": Experiment(dense_minima, dense_minima.Settings(), dense_minima.QUICK, drawn=True),
+    "dense": Experiment(dense_minima, dense_minima.Settings(), dense_minima.QUICK),
 }
 # What is computed once and committed, and what the other experiments read.
 TABLE = SimpleNamespace(
@@ -94,18 +94,8 @@ SETTLED = SimpleNamespace(
         "products": Experiment(
             settled_models, settled_models.PRODUCT, settled_models.QUICK, drawn=True
         ),
+        "large": Experiment(settled_models, settled_models.LARGE, settled_models.QUICK, drawn=True),
     }
-)
-LEAST_PEAK = 0.02  # 4.2: least share of the features in a peak
-IN_POLYTOPES = 0.9  # 4.3: "nearly all" features are at least this share
-OTHERS = 2  # 4.3: least number of polytopes other than digons
-STICKY = 0.03  # 4.1: relative difference within which D* is at a level
-PLATEAU = 1.25  # 4.1: least factor of 1/(1-S) over which D* stays at a level
-PRODUCT_RANGE = 1.5  # 4.3: least factor of 1/(1-S) over which nearly all features are in polytopes
-FILLED = 0.02  # 4.4: largest relative difference between m and the sum of the dimensionalities
-MOST_MODELS = 0.8  # 4.5: least share of the models that show a polytope
-MOST_BEHIND = (
-    0.01  # 4.6: largest share by which a trained polytope's benefit may fall short of the best
 )
 
 
@@ -116,7 +106,9 @@ def figures(results):
     table = results.predicted.table
     sweeps = (results.long, results.uniform)
     return {
-        "section4-long": uniform_superposition.figure(results.long, windows, curve),
+        "section4-long": uniform_superposition.figure(
+            results.long, windows, curve, dense_minima.settled(results.dense)
+        ),
         "section4-uniform": uniform_superposition.figure(results.uniform, windows, curve),
         "section4-predicted": predicted_polytopes.figure(
             results.predicted, sweeps, results.started
@@ -138,210 +130,7 @@ def claims(results):
     return uniform_claims(results) + nonuniform_claims(results)
 
 
-# Uniform superposition
-
-
-def uniform_claims(results):
-    """Judge claims 4.1 to 4.6."""
-    return [
-        claim_sticky(results.uniform, results.settled),
-        claim_clusters(results.uniform, results.settled, results.long),
-        claim_tegum(results.uniform, results.settled),
-        claim_packing(results.uniform, results.settled),
-        claim_found(results.searches),
-        claim_predicted(results),
-    ]
-
-
-def _range_numbers(name, ends):
-    """Name the ends of a range of 1/(1-S); nothing if there is no range."""
-    if ends is None:
-        return {}
-    return {f"{name} from 1/(1-S)": ends[0], f"{name} to": ends[1]}
-
-
-def _is_wider(ends, ratio):
-    """Return whether there is a range of 1/(1-S) and it covers more than a factor."""
-    return ends is not None and ends[1] / ends[0] > ratio
-
-
-def claim_sticky(*sweeps):
-    """Judge 4.1.
-
-    Refuted by a sweep in which D* stays at one of the levels over no more than a factor 1.25 of
-    1/(1-S).
-    """
-    numbers = {}
-    holds = True
-    for result in sweeps:
-        for name, level in (("1", 1), ("1/2", 0.5)):
-            at_level = uniform_superposition.sticky(result, level, STICKY)
-            ends = uniform_superposition.longest_range(result.inverse_density, at_level)
-            label = f"{result.steps:,} steps: D* within {STICKY:.0%} of {name}"
-            numbers[f"{label}, densities"] = int(at_level.sum())
-            numbers |= _range_numbers(label, ends)
-            holds &= _is_wider(ends, PLATEAU)
-    return Claim(
-        "4.1", "D* = m / ||W||_F^2 is sticky at 1 and at 1/2", "plateaus at both", numbers, holds
-    )
-
-
-def claim_clusters(*sweeps):
-    """Judge 4.2.
-
-    Refuted if every sweep lacks at least one of the peaks, that is, more than 2 % of the features
-    in the peak of that polytope. Searches do not count, since their m/n fixes the level beforehand.
-    """
-    numbers = {}
-    some_sweep_has_all = False
-    for result in sweeps:
-        shares = list(peaks(result.W.flatten(0, 1)).values())
-        hidden, features = result.W.shape[2:]
-        label = f"n={features}, m={hidden}, {result.steps:,} steps: share in the peak at "
-        for level, share in zip(("3/4", "2/3", "1/2", "2/5", "3/8"), shares):
-            numbers[label + level] = share
-        some_sweep_has_all |= min(shares) > LEAST_PEAK
-    return Claim(
-        "4.2",
-        "dimensionalities cluster at 3/4, 2/3, 1/2, 2/5 and 3/8",
-        "all five",
-        numbers,
-        some_sweep_has_all,
-    )
-
-
-def claim_tegum(*sweeps):
-    """Judge 4.3.
-
-    Refuted by a sweep in which nearly all features are in polytopes over no more than a factor 1.5
-    of 1/(1-S). Also refuted if in that range fewer than OTHERS of the paper's polytopes, apart from
-    digons, ever hold more than FOUND of the features.
-    """
-    numbers = {}
-    holds = True
-    for result in sweeps:
-        nearly_all = uniform_superposition.in_polytopes(result, IN_POLYTOPES)
-        ends = uniform_superposition.longest_range(result.inverse_density, nearly_all)
-        steps = f"{result.steps:,} steps"
-        label = f"{steps}: over {IN_POLYTOPES:.0%} of features in polytopes"
-        numbers[f"{label}, densities"] = int(nearly_all.sum())
-        numbers |= _range_numbers(label, ends)
-        largest = uniform_superposition.largest_shares(result, ends)
-        present = {
-            name: share for name, share in largest.items() if share > uniform_superposition.FOUND
-        }
-        for name, share in present.items():
-            numbers[f"{steps}: there in {name}, at most"] = share
-        others = (present.keys() & set(PAPER_POLYTOPES)) - {"digon"}
-        holds &= _is_wider(ends, PRODUCT_RANGE) and len(others) >= OTHERS
-    return Claim(
-        "4.3",
-        "the geometry is a tegum product of polytopes, not of digons alone",
-        "yes",
-        numbers,
-        holds,
-    )
-
-
-def claim_packing(*sweeps):
-    """Judge 4.4.
-
-    Refuted by a density at which the sum differs from m by 2 % or more.
-    """
-    numbers = {}
-    for result in sweeps:
-        filled = uniform_superposition.filled(result)
-        steps = f"{result.steps:,} steps"
-        numbers[f"{steps}: lowest sum over m"] = filled.min().item()
-        numbers[f"{steps}: highest"] = filled.max().item()
-    return Claim(
-        "4.4",
-        "the dimensionalities of all features sum to m where packing is efficient",
-        "yes",
-        numbers,
-        all(abs(value - 1) < FILLED for value in numbers.values()),
-    )
-
-
-def claim_found(searches):
-    """Judge 4.5.
-
-    Refuted by a polytope that fewer than 8 of 10 models at its setting show.
-    """
-    shares = {
-        polytope: uniform_superposition.models_with(result, polytope)
-        for polytope, result in zip(PAPER_POLYTOPES, searches)
-    }
-    numbers = {f"{polytope}: share of models": share for polytope, share in shares.items()}
-    numbers["models of each"] = min(result.W.shape[:2].numel() for result in searches)
-    return Claim(
-        "4.5",
-        "(ours) all five polytopes are found by training, each in 8 of 10 models at its setting",
-        "-",
-        numbers,
-        min(shares.values()) >= MOST_MODELS,
-    )
-
-
-def claim_predicted(results):
-    """Judge 4.6. The prediction is the periodic table.
-
-    Refuted if training lacks one of the paper's polytopes or has them in another order. Refuted if,
-    at the centre of the range in which one is trained, its benefit falls short of the table's best
-    by MOST_BEHIND. Refuted if at one density the best of the models that started as a polytope, and
-    kept it, is not what leads in the table.
-    """
-    windows = predicted_polytopes.windows(results.predicted)
-    predicted_ranges = {window.name: (window.low, window.high) for window in windows}
-    trained_ranges = uniform_superposition.ranges_with(results.long)
-    numbers = {}
-    for polytope in PAPER_POLYTOPES:
-        numbers |= _range_numbers(f"{polytope}: predicted", predicted_ranges.get(polytope))
-        numbers |= _range_numbers(f"{polytope}: trained", trained_ranges.get(polytope))
-    centres = _trained_centres(results.long)
-    all_trained = len(centres) == len(PAPER_POLYTOPES)
-    in_order = all_trained and list(centres.values()) == sorted(centres.values())
-    shortfalls = [
-        predicted_polytopes.shortfall(results.predicted, polytope, centre)
-        for polytope, centre in centres.items()
-    ]
-    behind = max(shortfalls, default=1.0)
-    leading = [
-        predicted_polytopes.best_at(windows, inverse_density)
-        for inverse_density in results.started.inverse_density.tolist()
-    ]
-    # At densities at which no model kept its polytope, the best start is None.
-    best_starts = started_as_polytopes.best(results.started)
-    agree = sum(start is not None and start == lead for start, lead in zip(best_starts, leading))
-    kept = started_as_polytopes.kept(results.started)
-    numbers |= {
-        "polytopes trained": len(centres),
-        "in the predicted order (1: yes)": int(in_order),
-        "worse than the best by prediction, at the centre of a trained polytope, at most": behind,
-        "models that kept the polytope they started as": int(kept.sum()),
-        "densities at which the best of these is the predicted one": agree,
-        "of": len(leading),
-        "of these, one of the paper's polytopes is predicted at": sum(
-            lead in PAPER_POLYTOPES for lead in leading
-        ),
-    }
-    return Claim(
-        "4.6",
-        "(ours) with nothing trained, the exact loss predicts which polytope at which density",
-        "-",
-        numbers,
-        in_order and behind < MOST_BEHIND and agree == len(leading),
-    )
-
-
-def _trained_centres(sweep):
-    """Return 1/(1-S) at the centre of each of the paper's polytopes that a sweep shows."""
-    centres = {}
-    for polytope in PAPER_POLYTOPES:
-        centre = uniform_superposition.centre(sweep, polytope)
-        if centre is not None:
-            centres[polytope] = centre
-    return centres
+# What is computed once
 
 
 def keep_table(arguments):
@@ -354,6 +143,7 @@ def keep_settled(arguments):
     results = [section_results(SETTLED, arguments, seed) for seed in seeds(arguments)]
     models = [result.sampled for result in results]
     settled_models.save(settled_models.joined([*models, results[0].products]))
+    settled_models.save(results[0].large, large=True)
 
 
 KEPT = {"table": (TABLE, keep_table), "settled": (SETTLED, keep_settled)}

@@ -442,8 +442,11 @@ def polytope_areas(
 ):
     """Draw the share of the represented features that each polytope has, stacked over 1/(1-S).
 
+    Nothing is interpolated between the densities: the shares of each are drawn up to half-way to
+    its neighbours on the log axis. A tick above the areas marks each density.
+
     Args:
-        inverse_density: 1/(1-S) of each point.
+        inverse_density: 1/(1-S) of each point, ascending.
         shares: The share of each polytope at each point, by its name.
         ax: Axes to draw on.
 
@@ -452,8 +455,13 @@ def polytope_areas(
     """
     stacked = in_palette(shares)
     colours = [polytope_colour(name) for name in stacked]
-    heights = [share.numpy() for share in stacked.values()]
-    ax.stackplot(inverse_density.numpy(), *heights, colors=colours, linewidth=0)
+    half_way = (inverse_density[1:] * inverse_density[:-1]).sqrt()
+    edges = torch.cat((inverse_density[:1], half_way, inverse_density[-1:]))
+    sides = edges.repeat_interleave(2)[1:-1]  # left and right of each step
+    heights = [share.repeat_interleave(2).numpy() for share in stacked.values()]
+    ax.stackplot(sides.numpy(), *heights, colors=colours, linewidth=0)
+    top = torch.ones_like(inverse_density).numpy()
+    ax.plot(inverse_density.numpy(), top, "|", color=INK, markersize=7, clip_on=False)
     ax.set(ylim=(0, 1), ylabel="share of the\nrepresented features", facecolor=BLANK)
     return over_inverse_density(ax)
 

@@ -98,6 +98,20 @@ def test_polytope_areas_are_stacked_to_one():
     assert len(tops) == len(v.POLYTOPE_COLOURS) + 1
 
 
+def test_polytope_areas_are_steps_around_marked_densities():
+    """Each share is drawn half-way to the neighbours on a log axis, and nothing in between."""
+    ax, _ = draw("polytope_areas")
+    assert ax.lines[0].get_xdata().tolist() == (1 / DENSITIES).tolist()
+    corners = ax.collections[0].get_paths()[0].vertices  # of the dedicated dimensions
+    heights = {round(x, 4): set() for x in corners[:, 0].tolist()}
+    for x, y in corners.tolist():
+        heights[round(x, 4)].add(round(y, 4))
+    first, second = (1 / 0.3) ** 0.5, (1 / 0.03) ** 0.5
+    assert heights == {
+        1: {0, 1}, round(first, 4): {0, 1}, round(second, 4): {0, 0.2}, 10: {0, 0.2}
+    }  # fmt: skip
+
+
 def test_polytope_legend_names_what_is_there():
     figure, ax = plt.subplots()
     v.polytope_legend(

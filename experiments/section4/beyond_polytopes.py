@@ -27,6 +27,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from checks import as_line
+from experiments.section4.periodic_table import TABLE_BEST
 from geometry import REPRESENTED_NORM, SAME_COSINE, unit_directions
 from theory.descents import ignored_loss, maximize
 from theory.mean_field import mean_field_benefit
@@ -232,7 +233,7 @@ def _draw_benefits(sweeps, table, ax):
     x = table.inverse_density[shown]
     best = table.benefit.max(dim=0).values[shown]
     thick = {"color": INK, "linewidth": 5, "alpha": 0.3}
-    ax.plot(x.numpy(), best.numpy(), label="periodic table: the best", **thick)
+    ax.plot(x.numpy(), best.numpy(), label=TABLE_BEST, **thick)
     mean_field = mean_field_benefit(1 / x)
     ax.plot(x.numpy(), mean_field.numpy(), "--", color=INK, label="random couplings (mean field)")
     for (name, arrangement), colour in zip(ARRANGEMENTS.items(), COLOURS):

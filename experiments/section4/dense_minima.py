@@ -25,7 +25,14 @@ from experiments.section4 import periodic_table, settled_models
 from experiments.section4.settled_models import best_product, table_point
 from geometry import dimensions_per_feature, represented, unit_directions
 from theory.descents import ignored_loss
-from theory.polytopes import POLYTOPES, arrangement_name, polytope_shares, tegum_factors
+from theory.polytopes import (
+    IRREGULAR,
+    POLYTOPES,
+    SHARED_DIMENSION,
+    arrangement_name,
+    polytope_shares,
+    tegum_factors,
+)
 from visualization import (
     FAINT,
     INK,
@@ -38,7 +45,7 @@ from visualization import (
 )
 
 SEEDED = False  # the committed models have their own seeds
-INPUTS = (periodic_table.FILE, settled_models.FILE)
+INPUTS = (periodic_table.FILE, settled_models.FILE, settled_models.LARGE_FILE)
 STICKY = 0.03  # D* sticks at 1 where it is no further away than this
 PLATEAU_END = 1.3  # 1/(1-S) up to which settled models would stick if the plateau were real
 POOLED_NORM = 0.5  # sum of the weak features' ||W_j||^2 above which they count: half a dimension
@@ -58,12 +65,17 @@ class Result(NamedTuple):
     """The committed models, and the prediction."""
 
     models: settled_models.Result  # n=100, m=10
+    large: settled_models.Result  # of the paper's size, n=400, m=30, from products alone
     table: periodic_table.Result
 
 
 def run(settings, *, seed=0, device="cpu", progress=True):
     """Read the committed models and the table; nothing is computed."""
-    return Result(settled_models.committed(), periodic_table.table())
+    return Result(
+        models=settled_models.committed(),
+        large=settled_models.committed(large=True),
+        table=periodic_table.table(),
+    )
 
 
 # D* and benefit
@@ -130,6 +142,11 @@ def chosen(models, which):
     return type(models)(*(values[which] for values in models))
 
 
+def per_feature_at(models, W) -> dict[float, float]:
+    """Return the mean D* at each 1/(1-S)."""
+    return dict(zip(densities(models), means(models, dimensions_per_feature(W)).tolist()))
+
+
 def means(models, values) -> Float[Tensor, " densities"]:
     """Return the mean of some values (models,) at each density."""
     return torch.stack([values[models.inverse_density == at].mean() for at in densities(models)])
@@ -137,9 +154,8 @@ def means(models, values) -> Float[Tensor, " densities"]:
 
 def sticky_until(models, W) -> float | None:
     """Return the largest 1/(1-S) up to which the mean D* sticks at 1, or None if nowhere."""
-    per_feature = means(models, dimensions_per_feature(W))
     last = None
-    for at, value in zip(densities(models), per_feature.tolist()):
+    for at, value in per_feature_at(models, W).items():
         if abs(value - 1) > STICKY:
             break
         last = at
@@ -156,7 +172,9 @@ def shares(models, W) -> dict[str, Float[Tensor, " densities"]]:
         there = W[models.inverse_density == at]
         found.append(polytope_shares([factor for each in there for factor in tegum_factors(each)]))
     present = [
-        name for name in (*POLYTOPES, "irregular") if any(name in density for density in found)
+        name
+        for name in (*POLYTOPES, SHARED_DIMENSION, IRREGULAR)
+        if any(name in density for density in found)
     ]
     return {
         name: torch.tensor([density.get(name, 0.0) for density in found], dtype=torch.float64)
@@ -223,6 +241,24 @@ def dense_name(W: Float[Tensor, "hidden features"]) -> str:
     return " + ".join(names)
 
 
+class Settled(NamedTuple):
+    """What settled models show at each 1/(1-S), for the figure of a sweep."""
+
+    inverse_density: Float[Tensor, " points"]
+    dimensions_per_feature: Float[Tensor, " points"]  # D*, a mean over models
+    shares: dict[str, Float[Tensor, " points"]]  # of the represented features in each polytope
+
+
+def settled(result) -> Settled:
+    """Return what the models that settled from sampled training show."""
+    models = trained(result.models)
+    return Settled(
+        inverse_density=torch.tensor(densities(models), dtype=torch.float64),
+        dimensions_per_feature=means(models, dimensions_per_feature(models.W)),
+        shares=shares(models, models.W),
+    )
+
+
 # Figure
 
 
@@ -245,7 +281,9 @@ def figure(result):
     axes["best"].tick_params(labelleft=False)
     # The text stands in the legend's title, since a label below would overlap with the legend.
     text = textwrap.fill(sentences(result), 115)
-    title = f"polytope of the represented features\n\n{text}"
+    title = (
+        f"polytope of the represented features (irregular: pyramids and larger groups)\n\n{text}"
+    )
     polytope_legend(drawing, shares(every, every.W), title)
     return described(
         drawing,
@@ -266,7 +304,10 @@ def _draw_curves(result, ax):
     _draw_dots(ax, fitted, fitted.start_W, "o", FAINT, "trained by sampling")
     _draw_dots(ax, fitted, fitted.W, "o", SHARED, "the same models, settled")
     lowest = best(models)
-    _draw_dots(ax, lowest, lowest.W, "D", "none", "settled, of the lowest loss")
+    _draw_dots(ax, lowest, lowest.W, "D", "none", "settled, lowest loss known")
+    _, hidden, features = result.large.W.shape
+    label = f"the same of $n={features}$, $m={hidden}$"
+    _draw_dots(ax, result.large, result.large.W, "x", "none", label)
     for level in (1, 1 / 2):
         ax.axhline(level, color=FAINT, linewidth=0.8, zorder=0)
     over_inverse_density(ax)

@@ -3,8 +3,9 @@
 For features of equal importance and density, few enough for the exact loss, the table holds the
 best known weights at each density, whatever arrangement they form. From the benefit per dimension
 of each arrangement, and from the best mixture of them, follows what uniform superposition should
-look like at each density for any number of features. Polytopes (theory/polytopes.py) only lend
-their names. `figure` draws the table at three densities.
+look like at each density for any number of features. The table ends at ten features in five
+dimensions and twelve in four, so that what leads in it may be beaten by something larger. Polytopes
+(theory/polytopes.py) only lend their names. `figure` draws the table at three densities.
 
 The table takes long to compute and depends on no seed, so that it is committed:
 `python Section4main.py --table` computes it and writes FILE, and `table` reads it.
@@ -51,6 +52,8 @@ CELLS = (
 DEDICATED_DIMENSION = (1, 1)  # its size; it is part of products, but no cell of the table
 MARGIN = 1e-6  # difference of benefits above which one arrangement counts as better than another
 ROUNDING = 1e-12  # difference of what products save that is due to rounding
+# How figures name what leads in the table, beyond which there may be better arrangements.
+TABLE_BEST = "best in the periodic table (to 10 features in 5 dimensions)"
 SHOWN = (1.3, 4.6, 8.0)  # 1/(1-S) at which the table is drawn
 BENEFIT_COLOURS = LinearSegmentedColormap.from_list("benefit", [BLANK, SHARED])
 

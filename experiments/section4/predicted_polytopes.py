@@ -20,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from experiments.section4 import periodic_table
-from experiments.section4.periodic_table import MARGIN, weights
+from experiments.section4.periodic_table import MARGIN, TABLE_BEST, weights
 from geometry import dimensions_per_feature
 from theory import packing
 from theory.mean_field import mean_field_benefit
@@ -50,7 +50,7 @@ class Result(NamedTuple):
 
 
 class Window(NamedTuple):
-    """The densities at which an arrangement is the best, for any number of features."""
+    """The densities at which an arrangement is the table's best, for any number of features."""
 
     name: str
     low: float  # 1/(1-S)
@@ -72,7 +72,7 @@ def run(settings, *, seed=0, device="cpu", progress=True):
 
 
 def windows(result) -> list[Window]:
-    """Return where each arrangement is the best of all, from dense to sparse.
+    """Return where each arrangement is the best of all in the table, from dense to sparse.
 
     Every hidden dimension has as many features as the arrangement can use.
     """
@@ -156,6 +156,20 @@ def shortfall(result, polytope, inverse_density):
     return np.interp(np.log(inverse_density), x, share.numpy()).item()
 
 
+def polytope_benefit(
+    result, inverse_density: Float[Tensor, " points"]
+) -> Float[Tensor, "polytopes points"]:
+    """Return the benefit per dimension of each of PAPER_POLYTOPES at some 1/(1-S).
+
+    It is interpolated between the densities of the table.
+    """
+    x = result.table.inverse_density.log().numpy()
+    at = inverse_density.log().numpy()
+    return torch.stack(
+        [torch.from_numpy(np.interp(at, x, each.numpy())) for each in result.benefit]
+    )
+
+
 def staircase(result) -> tuple[Float[Tensor, " densities"], Float[Tensor, " densities"]]:
     """Return 1/(1-S) and the predicted D* = m / ||W||_F^2 of the best arrangement."""
     table = result.table
@@ -217,7 +231,7 @@ def _draw_benefits(result, sweeps, started, ax, low, high):
         linewidth=5,
         alpha=0.3,
         zorder=0,
-        label="periodic table: the best",
+        label=TABLE_BEST,
     )
     _name_windows(result, ax, low, high)
     if with_names:
@@ -231,7 +245,7 @@ def _draw_benefits(result, sweeps, started, ax, low, high):
 
 
 def _draw_polytopes(result, ax, shown, with_names):
-    """Draw the benefit of each of the paper's polytopes; name those that are nowhere the best."""
+    """Draw the benefit of each of the paper's polytopes; name those that nowhere lead the table."""
     x = result.table.inverse_density
     leading = {window.name for window in windows(result)}
     for polytope, benefit in zip(PAPER_POLYTOPES, result.benefit):
@@ -243,7 +257,7 @@ def _draw_polytopes(result, ax, shown, with_names):
             label=polytope if leads else None,
         )
         if with_names:
-            note = polytope if leads else f"{polytope},\nnowhere the best"
+            note = polytope if leads else f"{polytope},\nnowhere the table's best"
             ax.annotate(note, (x[-1], benefit[-1]), (4, 0), va="center", **NOTE)
 
 

@@ -5,9 +5,10 @@ and rows as in the paper's notebook, and then settled: it descends on the exact 
 gradient has nearly vanished. Other models settle from products of smaller models, so that there are
 candidates that training has to beat.
 
-The full settings take a minute or two for each model, so the models are committed: FILE holds those
-of two seeds, one of which lacks the three sparsest densities, and of products. `committed` reads
-them, and `python Section4main.py --settled --seeds 2` computes them again.
+The full settings take up to two minutes for each model, so the models are committed. FILE holds
+those of ten seeds and of products, of 100 features; LARGE_FILE holds products of the paper's size,
+400 features in 30 dimensions. `committed` reads them, and
+`python Section4main.py --settled --seeds 10` computes them again.
 """
 
 if __name__ == "__main__":
@@ -34,6 +35,7 @@ from training import settle, train
 
 INPUTS = (periodic_table.FILE,)
 FILE = Path(__file__).with_suffix(".safetensors")
+LARGE_FILE = Path(__file__).with_name("settled_large_models.safetensors")
 STARTS = ("sampled", "product")
 NOISE = 0.02  # standard deviation added to a product's weights, since weights of 0 would stay there
 
@@ -63,6 +65,14 @@ class Settings:
 
 
 PRODUCT = Settings(start="product", tolerance=1e-4)  # noise makes the start's gradient large
+LARGE = Settings(
+    features=400,
+    hidden=30,
+    inverse_density=(1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.7, 1.85),
+    start="product",
+    copies=3,
+    tolerance=1e-4,
+)
 NOTEBOOK = Settings(
     features=40, hidden=4, inverse_density=(1.4,), steps=2000, batch_size=256, lr=5e-3
 )
@@ -130,21 +140,22 @@ def joined(results) -> Result:
 # The committed models
 
 
-def committed() -> Result:
-    """Read the committed models.
+def committed(*, large=False) -> Result:
+    """Read the committed models, of 100 features or of 400.
 
     Raises:
         FileNotFoundError: There is no such file.
         ValueError: The file is damaged, or it does not hold models.
     """
-    return cells.read(sys.modules[__name__], FILE)[0]
+    return cells.read(sys.modules[__name__], LARGE_FILE if large else FILE)[0]
 
 
-def save(result):
-    """Write models as the committed ones."""
-    cell = cells.Cell(sys.modules[__name__], Settings(), 0, "cpu")
-    with claimed(FILE):
-        write(FILE, cells.serialized(cell, result))
+def save(result, *, large=False):
+    """Write models as the committed ones, of 100 features or of 400."""
+    file = LARGE_FILE if large else FILE
+    cell = cells.Cell(sys.modules[__name__], LARGE if large else Settings(), 0, "cpu")
+    with claimed(file):
+        write(file, cells.serialized(cell, result))
 
 
 # Starts

@@ -6,8 +6,9 @@ range of densities, and that the dimensionalities of single features cluster at 
 belong to polytopes. `figure` draws both of the paper's figures over 1/(1-S).
 
 Besides the paper's size (`Settings()`) the file has three kinds of sweeps. TEN_TIMES_LONGER trains
-the paper's size until it has settled. LONG trains fewer features for longer and shows all five
-polytopes in one sweep. SEARCHES holds, for each polytope, settings at which most models show it.
+the paper's size on as many rows as the paper's notebook draws. LONG trains fewer features for
+longer. SEARCHES holds, for each polytope, settings at which most models show it. Dense features
+have not settled after any of these: settled_models.py goes on by exact descent.
 """
 
 if __name__ == "__main__":
@@ -27,11 +28,19 @@ from features import FeatureDistribution
 from geometry import dimensionality, dimensions_per_feature, represented
 from models import ReLUOutputModel
 from theory.packing import check_inverse_density, logarithmic, sampled_benefit
-from theory.polytopes import PAPER_POLYTOPES, POLYTOPES, polytope_shares, tegum_factors
+from theory.polytopes import (
+    IRREGULAR,
+    PAPER_POLYTOPES,
+    POLYTOPES,
+    SHARED_DIMENSION,
+    polytope_shares,
+    tegum_factors,
+)
 from training import train
 from visualization import (
     INK,
     NOTE,
+    POLYTOPE_COLOURS,
     SHARED,
     WIDTH,
     described,
@@ -51,7 +60,13 @@ LEAST_POINTS_PER_CELL = 2
 # A polytope is present at a density where it holds more than this share of the represented
 # features.
 FOUND = 0.05
-SHOWN = (1.5, 1.62, 2.9, 4.7, 5.5)  # 1/(1-S) of the models that are drawn as graphs
+LEGEND = (  # title of the figure's legend
+    r"One model a graph: nodes are represented features, edges $|W_i\cdot W_j|>0.2$, colours "
+    "polytopes.\nA shared dimension has one represented feature, and many below the threshold. "
+    "Irregular groups match\nnone of the known polytopes to 0.1 in each cosine: they are pyramids, "
+    "larger groups, or unfinished polytopes."
+)
+SHOWN = (1.5, 1.62, 2.9, 4.4, 4.6)  # 1/(1-S) of the models that are drawn as graphs
 
 
 @dataclass(frozen=True)
@@ -76,8 +91,11 @@ class Settings:
         check_inverse_density(self.inverse_density)
 
 
-# The paper's size, trained until it has settled, at fewer densities.
-TEN_TIMES_LONGER = Settings(inverse_density=(1.0, 1.3, 1.5, 2.0, 2.6, 3.4, 4.4, 5.0), steps=40_000)
+# The paper's size on as many rows as the paper's notebook draws, 10,000 steps of 1,024, at fewer
+# densities. Triangles live between 1.5 and 2.
+TEN_TIMES_LONGER = Settings(
+    inverse_density=(1.0, 1.3, 1.65, 1.75, 2.0, 2.6, 3.4, 4.4), steps=40_000
+)
 LONG = Settings(
     features=100,
     hidden=10,
@@ -206,7 +224,7 @@ def shares(result) -> dict[str, Float[Tensor, " points"]]:
     """Return the share of the represented features in each polytope, over all restarts.
 
     Polytopes that no model shows at any density are omitted. Features in no known polytope count as
-    "irregular".
+    "irregular", or as a "shared dimension" where features that are not represented share theirs.
     """
     point_shares = []
     for models in result.W:
@@ -216,7 +234,7 @@ def shares(result) -> dict[str, Float[Tensor, " points"]]:
         point_shares.append(polytope_shares(factors))
     present = [
         polytope
-        for polytope in (*POLYTOPES, "irregular")
+        for polytope in (*POLYTOPES, SHARED_DIMENSION, IRREGULAR)
         if any(polytope in point for point in point_shares)
     ]
     return {
@@ -225,16 +243,6 @@ def shares(result) -> dict[str, Float[Tensor, " points"]]:
         )
         for polytope in present
     }
-
-
-def ranges_with(result) -> dict[str, tuple[float, float]]:
-    """Return the lowest and the highest 1/(1-S) at which each polytope is present (FOUND)."""
-    ranges = {}
-    for polytope, share in shares(result).items():
-        present = result.inverse_density[share > FOUND]
-        if len(present):
-            ranges[polytope] = (present.min().item(), present.max().item())
-    return ranges
 
 
 def centre(result, polytope):
@@ -251,9 +259,13 @@ def centre(result, polytope):
 
 def models_with(result, polytope):
     """Return the share of the models in which a polytope is found."""
-    models = result.W.flatten(0, 1)
-    found = [any(factor.polytope == polytope for factor in tegum_factors(W)) for W in models]
-    return sum(found) / len(models)
+    return (held_by(result, polytope) > 0).double().mean().item()
+
+
+def held_by(result, polytope) -> Float[Tensor, " models"]:
+    """Return the share of the represented features of each model that is in a polytope."""
+    held = [polytope_shares(tegum_factors(W)).get(polytope, 0) for W in result.W.flatten(0, 1)]
+    return torch.tensor(held, dtype=torch.float64)
 
 
 def largest_shares(result, ends) -> dict[str, float]:
@@ -283,9 +295,12 @@ def in_polytopes(result, share) -> Bool[Tensor, " points"]:
 
     Points at which no more than m features are represented do not count.
     """
-    irregular = shares(result).get("irregular", torch.zeros(len(result.W)))
+    held = torch.zeros(len(result.W), dtype=torch.float64)
+    for polytope, point_shares in shares(result).items():
+        if polytope in POLYTOPES:
+            held += point_shares
     crowded = represented(result.W[:, 0]).sum(dim=1) > result.W.shape[2]
-    return crowded & (1 - irregular >= share)
+    return crowded & (held >= share)
 
 
 def filled(result) -> Float[Tensor, " points"]:
@@ -316,53 +331,92 @@ def longest_range(inverse_density: Float[Tensor, " points"], chosen: Bool[Tensor
 # The figure
 
 
-def figure(result, windows, predicted):
+def figure(result, windows, predicted, settled=None):
     """Draw the paper's two figures over 1/(1-S), with graphs and names of the polytopes.
 
     Args:
         result: The Result of a sweep.
         windows: The predicted_polytopes.Windows, drawn where they are predicted.
         predicted: 1/(1-S) and the predicted D*, each (densities,).
+        settled: What models of the same size settle as, a dense_minima.Settled, or None.
     """
     inverse_density = result.inverse_density
     W = result.W[:, 0]
     trained_shares = shares(result)
-    drawing = plt.figure(figsize=(WIDTH, 13), layout="constrained")
-    curves, graphs = drawing.subfigures(2, 1, height_ratios=(9, 4))
-    curve, scatter, areas = curves.subplots(3, 1, sharex=True, height_ratios=(1.1, 2.3, 1.1))
-    _draw_dimensions_per_feature(inverse_density, W, predicted, curve)
+    rows = 3 if settled is None else 4
+    drawing = plt.figure(figsize=(WIDTH, 10 + rows), layout="constrained")
+    curves, graphs = drawing.subfigures(2, 1, height_ratios=(6 + rows, 4))
+    heights = (1.3, 2.3, 1.1, 1.1)[:rows]
+    curve, scatter, *areas = curves.subplots(rows, 1, sharex=True, height_ratios=heights)
+    _draw_dimensions_per_feature(inverse_density, W, predicted, settled, curve)
     dimensionality_scatter(inverse_density, W, PAPER_POLYTOPES, ax=scatter)
     _draw_windows(windows, inverse_density, scatter)
     scatter.set(xlabel="")
-    polytope_areas(inverse_density, trained_shares, ax=areas)
-    areas.set_xlim(inverse_density.min().item(), inverse_density.max().item())
+    _draw_areas(inverse_density, trained_shares, settled, areas)
+    first = inverse_density.min().item()
+    if settled is not None:
+        first = min(first, settled.inverse_density.min().item())
+    curve.set_xlim(first, inverse_density.max().item())
     _draw_graphs(inverse_density, W, graphs)
-    edges = r"edges $|W_i\cdot W_j|>0.2$"
-    polytope_legend(
-        graphs,
-        trained_shares,
-        f"One model a graph: nodes are represented features, {edges}, colours polytopes.",
-    )
+    drawn = trained_shares if settled is None else _together(trained_shares, settled.shares)
+    polytope_legend(graphs, drawn, LEGEND)
     per_feature = dimensions_per_feature(W)
     return described(
         drawing,
         f"Panels over 1/(1-S) for {W.shape[2]} features in {W.shape[1]} dimensions: the dimensions "
         f"per feature, which go from {per_feature[0]:.2f} to {per_feature[-1]:.2f} in trained "
-        "models, beside the predicted ones; the dimensionality of each feature beside the levels "
-        "of the polytopes; and the share of the features in each polytope; below, some of the "
-        "models as graphs of their features.",
+        "models, beside the predicted ones and, where there are any, those of settled models; the "
+        "dimensionality of each feature beside the levels of the polytopes; and the share of the "
+        "features in each polytope; below, some of the models as graphs of their features.",
     )
 
 
-def _draw_dimensions_per_feature(inverse_density, W, predicted, ax):
-    """Draw D* of the models and as predicted."""
+def _together(first, second):
+    """Return the shares of two panels, one after the other, for the legend of both."""
+    parts = [(shares, torch.zeros_like(next(iter(shares.values())))) for shares in (first, second)]
+    return {
+        name: torch.cat([shares.get(name, nothing) for shares, nothing in parts])
+        for name in first | second
+    }
+
+
+def _draw_dimensions_per_feature(inverse_density, W, predicted, settled, ax):
+    """Draw D* of the models, as predicted, and of settled models."""
     trained = dimensions_per_feature(W).numpy()
     ax.plot(inverse_density.numpy(), trained, "o-", color=INK, linewidth=1, label="trained")
     x, y = predicted
-    ax.plot(x.numpy(), y.numpy(), color=SHARED, linewidth=2, label="predicted", zorder=0)
+    ax.plot(
+        x.numpy(),
+        y.numpy(),
+        color=SHARED,
+        linewidth=2,
+        label="best in the periodic table",
+        zorder=0,
+    )
+    if settled is not None:
+        ax.plot(
+            settled.inverse_density.numpy(),
+            settled.dimensions_per_feature.numpy(),
+            "D-",
+            color=POLYTOPE_COLOURS["pentagon"],
+            linewidth=1,
+            label="settled by exact descent (mean)",
+        )
     ax.set(ylabel="dimensions per feature\n$D^*=m/\\|W\\|_F^2$", ylim=(0, 1.15))
     ax.set_title(f"$n={W.shape[2]}$ features in $m={W.shape[1]}$ dimensions")
     ax.legend(loc="lower left")
+
+
+def _draw_areas(inverse_density, trained_shares, settled, axes):
+    """Draw the polytopes of trained models, and of settled ones below."""
+    polytope_areas(inverse_density, trained_shares, ax=axes[0])
+    if settled is not None:
+        axes[0].set(xlabel="", ylabel="share of features\ntrained")
+        polytope_areas(settled.inverse_density, settled.shares, ax=axes[1])
+        axes[1].set(ylabel="share of features\nsettled")
+        settled_until = settled.inverse_density.max().item()
+        axes[1].axvspan(settled_until, inverse_density.max().item(), color="white")
+        axes[1].annotate("not settled", (settled_until, 0.5), (8, 0), va="center", **NOTE)
 
 
 def _draw_windows(windows, inverse_density, ax):

@@ -130,7 +130,7 @@ def test_figure_shows_the_prediction_and_trained_models(quick):
     leading = {window.name for window in predicted_polytopes.windows(quick)}
     nowhere = {name for name in PAPER_POLYTOPES if name not in leading}
     texts = {text.get_text() for ax in benefits for text in ax.texts}
-    assert nowhere and texts - {f"{name},\nnowhere the best" for name in nowhere} == leading
+    assert nowhere and texts - {f"{name},\nnowhere the table's best" for name in nowhere} == leading
     named = {text.get_text() for text in figure.legends[0].get_texts()}
     assert named & set(PAPER_POLYTOPES) == leading & set(PAPER_POLYTOPES)
     best = staircases[1].lines[0]

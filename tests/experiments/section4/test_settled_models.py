@@ -8,6 +8,7 @@ import torch
 import Section4main
 from experiments.section4 import periodic_table, settled_models
 from experiments.section4.settled_models import (
+    LARGE,
     PRODUCT,
     QUICK,
     Settings,
@@ -111,6 +112,15 @@ def test_committed_models():
     assert len(identity.unique(dim=0)) == len(identity)  # no model twice
 
 
+def test_committed_models_of_the_paper_s_size():
+    models = settled_models.committed(large=True)
+    assert models.inverse_density.tolist() == list(LARGE.inverse_density)
+    assert models.W.shape[1:] == (LARGE.hidden, LARGE.features) == (30, 400)
+    assert models.product.all()
+    assert (models.loss < models.start_loss).all()
+    assert (models.gradient <= LARGE.tolerance).all()
+
+
 @pytest.mark.parametrize("settings", [QUICK, replace(QUICK, start="product")])
 def test_quick_run_and_its_shards(settings):
     whole = run(settings, seed=3, progress=False)
@@ -148,16 +158,20 @@ def test_the_command_that_makes_the_committed_file(tmp_path, monkeypatch):
     """Sampled models of every seed and the products of the first one, in one file."""
     tiny = replace(QUICK, inverse_density=(1.3,))
     products = replace(tiny, start="product")
+    large = replace(products, features=32, hidden=8, copies=2)
     small = {
         "sampled": Experiment(settled_models, tiny, tiny),
         "products": Experiment(settled_models, products, products, drawn=True),
+        "large": Experiment(settled_models, large, large, drawn=True),
     }
     monkeypatch.setattr(Section4main.SETTLED, "EXPERIMENTS", small)
-    monkeypatch.setattr(settled_models, "FILE", tmp_path / "settled_models.safetensors")
+    for name in ("FILE", "LARGE_FILE"):
+        monkeypatch.setattr(settled_models, name, tmp_path / f"{name}.safetensors")
     command = ["--settled", "--seeds", "2", "--jobs", "1", "--out", str(tmp_path)]
     assert Section4main.main(command) == 0
     models = settled_models.committed()
     assert models.seed.tolist() == [0, 1, 0] and models.product.tolist() == [False, False, True]
+    assert settled_models.committed(large=True).W.shape == (1, 8, 32)
 
 
 def test_bad_settings_are_refused():

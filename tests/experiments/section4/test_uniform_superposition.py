@@ -6,8 +6,7 @@ import pytest
 import torch
 from drawing import drawn
 
-import Section4main as section4
-from experiments.section4 import uniform_superposition
+from experiments.section4 import dense_minima, uniform_superposition
 from experiments.section4.predicted_polytopes import Window
 from experiments.section4.uniform_superposition import Result, longest_range, run
 from geometry import dimensions_per_feature
@@ -55,66 +54,22 @@ def random_weights(W):
     return torch.randn(W.shape, generator=torch.manual_seed(0), dtype=W.dtype)
 
 
-BROKEN = {  # weights at each density -> claims that refuse them
-    "digons only": ([DIGONS] * 12, ["4.1", "4.3"]),
-    "no plateau of digons": (SWEEP[:5] + [SWEEP[9]] * 6 + SWEEP[5:6] + SWEEP[10:], ["4.1"]),
-    "no tetrahedra": ([W for k, W in enumerate(SWEEP) if k != 3], []),
-    "a dimension unused": ([*SWEEP[:11], product("digon", "pentagon")], ["4.4"]),
-    "no polytopes": ([random_weights(W) for W in SWEEP], ["4.1", "4.3", "4.4"]),
+STICKY = {  # D* at 1, 2, 3, ... -> first and last of these at which it sticks at 1, and at 1/2
+    "plateaus at both": ([1.0, 1.0, 0.99, 0.7, 0.52, 0.51, 0.5, 0.495, 0.3], (1, 3), (6, 8)),
+    "within 3%": ([1.02, 0.98, 0.975, 0.7, 0.51, 0.49, 0.488, 0.4, 0.3], (1, 3), (5, 7)),
+    "not within 3%": ([1.04, 0.96, 1.0, 0.7, 0.52, 0.48, 0.52, 0.48, 0.3], (3, 3), None),
+    "a plateau at 1 only": ([1.0, 1.0, 1.0, 0.7, 0.6, 0.55, 0.45, 0.4, 0.3], (1, 3), None),
+    "interrupted": ([1.0, 1.0, 1.0, 0.5, 0.7, 0.5, 0.7, 0.5, 0.3], (1, 3), (4, 4)),
 }
 
 
-def failing(result):
-    of_sweep = (
-        section4.claim_sticky(result),
-        section4.claim_tegum(result),
-        section4.claim_packing(result),
-    )
-    return [claim.id for claim in of_sweep if not claim.holds]
-
-
-def test_claims_hold_on_an_ideal_sweep():
-    assert failing(sweep(SWEEP)) == []
-
-
-@pytest.mark.parametrize("W, expected", BROKEN.values(), ids=BROKEN)
-def test_claims_refuse_broken_sweeps(W, expected):
-    assert failing(sweep(W)) == expected
-
-
-def test_numbers_of_a_sweep():
-    at = sweep(SWEEP).inverse_density.tolist()
-    assert section4.claim_sticky(sweep(SWEEP)).numbers == {
-        "100 steps: D* within 3% of 1, densities": 3,
-        "100 steps: D* within 3% of 1 from 1/(1-S)": at[0],
-        "100 steps: D* within 3% of 1 to": at[2],
-        "100 steps: D* within 3% of 1/2, densities": 4,
-        "100 steps: D* within 3% of 1/2 from 1/(1-S)": at[5],
-        "100 steps: D* within 3% of 1/2 to": at[8],
-    }
-    assert section4.claim_packing(sweep(SWEEP)).numbers[
-        "100 steps: lowest sum over m"
-    ] == pytest.approx(1, abs=0.01)
-    unlocated = section4.claim_tegum(sweep([random_weights(W) for W in SWEEP])).numbers
-    assert list(unlocated.values()) == [0]  # what was not located is left out
-
-
-STICKY = {  # D* at each density -> whether it sticks at both levels
-    "plateaus at both": ([1.0, 1.0, 0.99, 0.7, 0.52, 0.51, 0.5, 0.495, 0.3], True),
-    "within 3%": ([1.02, 0.98, 0.975, 0.7, 0.51, 0.49, 0.488, 0.4, 0.3], True),
-    "not within 3%": ([1.04, 0.96, 1.0, 0.7, 0.52, 0.48, 0.52, 0.48, 0.3], False),
-    "a plateau at 1 only": ([1.0, 1.0, 1.0, 0.7, 0.6, 0.55, 0.45, 0.4, 0.3], False),
-    "a plateau at 1/2 only": ([1.0, 0.9, 0.8, 0.7, 0.5, 0.5, 0.5, 0.4, 0.3], False),
-    "interrupted": ([1.0, 1.0, 1.0, 0.5, 0.7, 0.5, 0.7, 0.5, 0.3], False),
-}
-
-
-@pytest.mark.parametrize("per_feature, holds", STICKY.values(), ids=STICKY)
-def test_sticky(per_feature, holds):
-    W = [
-        torch.eye(2, dtype=torch.float64) / value**0.5 for value in per_feature
-    ]  # neighbours are 1.45 apart
-    assert section4.claim_sticky(sweep(W)).holds == holds
+@pytest.mark.parametrize("per_feature, at_one, at_half", STICKY.values(), ids=STICKY)
+def test_sticky(per_feature, at_one, at_half):
+    """Within 3 % of a level, and the longest run of these densities."""
+    result = sweep([torch.eye(2, dtype=torch.float64) / value**0.5 for value in per_feature])
+    for level, expected in ((1, at_one), (0.5, at_half)):
+        at_level = uniform_superposition.sticky(result, level, 0.03)
+        assert longest_range(torch.arange(1.0, len(per_feature) + 1), at_level) == expected
 
 
 @pytest.mark.parametrize(
@@ -141,11 +96,8 @@ def test_shares_and_ranges():
     assert shares["tetrahedron"].tolist() == [0] * 3 + [1] + [0] * 8
     assert shares["digon"].tolist() == pytest.approx([0] * 5 + [1] * 4 + [0, 0, 2 / 15])
     assert sum(shares.values()).tolist() == pytest.approx([1] * 12)
-    ranges = uniform_superposition.ranges_with(result)
     at = result.inverse_density.tolist()
-    assert ranges["dedicated dimension"] == (at[0], at[2])
-    assert ranges["digon"] == (at[5], at[11])
-    assert "irregular" not in ranges
+    assert "irregular" not in shares
     assert uniform_superposition.centre(result, "tetrahedron") == pytest.approx(at[3])
     assert uniform_superposition.centre(result, "dedicated dimension") == pytest.approx(at[1])
     assert uniform_superposition.centre(result, "cube") is None
@@ -181,16 +133,12 @@ def test_largest_shares_in_a_range():
     assert uniform_superposition.largest_shares(result, None) == {}
 
 
-def test_a_search_counts_models():
-    results = searches()
-    claim = section4.claim_found(results)
-    assert claim.holds and set(claim.numbers.values()) == {1, 10}
-    results[3].W[0, :3] = DIGONS
-    claim = section4.claim_found(results)
-    assert not claim.holds and claim.numbers["pentagon: share of models"] == 0.7
-    results[3].W[0, :1] = product("pentagon")
-    assert section4.claim_found(results).holds
-    assert not section4.claim_found(searches(PAPER_POLYTOPES[1:])).holds
+def test_a_search_counts_models_and_features():
+    result = searches()[3]  # pentagons beside digons
+    result.W[0, :3] = DIGONS
+    assert uniform_superposition.models_with(result, "pentagon") == 0.7
+    held = uniform_superposition.held_by(result, "pentagon").tolist()
+    assert held == pytest.approx([0] * 3 + [5 / 7] * 7)
 
 
 # The run
@@ -297,6 +245,20 @@ def test_figure_shows_dimensions_per_feature_and_names_factors():
         ["3 × triangle"],
         ["6 × digon"],
     ]
+
+
+def test_figure_shows_settled_models_beside_the_sweep():
+    result = sweep(SWEEP)
+    at = torch.tensor([1.05, 1.5, 2.0], dtype=torch.float64)
+    share = {"digon": torch.ones(3, dtype=torch.float64)}
+    settled = dense_minima.Settled(at, torch.tensor([0.9, 0.8, 0.5]), share)
+    predicted = result.inverse_density, 0.5 / result.inverse_density
+    figure = drawn(uniform_superposition.figure, result, WINDOWS, predicted, settled)
+    curve, _, trained_areas, settled_areas, *_ = figure.axes
+    assert curve.lines[2].get_xdata() == pytest.approx(at.numpy())
+    assert curve.lines[2].get_ydata() == pytest.approx([0.9, 0.8, 0.5])
+    ticks = [ax.lines[0].get_xdata().tolist() for ax in (trained_areas, settled_areas)]
+    assert ticks == [result.inverse_density.tolist(), at.tolist()]
 
 
 def test_figure_of_a_run(quick):
