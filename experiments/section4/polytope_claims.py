@@ -101,8 +101,8 @@ def _beside_digons(results, ranges):
         numbers |= {f"{polytope} there, {name}": share for polytope, share in others.items()}
         fewest = min(fewest, len(others))
     return ours(
-        f"There, at least {OTHERS} of the paper's polytopes beside digons hold more than "
-        f"{FOUND:.0%} of the features of a density.",
+        f"Over this range, at least {OTHERS} of the paper's polytopes beside digons each hold more "
+        f"than {FOUND:.0%} of the features of some density.",
         fewest >= OTHERS,
         {"polytopes beside digons": fewest} | numbers,
         strength_of(of_sweeps(results, PAPER_SIZE)),
