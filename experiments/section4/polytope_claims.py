@@ -16,8 +16,8 @@ from experiments.section4 import (
 )
 from experiments.section4.periodic_table import MARGIN
 from experiments.section4.shortfalls import (
-    BENEFIT_ERROR,
     PAPER_SIZE,
+    SAMPLED_ERROR,
     SWEEPS,
     factor,
     of_settled,
@@ -101,8 +101,8 @@ def _beside_digons(results, ranges):
         numbers |= {f"{polytope} there, {name}": share for polytope, share in others.items()}
         fewest = min(fewest, len(others))
     return ours(
-        f"There, at least {OTHERS} of the paper's polytopes beside digons hold more than "
-        f"{FOUND:.0%} of the features of a density.",
+        f"Where {IN_POLYTOPES:.0%} of the features are in polytopes, at least {OTHERS} of the "
+        f"paper's beside digons each hold more than {FOUND:.0%} of the features of some density.",
         fewest >= OTHERS,
         {"polytopes beside digons": fewest} | numbers,
         strength_of(of_sweeps(results, PAPER_SIZE)),
@@ -194,7 +194,7 @@ def _search_strength(results):
     known = predicted_polytopes.polytope_benefit(results.predicted, inverse_density)
     reached = torch.stack([search.benefit.median() for search in results.searches])
     shortfall = (known.diagonal() - reached).max().item()
-    return strength(shortfall, 0, BENEFIT_ERROR)
+    return strength(shortfall, 0, SAMPLED_ERROR)
 
 
 # 4.6

@@ -207,8 +207,8 @@ def claim_clusters(results):
         "features near 3/4, a share of {alone in a shared dimension} are in no tetrahedron but "
         "alone in a dimension that weak features share.",
         "A critic would train the models between 1/(1-S) = 4 and 6 for longer, or settle them, "
-        "which the exact loss does not allow at these densities, and would count clusters over "
-        "several models of each density.",
+        "although the exact loss takes more terms there, and would count clusters over several "
+        "models of each density.",
     )
 
 
@@ -244,10 +244,11 @@ def _tetrahedra(results):
             abs(raw - level) < NEAR,
             {"median in tetrahedra": raw},
             limited,
-            paper="3/4",
+            paper="3/4 (a line in its figure)",
         ),
         ours(
-            f"Their dimensionality is within {NEAR} of 3/4 of what unrepresented features leave.",
+            f"The dimensionality of features in tetrahedra is within {NEAR} of 3/4 of what "
+            "unrepresented features leave of the dimensions, in models trained by sampling.",
             abs(left - level) < NEAR,
             {"median share of what is left": left},
             limited,
