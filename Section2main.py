@@ -18,7 +18,7 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_
 
 import torch
 
-from experiments.section2 import demonstration, first_superposition, introduction
+from experiments.section2 import demonstration, first_superposition, introduction, pentagon
 from experiments.section2.demonstration import (
     bias_errors,
     dedicated_loss,
@@ -37,6 +37,7 @@ EXPERIMENTS = {
     "introduction": Experiment(
         introduction, introduction.Settings(), introduction.QUICK, drawn=True
     ),
+    "pentagon": Experiment(pentagon, pentagon.Settings(), pentagon.QUICK, drawn=True),
     "demonstration": Experiment(
         demonstration,
         (demonstration.Settings(), demonstration.LARGE),
@@ -55,6 +56,7 @@ def figures(results):
     small, large = results.demonstration
     return {
         "section2-introduction": introduction.figure(results.introduction),
+        "section2-pentagon": pentagon.figure(results.pentagon),
         "section2-n20": demonstration.panels_figure(small),
         "section2-n80": demonstration.panels_figure(large),
         "section2-represented": demonstration.counts_figure(results.demonstration),
@@ -72,15 +74,15 @@ def claims(results):
     small, large = results.demonstration
     fine_small, fine_large = results.first
     return [
-        _claim_linear(small),
-        _claim_dense_relu(small),
-        _claim_growth(small, fine_small),
-        _claim_pairs(results.demonstration, results.first),
-        _claim_again(large, fine_large),
+        claim_linear(small),
+        claim_dense_relu(small),
+        claim_growth(small, fine_small),
+        claim_pairs(results.demonstration, results.first),
+        claim_again(large, fine_large),
     ]
 
 
-def _claim_linear(result):
+def claim_linear(result):
     """Make claim 2.1 of `_linear_findings`."""
     return Claim(
         "2.1",
@@ -134,7 +136,7 @@ def _strength(loss, known):
     return strength(worst, 1.0, SAME_LOSS)
 
 
-def _claim_dense_relu(result):
+def claim_dense_relu(result):
     """Make claim 2.2 of `_dense_finding`."""
     return Claim(
         "2.2",
@@ -164,7 +166,7 @@ def _dense_finding(result):
     )
 
 
-def _claim_growth(result, fine):
+def claim_growth(result, fine):
     """Make claim 2.3 of `_growth_findings`."""
     return Claim(
         "2.3",
@@ -268,7 +270,7 @@ def _highest_ratio(loss, lower):
     return (loss / lower).max().item()
 
 
-def _claim_pairs(demonstrations, fine):
+def claim_pairs(demonstrations, fine):
     """Make claim 2.4 of `_pairs_finding`, on both grids and with both sizes."""
     on_paper_grid = [
         _pairs_finding("the paper's grid", result.density, result.relu) for result in demonstrations
@@ -355,7 +357,7 @@ def _first_seen(result):
     return f"{text}."
 
 
-def _claim_again(result, fine):
+def claim_again(result, fine):
     """Make claim 2.5 of the findings of claims 2.1 to 2.3, with n=80, m=20."""
     return Claim(
         "2.5",

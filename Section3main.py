@@ -121,15 +121,15 @@ def claims(results):
     """Judge claims 3.1 to 3.5."""
     two, three = _diagrams(results)
     return [
-        _claim_three_phases(*two),
-        _claim_named(*two),
-        _claim_first_order(results.boundary),
-        _claim_four_solutions(three, results.longer, results.coarse_optima[1]),
-        _claim_exact(list(zip(results.diagrams, results.optima))),
+        claim_three_phases(*two),
+        claim_named(*two),
+        claim_first_order(results.boundary),
+        claim_four_solutions(three, results.longer, results.coarse_optima[1]),
+        claim_exact(list(zip(results.diagrams, results.optima))),
     ]
 
 
-def _claim_three_phases(result, optimum):
+def claim_three_phases(result, optimum):
     """Make claim 3.1 of `_region_findings`."""
     return Claim(
         "3.1",
@@ -191,7 +191,7 @@ def _numbers(words, names, values):
     return {f"{words} {name}": value for name, value in zip(names, values.tolist())}
 
 
-def _claim_named(result, optimum):
+def claim_named(result, optimum):
     """Judge claim 3.2 on the diagram of the named solutions.
 
     - Its three regions are refuted if a phase takes no more than 3 % of the points.
@@ -243,7 +243,7 @@ def _claim_named(result, optimum):
     )
 
 
-def _claim_first_order(result):
+def claim_first_order(result):
     """Make claim 3.3 of the findings on named solutions and on exact optima.
 
     A jump only at r = 1, where the features change places, follows from the symmetry. It counts for
@@ -358,7 +358,7 @@ def _number_if_any(name, choose, values):
     return {name: choose(values).item()} if len(values) else {}
 
 
-def _claim_four_solutions(diagram, longer, coarse_optimum):
+def claim_four_solutions(diagram, longer, coarse_optimum):
     """Make claim 3.4 of `_region_findings` and of the study of longer training."""
     slow, fast = (_given_back(lr, STEPS[-1]) for lr in RATES)
     return Claim(
@@ -408,7 +408,7 @@ def _longer_finding(results, optimum):
     )
 
 
-def _claim_exact(diagrams):
+def claim_exact(diagrams):
     """Make claim 3.5 of the findings on both diagrams and their optima."""
     findings = [finding for pair in diagrams for finding in _exact_findings(*pair)]
     return Claim(

@@ -35,7 +35,7 @@ CLAIMS = {  # section -> its claims
     Autoencodersmain: [f"A.{k}" for k in range(1, 7)],
 }
 FIGURES = {
-    section2: "first introduction n20 n80 represented",
+    section2: "first introduction n20 n80 pentagon represented",
     section3: "boundary longer n2 n3 study",
     section4: "collapse dense grey long map pairs perturbed predicted sets study table uniform",
     section5: "jumps octahedron plateau stages",

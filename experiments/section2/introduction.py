@@ -8,13 +8,13 @@ pairs, and then all five as a pentagon. This is the paper's first figure.
 if __name__ == "__main__":
     raise SystemExit("This file does not run by itself: run python Section2main.py instead.")
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import torch
 from jaxtyping import Float
-from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -23,7 +23,7 @@ from features import FeatureDistribution
 from geometry import represented
 from models import ReLUOutputModel
 from training import train_best
-from visualization import INK, WIDTH, described
+from visualization import WIDTH, described, numbered_arrows
 
 
 @dataclass(frozen=True)
@@ -85,32 +85,27 @@ def run(settings, *, seed=0, device="cpu", progress=True) -> Result:
 
 def figure(result) -> Figure:
     """Draw the features' directions as arrows in the plane, one panel for each density."""
-    panels = len(result.W)
+    titles = [f"density {density:g}" for density in result.density.tolist()]
+    return arrows_figure(result.W, titles)
+
+
+def arrows_figure(W: Float[Tensor, "panels 2 features"], titles: Sequence[str]) -> Figure:
+    """Draw the directions of features in the plane, one panel for each model.
+
+    Args:
+        W: Weights of models with two hidden dimensions.
+        titles: A title for each panel.
+    """
     drawn, axes = plt.subplots(
-        1, panels, figsize=(WIDTH, WIDTH / panels), layout="constrained", squeeze=False
+        1, len(W), figsize=(WIDTH, WIDTH / len(W)), layout="constrained", squeeze=False
     )
-    scale = Normalize(float(result.importance.min()), float(result.importance.max()))
-    colours = plt.get_cmap("viridis_r")
-    arrow_colours = colours(scale(result.importance.numpy()))
-    for ax, W, density in zip(axes[0], result.W, result.density):
-        _draw_arrows(W, arrow_colours, ax)
-        ax.set_title(f"density {density:g}  (sparsity $S={1 - density:g}$)")
-    colour_bar = plt.cm.ScalarMappable(scale, colours)
-    drawn.colorbar(colour_bar, ax=axes, label="importance $I_i$", shrink=0.8)
-    densities = ", ".join(f"{density:g}" for density in result.density.tolist())
-    counts = ", ".join(str(count) for count in represented(result.W).sum(dim=1).tolist())
+    for ax, weights, title in zip(axes[0], W, titles):
+        numbered_arrows(weights, ax)
+        ax.set_title(title)
+    counts = represented(W).sum(dim=1).tolist()
+    stored = ", ".join(f"{count} at {title}" for count, title in zip(counts, titles))
     return described(
         drawn,
-        f"The directions of {result.W.shape[-1]} features as arrows in the plane, one panel for "
-        f"each density: at densities {densities} the model represents {counts} of them.",
+        f"The directions of {W.shape[2]} features as numbered arrows in the plane, one panel for "
+        f"each model. The features that are stored: {stored}.",
     )
-
-
-def _draw_arrows(W, colours, ax):
-    """Draw the columns of W (2, features), each in its colour."""
-    for direction, colour in zip(W.T.tolist(), colours):
-        arrow = {"arrowstyle": "-|>", "color": colour, "linewidth": 2.5}
-        ax.annotate("", direction, (0, 0), arrowprops=arrow)
-    ax.plot(0, 0, "o", color=INK)
-    ax.set(xlim=(-1.3, 1.3), ylim=(-1.3, 1.3), aspect="equal")
-    ax.set(xlabel="hidden dimension 1", ylabel="hidden dimension 2")

@@ -9,7 +9,6 @@ pentagon gives back, which `response_figure` draws.
 if __name__ == "__main__":
     raise SystemExit("This file does not run by itself: run python Section2main.py instead.")
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -31,7 +30,6 @@ from visualization import (
     SHARED,
     WIDTH,
     described,
-    numbered_arrows,
     over_density,
     plain_ticks,
 )
@@ -135,26 +133,6 @@ def figure(result) -> Figure:
         "Lines of the exact loss over density for two features alone, two antipodal pairs and a "
         "pentagon: the lowest one changes from the first to the second to the third as features "
         "get sparser.",
-    )
-
-
-def arrows_figure(W: Float[Tensor, "panels 2 features"], titles: Sequence[str]) -> Figure:
-    """Draw the directions of features in the plane, one panel for each model.
-
-    Args:
-        W: Weights of models with two hidden dimensions.
-        titles: A title for each panel.
-    """
-    drawn, axes = plt.subplots(
-        1, len(W), figsize=(WIDTH, WIDTH / len(W)), layout="constrained", squeeze=False
-    )
-    for ax, weights, title in zip(axes[0], W, titles):
-        numbered_arrows(weights, ax)
-        ax.set_title(title)
-    return described(
-        drawn,
-        f"The directions of {W.shape[2]} features as numbered arrows in the plane, in panels for "
-        f"{', '.join(titles)}.",
     )
 
 

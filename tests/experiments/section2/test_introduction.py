@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 from drawing import drawn
+from matplotlib.text import Annotation
 
-from experiments.section2.introduction import QUICK, Result, figure, run
+from experiments.section2.introduction import QUICK, arrows_figure, figure, run
 
 
 @pytest.fixture(scope="module")
@@ -28,11 +29,16 @@ def test_run_is_a_function_of_the_seed():
     assert not torch.equal(first.W, other.W)
 
 
-def test_arrows_end_at_the_weights(quick):
-    W = torch.randn(3, 2, 5, generator=torch.manual_seed(0))
-    result = Result(torch.tensor([1.0, 0.3, 0.1]), torch.linspace(1, 0.3, 5), W, torch.zeros(3, 5))
-    shown = drawn(figure, result)
-    for ax, weights in zip(shown.axes, W):
-        assert [list(arrow.xy) for arrow in ax.texts] == weights.T.tolist()
-    assert "density 0.3" in shown.axes[1].get_title() and "S=0.7" in shown.axes[1].get_title()
-    drawn(figure, quick)
+def test_arrows_end_at_the_weights_of_the_stored_features():
+    W = torch.tensor([[[1.0, 0, -1, 0.1], [0, 1, 0, 0.1]]])
+    (ax,) = drawn(arrows_figure, W, ["a title"]).axes
+    ends = [list(arrow.xy) for arrow in ax.texts if isinstance(arrow, Annotation)]
+    assert ends == [[1, 0], [0, 1], [-1, 0]]
+    texts = [text.get_text() for text in ax.texts]
+    assert [text for text in texts if text.isdigit()] == ["0", "1", "2"]
+    assert "3 of 4 features stored" in texts and ax.get_title() == "a title"
+
+
+def test_figure_has_a_panel_for_each_density(quick):
+    shown = drawn(figure, quick)
+    assert [ax.get_title() for ax in shown.axes] == ["density 1", "density 0.2", "density 0.1"]

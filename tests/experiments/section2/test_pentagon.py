@@ -43,11 +43,3 @@ def test_response_shows_the_three_steps():
     shown = drawn(pentagon.response_figure, W, b, {"one": torch.tensor([1.0, 0])})
     heights = [[bar.get_height() for bar in ax.patches] for ax in shown.axes]
     assert heights == [[1, -1], [0.75, -1.25], [0.75, 0]]
-
-
-def test_arrows_have_the_numbers_of_the_stored_features():
-    W = torch.tensor([[[1.0, 0, -1, 0.1], [0, 1, 0, 0.1]]])
-    (ax,) = drawn(pentagon.arrows_figure, W, ["a title"]).axes
-    texts = [text.get_text() for text in ax.texts]
-    assert [text for text in texts if text.isdigit()] == ["0", "1", "2"]
-    assert "3 of 4 features stored" in texts

@@ -6,7 +6,7 @@ from drawing import drawn
 
 from experiments.section3 import phase_boundary
 from experiments.section3.phase_boundary import QUICK, SMALL_NORM, Result, Settings, figure, run
-from Section3main import _claim_first_order
+from Section3main import claim_first_order
 from sweeps.claims import EXACT, NOT_SEEN, REPRODUCED, verdict
 from theory.boundary import NORMS, landau, named_boundary, tricritical_densities
 from theory.descents import ignored_loss
@@ -52,7 +52,7 @@ def found():
 
 
 def holding(result):
-    return [finding.holds for finding in _claim_first_order(result).findings]
+    return [finding.holds for finding in claim_first_order(result).findings]
 
 
 def test_run():
@@ -81,7 +81,7 @@ def without_jump(*densities):
 
 
 def test_all_findings_can_hold_at_the_full_runs_densities():
-    claim = _claim_first_order(found())
+    claim = claim_first_order(found())
     assert verdict([claim]) == REPRODUCED and all(finding.holds for finding in claim.findings)
     assert {finding.evidence for finding in claim.findings} == {EXACT}
 
@@ -107,7 +107,7 @@ def test_the_effect_is_missed_where_the_named_losses_have_no_kink(monkeypatch):
     monkeypatch.setattr(
         phase_boundary, "named_losses", lambda features, density, ratio: ratio[:, None] ** 2
     )
-    assert verdict([_claim_first_order(found())]) == NOT_SEEN
+    assert verdict([claim_first_order(found())]) == NOT_SEEN
 
 
 def test_named_kinks_by_hand():
@@ -119,7 +119,7 @@ def test_named_kinks_by_hand():
 
 def test_numbers_of_the_claim():
     numbers = {}
-    for finding in _claim_first_order(found()).findings:
+    for finding in claim_first_order(found()).findings:
         numbers |= finding.numbers
     assert numbers["densities"] == len(FULL)
     assert numbers["of these where two solutions cross below r = 1"] == int(JUMPING.sum())
