@@ -58,9 +58,9 @@ def _study(settings, points):
     return noisy_averages.study(replace(settings, points=points))
 
 
-def _longer(settings, points):
+def _longer(settings, points, steps=STEPS):
     """Settings of the study of longer training, on the same coarse grid."""
-    return noisy_averages.longer(replace(settings, points=points))
+    return noisy_averages.longer(replace(settings, points=points), steps)
 
 
 EXPERIMENTS = {
@@ -71,7 +71,7 @@ EXPERIMENTS = {
     "longer": Experiment(
         phase_diagram,
         _longer(TEN_THREE, COARSE),
-        _longer(replace(QUICK_THREE, restarts=2), QUICK_COARSE),
+        _longer(QUICK_THREE, QUICK_COARSE, noisy_averages.QUICK_STEPS),
     ),
     "study_two": Experiment(
         phase_diagram, _study(TEN_TWO, COARSE), _study(QUICK, QUICK_COARSE), drawn=True

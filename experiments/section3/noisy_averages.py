@@ -59,6 +59,7 @@ NOTEBOOK_CHANGES = (
 )
 RATES = (0.01, 0.2)  # learning rates of `longer`, slowest first
 STEPS = (500, 3000, 10_000)  # its numbers of steps, fewest first
+QUICK_STEPS = (50, 100, 200)
 CLEAN_MEAN = 0.95  # share of points at which an average without noise agrees with the optimum
 
 
@@ -75,16 +76,17 @@ def study(settings, changes=CHANGES):
     return tuple(replace(settings, **CHANGES[name]) for name in changes)
 
 
-def longer(settings):
-    """Set each learning rate of RATES with each number of STEPS.
+def longer(settings, steps=STEPS):
+    """Set each learning rate of RATES with each number of steps.
 
     Args:
         settings: `phase_diagram.Settings`.
+        steps: Numbers of steps, fewest first.
 
     Returns:
         The changed settings, the steps varying fastest.
     """
-    return tuple(replace(settings, lr=lr, steps=steps) for lr in RATES for steps in STEPS)
+    return tuple(replace(settings, lr=lr, steps=count) for lr in RATES for count in steps)
 
 
 # Measures. `optimum` is the result of `exact_optimum` on the same grid.
