@@ -332,5 +332,5 @@ def test_evidence_is_limited_where_models_fall_short_of_the_table(ideal):
     assert findings[2].evidence == BEST_KNOWN
     for name in ("uniform", "longer"):
         result = getattr(ideal, name)
-        setattr(ideal, name, result._replace(benefit=2 * torch.ones_like(result.benefit)))
+        setattr(ideal, name, result._replace(benefit=9 * torch.ones_like(result.benefit)))
     assert uniform_claims.claim_sticky(ideal).findings[0].evidence == BEST_KNOWN
