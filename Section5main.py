@@ -249,9 +249,13 @@ def _noise_ends_it(waits):
     rate or with four times as many rows.
     """
     slow, middle, fast, few_rows, many_rows = waiting_times.mean_waits(waits).tolist()
+    names = waiting_times.names(waits)
+    medians = waits.waited.double().median(dim=1).values.tolist()
     shares = waiting_times.jumped_shares(waits)
-    noisiest_first = sorted(zip(shares, waiting_times.names(waits)), reverse=True)
-    numbers = {f"share of runs that jump, {name}": share for share, name in noisiest_first}
+    shortest_first = sorted(zip(medians, names))
+    numbers = {f"median steps before the jump, {name}": median for median, name in shortest_first}
+    numbers |= {f"share that jumps, {name}": share for name, share in zip(names, shares)}
+    numbers["steps at which a run without a jump ends"] = waits.steps.max().item()
     numbers["runs each"] = waits.jumped.shape[1]
     return ours(
         "From the same minimum, noisier training jumps sooner: with a higher learning rate, or "

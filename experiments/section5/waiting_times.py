@@ -245,6 +245,7 @@ def _draw_way(way, whole, start):
     for ax in (whole, start):
         ax.set_xlabel("weight of a weak feature along the lone one")
         ax.invert_xaxis()
+        ax.locator_params(axis="x", nbins=5)
 
 
 def _draw_waits(waits, ax):
