@@ -121,7 +121,7 @@ def _some_jump(courses, found):
         stay = staying > MOST
         numbers["share of features that stay, least of all events"] = staying
     return effect(
-        "After the emergence some features jump from one level to another while others stay",
+        "After the emergence some features jump from one level to another while others stay.",
         share >= MOST and stay,
         numbers | _levels(courses, found),
         TRAINED,
@@ -172,7 +172,7 @@ def _loss_drops(courses, found):
         median = 100 * drops[pairs_up].median().item()
         numbers["drop in percent where a digon forms, median"] = median
     return effect(
-        "With each jump the loss drops, unlike at shuffled times",
+        "With each jump the loss drops, unlike at shuffled times.",
         lower >= LEAST_SHARE and matched <= BY_CHANCE,
         numbers,
         TRAINED,
@@ -202,7 +202,7 @@ def _plateau_is_minimum(settled):
         }
     return ours(
         "The plateau of a lone feature is a minimum of the exact loss, at which exact descent "
-        "stays, and not a saddle point",
+        "stays, and not a saddle point.",
         len(minimum) and minimum.all(),
         numbers,
         EXACT,
@@ -234,7 +234,7 @@ def _low_barrier(way, settled):
     return ours(
         "A weak feature that turns round leads to the digon, over a barrier that is lower than "
         "what sampling noise adds to the loss, and whose top is a saddle point with one direction "
-        "down",
+        "down.",
         height > 0 and saddle and low,
         numbers,
         EXACT,
@@ -259,7 +259,7 @@ def _noise_ends_it(waits):
     numbers["runs each"] = waits.jumped.shape[1]
     return ours(
         "From the same minimum, noisier training jumps sooner: with a higher learning rate, or "
-        "with fewer rows",
+        "with fewer rows.",
         max(fast, few_rows) < middle and min(slow, many_rows) >= middle,
         numbers,
         TRAINED,
@@ -270,15 +270,15 @@ def _seen_jumps(found):
     """Say what was seen of claim 5.1."""
     if not jumps.pairs_up(found).any():
         return (
-            "of {runs} runs, a share of {share of runs with a jump after the emergence} has a jump "
-            "after the emergence, and in none a lone feature becomes one of a digon"
+            "Of {runs} runs, a share of {share of runs with a jump after the emergence} has a jump "
+            "after the emergence, and in none a lone feature becomes one of a digon."
         )
     return (
-        "one feature rests at dimensionality {level that the lone feature leaves, median} for "
+        "One feature rests at dimensionality {level that the lone feature leaves, median} for "
         "{steps for which it rests there, median} steps; then it and one near 0 become a digon "
         "within {steps that its jump takes, median} steps, and the loss drops by "
         "{drop in percent where a digon forms, median} %: in "
-        "{runs in which a lone feature becomes one of a digon} of {runs} runs"
+        "{runs in which a lone feature becomes one of a digon} of {runs} runs."
     )
 
 
@@ -305,10 +305,10 @@ def claim_stages(result):
             _rests_at_saddles(result),
             _ends_at_minimum(result),
         ),
-        "{stages of a run, median} stages; a share of "
+        "Runs have {stages of a run, median} stages in the median. A share of "
         "{share of these at a saddle point} of those between the first and the last are at saddle "
-        "points of the exact loss, and runs end as an octahedron in a share of "
-        "{least share of runs that do, exact or sampled}",
+        "points of the exact loss, and at least a share of "
+        "{least share of runs that do, exact or sampled} of the runs ends as an octahedron.",
     )
 
 
@@ -325,7 +325,7 @@ def _in_stages(result):
         "stages of a run, median": counts.double().median().item(),
     }
     return effect(
-        "The loss falls in at least three stages", several >= LEAST_SHARE, numbers, TRAINED
+        "The loss falls in at least three stages.", several >= LEAST_SHARE, numbers, TRAINED
     )
 
 
@@ -343,7 +343,7 @@ def _geometry_changes(result):
     if len(change):
         numbers["change relative to the weights at the end, median"] = change.median().item()
     return effect(
-        "Each stage has another geometry than the one before",
+        "Each stage has another geometry than the one before.",
         _share(change > CLOSE) >= LEAST_SHARE,
         numbers,
         TRAINED,
@@ -365,7 +365,7 @@ def _ends_as_octahedron(result):
         "share of sampled runs": sampled,
     }
     return effect(
-        "Runs end as an octahedron with features of different sets antipodal",
+        "Runs end as an octahedron with features of different sets antipodal.",
         least >= LEAST_SHARE,
         numbers,
         TRAINED,
@@ -395,7 +395,7 @@ def _rests_at_saddles(result):
         "share with the first ones": _share(saddle[before_last]),
     }
     return ours(
-        "The stages between the first and the last are saddle points of the exact loss",
+        "The stages between the first and the last are saddle points of the exact loss.",
         _share(saddle[between]) >= LEAST_SHARE,
         numbers,
         EXACT,
@@ -414,7 +414,7 @@ def _ends_at_minimum(result):
         "last stages": len(minimum),
     }
     return ours(
-        "The last stage is a minimum of the exact loss",
+        "The last stage is a minimum of the exact loss.",
         _share(minimum) >= LEAST_SHARE,
         numbers,
         EXACT,

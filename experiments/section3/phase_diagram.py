@@ -56,8 +56,8 @@ class Settings:
 THREE = Settings(features=3, lr=0.2)
 QUICK = Settings(points=6, steps=100)
 QUICK_THREE = replace(THREE, points=6, steps=100)
-NOTEBOOK = Settings(points=18)
-NOTEBOOK_THREE = replace(THREE, points=18, steps=800)
+NOTEBOOK = Settings(points=18, restarts=20)
+NOTEBOOK_THREE = replace(THREE, points=18, restarts=20, steps=800)
 
 
 class Result(NamedTuple):

@@ -278,7 +278,8 @@ def _draw_histogram(result, point, ax):
     """Draw the cosines of one model, and those of random directions in as many dimensions."""
     hidden = result.W.shape[2]
     trained = cosines(result.W[point, 0]).flatten().clamp(-1, 1).numpy()
-    ax.hist(trained, bins=80, range=(-1, 1), density=True, color=DEDICATED, label="trained")
+    if len(trained):  # A model that represents at most one feature has no cosines.
+        ax.hist(trained, bins=80, range=(-1, 1), density=True, color=DEDICATED, label="trained")
     x = torch.linspace(-0.999, 0.999, 400)
     random = (1 - x**2) ** ((hidden - 3) / 2)
     random = random / torch.trapezoid(random, x)

@@ -10,7 +10,7 @@ from matplotlib import pyplot as plt
 
 import Section2main as section2
 import visualization
-from experiments.section2 import demonstration, first_superposition, introduction
+from experiments.section2 import demonstration, first_superposition, introduction, pentagon
 from experiments.section2.along_density import AlongDensity, Continuation, Training
 from experiments.section2.demonstration import (
     LARGE,
@@ -81,6 +81,7 @@ def test_figures_and_claims_of_a_quick_run(quick):
         demonstration=quick,
         first=fine,
         introduction=introduction.run(introduction.QUICK, progress=False),
+        pentagon=pentagon.run(pentagon.QUICK),
     )
     figures = section2.figures(results)
     assert sorted(figures) == [
@@ -88,6 +89,7 @@ def test_figures_and_claims_of_a_quick_run(quick):
         "section2-introduction",
         "section2-n20",
         "section2-n80",
+        "section2-pentagon",
         "section2-represented",
     ]
     for figure in figures.values():

@@ -26,8 +26,8 @@ def test_every_finding_holds_on_ideal_results():
     assert list(first.numbers.values())[:4] == [1, 8, 8, 8]
     assert first.numbers["level that the lone feature leaves, median"] == pytest.approx(0.73, 0.01)
     assert second.numbers["drop in percent where a digon forms, median"] == pytest.approx(2, 0.01)
-    assert seen_text([found]).startswith("one feature rests at dimensionality 0.7")
-    assert seen_text([found]).endswith(" in 8 of 8 runs")
+    assert seen_text([found]).startswith("One feature rests at dimensionality 0.7")
+    assert seen_text([found]).endswith(" in 8 of 8 runs.")
 
 
 def changed(result, **fields):

@@ -130,7 +130,7 @@ def test_claim_holds_on_an_ideal_result():
         "share of last stages at a minimum": 1,
         "last stages": 2,
     }
-    assert seen_text([found]).startswith("3 stages; a share of 1 of those")
+    assert seen_text([found]).startswith("Runs have 3 stages in the median. A share of 1")
 
 
 @pytest.mark.parametrize(("change", "findings"), BROKEN.values(), ids=BROKEN)
