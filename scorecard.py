@@ -37,7 +37,7 @@ from sweeps.sections import claims_over_seeds
 from sweeps.tables import github_table, markdown_claim
 
 # Minutes that one seed of a section takes on 2 cores.
-MINUTES = {"2": 0.5, "3": 1, "4": 8, "5": 1, "6": 0.7, "7": 1.5, "8": 1, "A": 2}
+MINUTES = {"2": 1, "3": 2, "4": 8, "5": 3, "6": 1, "7": 1.5, "8": 4, "A": 2.5}
 
 
 def sections():
@@ -158,7 +158,8 @@ A claim is made of findings, each of which is one sentence that is true or false
 what we ask beyond the paper. A claim is *reproduced* if all of its effects are there with every
 seed, and *reproduced in part* if some are. It is *open*, and not refuted, if an effect is missing
 from models that a known solution beats: their evidence is *training-limited*. What would refute a
-finding stands beside its claim in the code, and was written down before its numbers were seen."""
+finding stands beside its claim in the code. Where a criterion changed, the commit says from what to
+what, and why."""
     ]
     paper = [each for each in every_claim if not is_ours(each[0])]
     own = [each for each in every_claim if is_ours(each[0])]

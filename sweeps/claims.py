@@ -8,6 +8,7 @@ from its findings over seeds, and no other place does.
 import math
 import re
 import statistics
+from collections import Counter
 from typing import NamedTuple
 
 EFFECT = "effect"  # what the paper says
@@ -208,10 +209,17 @@ def summary(claims):
 
 def _counts(group, words):
     """Count verdicts, without those that no claim has."""
-    verdicts = [verdict(seed_claims) for seed_claims in group]
+    counted = Counter(words[verdict(seed_claims)] for seed_claims in group)
     return ", ".join(
-        f"{verdicts.count(result)} {words[result]}" for result in words if result in verdicts
+        f"{counted[word]} {word if counted[word] == 1 else _plural(word)}"
+        for word in words.values()
+        if word in counted
     )
+
+
+def _plural(word):
+    """Return what several claims do, if a word says what one does."""
+    return word.replace("holds", "hold").replace("does not", "do not")
 
 
 # Claims over seeds

@@ -128,6 +128,8 @@ def test_summary_counts_the_paper_and_our_own_apart():
         "Of the paper's 4 claims: 2 reproduced, 1 not seen, 1 open. "
         "Of our own 1 claim: 1 does not hold."
     )
+    two = [claim(our_finding(False), id="4.1"), claim(our_finding(False), id="4.2")]
+    assert summary([two]) == "Of our own 2 claims: 2 do not hold."
     assert summary([[claim(our_finding(True))]] * 3) == "Of our own 1 claim with 3 seeds: 1 holds."
 
 
