@@ -56,15 +56,15 @@ def test_links_lead_somewhere():
     assert len(targets) > 8
     for target in targets:
         file, _, anchor = target.partition("#")
-        assert (HOME / file).is_file(), target
-        headings = (
-            re.findall(r"^#+ (.*)$", (HOME / file).read_text(encoding="utf-8"), flags=re.MULTILINE)
-            if anchor
-            else []
-        )
-        assert not anchor or anchor in {
-            re.sub(r"[^\w -]", "", h).lower().replace(" ", "-") for h in headings
-        }
+        path = HOME / (file or "README.md")
+        assert path.is_file(), target
+        assert not anchor or anchor in anchors(path), target
+
+
+def anchors(path):
+    """The names that GitHub gives to the headings of a file in Markdown."""
+    headings = re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", each).lower().replace(" ", "-") for each in headings}
 
 
 def test_files_of_the_map_exist():
