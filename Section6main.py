@@ -103,7 +103,7 @@ def _rise_finding(equal):
         rise(values) > LEAST_RISE and densest_without and peak_within,
         {
             "rise": rise(values),
-            "peak at 1/(1-S)": equal.inverse_density[peak].item(),
+            "density at the peak": 1 / equal.inverse_density[peak].item(),
             "features per dimension at the peak": per_dimension[peak].item(),
         },
         TRAINED,
@@ -205,10 +205,9 @@ def _all_densities_finding(equal, falling):
 
 def _removal(training):
     """Return how large attacks in training have to be to remove superposition, beside the paper."""
-    by_density = zip(
-        training.inverse_density.tolist(), adversarial_training.removing_attacks(training)
-    )
-    sizes = {inverse_density: size for inverse_density, size in by_density if size is not None}
+    density = (1 / training.inverse_density).tolist()
+    by_density = zip(density, adversarial_training.removing_attacks(training))
+    sizes = {at: size for at, size in by_density if size is not None}
     paper = adversarial_training.PAPER_ATTACK
     numbers = {"densities at which attacks in training remove it": len(sizes)}
     if sizes:
@@ -217,8 +216,8 @@ def _removal(training):
             "largest over our densities": max(sizes.values()),
         }
         numbers = {**extremes, **numbers}
-    for inverse_density, size in sizes.items():
-        numbers[f"attack in training that removes it at 1/(1-S)={inverse_density:g}"] = size
+    for at, size in sizes.items():
+        numbers[f"attack in training that removes it at density {at:.2g}"] = size
     return number(
         "Attacks in training remove superposition from the paper's size on at one of our densities "
         "or between two of them.",

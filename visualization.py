@@ -77,7 +77,7 @@ NOTE = {  # style of a note beside a point of the data, legible on top of lines
     "path_effects": [withStroke(linewidth=2.5, foreground="white")],
 }
 DENSITY_TICKS = (1, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
-INVERSE_DENSITY_TICKS = (1, 1.2, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20)
+FINE_DENSITY_TICKS = (1, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.15, 0.1, 0.07, 0.05)
 OVERLAP = 0.2  # |W_i . W_j| above which two features of a graph are joined
 LABELS_APART = (
     0.04  # dimensionalities closer than this have their labels above and below their lines
@@ -123,13 +123,6 @@ def over_density(ax, density: Float[Tensor, " points"], ticks=DENSITY_TICKS):
     low = density.min().item() / 1.1
     ax.set(xscale="log", xlim=(high, low), xlabel="density $1-S$ (log scale)")
     plain_ticks(ax.xaxis, [tick for tick in ticks if low <= tick <= high])
-    return ax
-
-
-def over_inverse_density(ax, ticks=INVERSE_DENSITY_TICKS):
-    """Put 1/(1-S) on a log axis along x, with ticks at some numbers, and return the axes."""
-    ax.set(xscale="log", xlabel="$1/(1-S)$ (log scale)")
-    plain_ticks(ax.xaxis, ticks)
     return ax
 
 
@@ -385,15 +378,15 @@ def _packed_layout(graph):
 
 
 def dimensionality_scatter(
-    inverse_density: Float[Tensor, " points"],
+    density: Float[Tensor, " points"],
     W: Float[Tensor, "points hidden features"],
     polytopes,
     ax,
 ):
-    """Draw the dimensionality of every represented feature over 1/(1-S) (paper, Section 4).
+    """Draw the dimensionality of every represented feature over density (paper, Section 4).
 
     Args:
-        inverse_density: 1/(1-S) of each point, above 0.
+        density: The density of each point, above 0.
         W: Weights of one instance at each point.
         polytopes: Names of polytopes whose dimensionality has a line, beside the dedicated
             dimension's.
@@ -403,17 +396,17 @@ def dimensionality_scatter(
         The axes.
 
     Raises:
-        ValueError: If `inverse_density` is not one number for each point, or W is not weights.
+        ValueError: If `density` is not one number for each point, or W is not weights.
     """
     W = drawable("W", W, ("points", "hidden", "features"))
-    inverse_density = drawable("inverse_density", inverse_density, ("points",))
-    if len(inverse_density) != len(W) or not (inverse_density > 0).all():
+    density = drawable("density", density, ("points",))
+    if len(density) != len(W) or not (density > 0).all():
         raise ValueError(
-            f"inverse_density: expected {len(W)} numbers above 0, one for each point of W, "
-            f"got shape {tuple(inverse_density.shape)}"
+            f"density: expected {len(W)} numbers above 0, one for each point of W, "
+            f"got shape {tuple(density.shape)}"
         )
     shown = represented(W)
-    x = inverse_density[:, None].expand(shown.shape)
+    x = density[:, None].expand(shown.shape)
     # Equal features stand side by side, so that all of them stay visible.
     spread = torch.linspace(-0.008, 0.008, shown.shape[1], dtype=x.dtype).exp()
     points = (x * spread)[shown].numpy(), dimensionality(W)[shown].numpy()
@@ -426,7 +419,7 @@ def dimensionality_scatter(
         where = {"xycoords": ("axes fraction", "data"), "va": _label_side(level, levels.values())}
         ax.annotate(label, (1, level), (7, 0), **where, **NOTE)
     ax.set(ylabel=r"feature dimensionality $D_i$", ylim=(0, 1.05))
-    return over_inverse_density(ax)
+    return over_density(ax, density, FINE_DENSITY_TICKS)
 
 
 def _label_side(level, levels):
@@ -438,15 +431,15 @@ def _label_side(level, levels):
 
 
 def polytope_areas(
-    inverse_density: Float[Tensor, " points"], shares: dict[str, Float[Tensor, " points"]], ax
+    density: Float[Tensor, " points"], shares: dict[str, Float[Tensor, " points"]], ax
 ):
-    """Draw the share of the represented features that each polytope has, stacked over 1/(1-S).
+    """Draw the share of the represented features that each polytope has, stacked over density.
 
     Nothing is interpolated between the densities: the shares of each are drawn up to half-way to
     its neighbours on the log axis. A tick above the areas marks each density.
 
     Args:
-        inverse_density: 1/(1-S) of each point, ascending.
+        density: The density of each point, descending.
         shares: The share of each polytope at each point, by its name.
         ax: Axes to draw on.
 
@@ -455,15 +448,17 @@ def polytope_areas(
     """
     stacked = in_palette(shares)
     colours = [polytope_colour(name) for name in stacked]
-    half_way = (inverse_density[1:] * inverse_density[:-1]).sqrt()
-    edges = torch.cat((inverse_density[:1], half_way, inverse_density[-1:]))
+    half_way = (density[1:] * density[:-1]).sqrt()
+    edges = torch.cat((density[:1], half_way, density[-1:]))
     sides = edges.repeat_interleave(2)[1:-1]  # left and right of each step
     heights = [share.repeat_interleave(2).numpy() for share in stacked.values()]
     ax.stackplot(sides.numpy(), *heights, colors=colours, linewidth=0)
-    top = torch.ones_like(inverse_density).numpy()
-    ax.plot(inverse_density.numpy(), top, "|", color=INK, markersize=7, clip_on=False)
+    top = torch.ones_like(density).numpy()
+    ax.plot(density.numpy(), top, "|", color=INK, markersize=7, clip_on=False)
     ax.set(ylim=(0, 1), ylabel="share of the\nrepresented features", facecolor=BLANK)
-    return over_inverse_density(ax)
+    over_density(ax, density, FINE_DENSITY_TICKS)
+    ax.set_xlim(density[0].item(), density[-1].item())
+    return ax
 
 
 def polytope_colour(name) -> str:

@@ -37,8 +37,8 @@ PAIR_ROWS = {
 }
 NEURONS = torch.tensor([[0.0, -0.2, 1.0], [0.5, 0.3, -0.4]])  # two, of three features
 FIGURES = {  # name -> arguments
-    "polytope_areas": (1 / DENSITIES, SHARES),
-    "dimensionality_scatter": (1 / DENSITIES, W, ["digon", "triangle"]),
+    "polytope_areas": (DENSITIES, SHARES),
+    "dimensionality_scatter": (DENSITIES, W, ["digon", "triangle"]),
     "geometry_graph": (W[1],),
     "gram_heat_map": (W[1], torch.linspace(-0.5, 0.5, 9)),
     "set_arrows": (PAIR_ROWS,),
@@ -101,14 +101,14 @@ def test_polytope_areas_are_stacked_to_one():
 def test_polytope_areas_are_steps_around_marked_densities():
     """Each share is drawn half-way to the neighbours on a log axis, and nothing in between."""
     ax, _ = draw("polytope_areas")
-    assert ax.lines[0].get_xdata().tolist() == (1 / DENSITIES).tolist()
+    assert ax.lines[0].get_xdata().tolist() == DENSITIES.tolist()
     corners = ax.collections[0].get_paths()[0].vertices  # of the dedicated dimensions
     heights = {round(x, 4): set() for x in corners[:, 0].tolist()}
     for x, y in corners.tolist():
         heights[round(x, 4)].add(round(y, 4))
-    first, second = (1 / 0.3) ** 0.5, (1 / 0.03) ** 0.5
+    first, second = 0.3**0.5, 0.03**0.5
     assert heights == {
-        1: {0, 1}, round(first, 4): {0, 1}, round(second, 4): {0, 0.2}, 10: {0, 0.2}
+        1: {0, 1}, round(first, 4): {0, 1}, round(second, 4): {0, 0.2}, 0.1: {0, 0.2}
     }  # fmt: skip
 
 
@@ -140,8 +140,8 @@ def test_dimensionality_scatter_shows_represented_features():
     dots = torch.tensor(ax.collections[0].get_offsets())
     shown = feature_norms(W) > 0.5
     torch.testing.assert_close(dots[:, 1].float(), dimensionality(W)[shown])
-    inverse_density = (1 / DENSITIES)[:, None].expand(3, 9)[shown]
-    torch.testing.assert_close(dots[:, 0].float(), inverse_density, rtol=0.01, atol=0)
+    density = DENSITIES[:, None].expand(3, 9)[shown]
+    torch.testing.assert_close(dots[:, 0].float(), density, rtol=0.01, atol=0)
     names = [text.get_text() for text in ax.texts]
     assert names == ["dedicated dimension 1", "digon 1/2", "triangle 2/3"]
     assert [line.get_ydata()[0] for line in ax.lines] == pytest.approx([1, 1 / 2, 2 / 3])
@@ -277,7 +277,7 @@ REFUSED = {
     "gram_heat_map": ((torch.zeros(2, 4), torch.zeros(3)), "b: expected 4 biases"),
     "dimensionality_scatter": (
         (torch.ones(3, 9), W, ["digon"]),
-        r"inverse_density: expected shape \(points\), got \(3, 9\)",
+        r"density: expected shape \(points\), got \(3, 9\)",
     ),
     "neuron_stacks": ((NEURONS * torch.nan, torch.zeros(1, 3)), "W: expected finite numbers"),
 }
@@ -293,7 +293,7 @@ def test_what_cannot_be_drawn_is_refused(name):
 
 @pytest.mark.usefixtures("unchecked")
 def test_one_density_for_each_point_is_expected():
-    with pytest.raises(ValueError, match="inverse_density: expected 3 numbers above 0"):
+    with pytest.raises(ValueError, match="density: expected 3 numbers above 0"):
         v.dimensionality_scatter(torch.ones(2), W, ["digon"], axes())
 
 

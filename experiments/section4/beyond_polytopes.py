@@ -34,13 +34,14 @@ from theory.mean_field import mean_field_benefit
 from visualization import (
     DEDICATED,
     FAINT,
+    FINE_DENSITY_TICKS,
     INK,
     POLYTOPE_COLOURS,
     SHARED,
     WIDTH,
     described,
     nearest,
-    over_inverse_density,
+    over_density,
 )
 
 # Distributions of the interference stand on a lattice of LATTICE points, from -8 to 8.
@@ -68,8 +69,7 @@ ARRANGEMENTS = {
     "100 in 22": Alike({-4 / 11: 22, 1 / 11: 77}, 100 / 22),
 }
 COLOURS = (SHARED, POLYTOPE_COLOURS["triangle"], POLYTOPE_COLOURS["pentagon"], DEDICATED)
-SHOWN = (5.0, 8.0, 20.0)  # 1/(1-S) of the histograms
-SKEWNESS_TICKS = (1, 1.5, 2, 3, 5, 10, 20)
+SHOWN = (0.2, 0.125, 0.05)  # densities of the histograms
 
 
 # The arrangements' benefit
@@ -213,14 +213,14 @@ def figure(long, sweep, table):
     _draw_benefits((long, sweep), table, left)
     _draw_skewness((long, sweep), right)
     axes = below.subplots(1, len(SHOWN), sharey=True)
-    for ax, point in zip(axes, nearest(sweep.inverse_density, SHOWN).tolist()):
+    for ax, point in zip(axes, nearest(1 / sweep.inverse_density, SHOWN).tolist()):
         _draw_histogram(sweep, point, ax)
     axes[0].set_ylabel("density of cosines (root scale)")
     axes[0].legend()
     below.suptitle(f"Cosines between the represented features, {_size(sweep)}")
     return described(
         drawing,
-        "Over 1/(1-S) the benefit per dimension of trained models beside that of the periodic "
+        "Over density the benefit per dimension of trained models beside that of the periodic "
         "table and of larger arrangements, and the sum of a feature's cubed cosines with all "
         "others beside its limit of -1; below, histograms of the cosines in three models beside "
         "those of random directions.",
@@ -229,27 +229,30 @@ def figure(long, sweep, table):
 
 def _draw_benefits(sweeps, table, ax):
     """Draw the benefit of the table, the mean field, the arrangements and trained models."""
-    shown = table.inverse_density >= table.inverse_density.max() / 5
-    x = table.inverse_density[shown]
+    sparsest = 1 / table.inverse_density.max()
+    shown = 1 / table.inverse_density <= 5 * sparsest
+    density = 1 / table.inverse_density[shown]
+    x = density.numpy()
     best = table.benefit.max(dim=0).values[shown]
     thick = {"color": INK, "linewidth": 5, "alpha": 0.3}
-    ax.plot(x.numpy(), best.numpy(), label=TABLE_BEST, **thick)
-    mean_field = mean_field_benefit(1 / x)
-    ax.plot(x.numpy(), mean_field.numpy(), "--", color=INK, label="random couplings (mean field)")
+    ax.plot(x, best.numpy(), label=TABLE_BEST, **thick)
+    mean_field = mean_field_benefit(density)
+    ax.plot(x, mean_field.numpy(), "--", color=INK, label="random couplings (mean field)")
     for (name, arrangement), colour in zip(ARRANGEMENTS.items(), COLOURS):
-        ax.plot(x.numpy(), alike_benefit(arrangement, 1 / x).numpy(), color=colour, label=name)
+        ax.plot(x, alike_benefit(arrangement, density).numpy(), color=colour, label=name)
     for result, marker in zip(sweeps, "Do"):
-        inside = (result.inverse_density >= x.min()) & (result.inverse_density <= x.max())
+        trained_density = 1 / result.inverse_density
+        inside = (trained_density >= density.min()) & (trained_density <= density.max())
         ax.plot(
-            result.inverse_density[inside].numpy(),
+            trained_density[inside].numpy(),
             result.benefit[inside, 0].numpy(),
             marker,
             color=INK,
             linestyle="none",
             label=_size(result),
         )
-    over_inverse_density(ax)
-    ax.set(xlim=(x.min().item(), x.max().item()), ylabel="benefit per dimension")
+    over_density(ax, density, FINE_DENSITY_TICKS)
+    ax.set(xlim=(x.max(), x.min()), ylabel="benefit per dimension")
     ax.legend()
 
 
@@ -261,15 +264,15 @@ def _size(result):
 def _draw_skewness(sweeps, ax):
     """Draw the summed cubes of the cosines, and the part of them that is due to antipodes."""
     for result, marker, colour in zip(sweeps, "Do", (SHARED, INK)):
-        x = result.inverse_density.numpy()
+        x = (1 / result.inverse_density).numpy()
         cubes = summed_powers(result, 3).numpy()
         ax.plot(x, cubes, f"{marker}-", color=colour, linewidth=1, label=_size(result))
     paper_size = sweeps[-1]
     opposite = -antipodal(paper_size).numpy()
-    x = paper_size.inverse_density.numpy()
+    x = (1 / paper_size.inverse_density).numpy()
     ax.plot(x, opposite, ":", color=INK, label="part of opposite features")
     ax.axhline(-1, color=FAINT, linewidth=0.8, zorder=0)
-    over_inverse_density(ax, SKEWNESS_TICKS)
+    over_density(ax, 1 / paper_size.inverse_density)
     ax.set(ylabel=r"$\sum_{j\neq i}\cos^3(W_i, W_j)$, mean over features", ylim=(-1.08, 0.25))
     ax.legend(loc="upper right")
 
@@ -288,5 +291,5 @@ def _draw_histogram(result, point, ax):
     ax.set(
         xlim=(-1.02, 0.6),
         xlabel=r"$\cos(W_i, W_j)$",
-        title=f"$1/(1-S)={result.inverse_density[point]:.1f}$",
+        title=f"density {1 / result.inverse_density[point]:.2g}",
     )

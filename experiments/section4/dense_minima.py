@@ -1,12 +1,12 @@
 """What is "sticky at 1" in the paper's figure, and what are the minima of dense features (ours)?
 
-The paper sees D* = m / ||W||_F^2 stick at 1 and at 1/2 over 1/(1-S) (Section 4). Here sampled
+The paper sees D* = m / ||W||_F^2 stick at 1 and at 1/2 as density falls (Section 4). Here sampled
 models stand beside the models that they become when they settle by exact descent, beside models
 that settled from products, and beside the prediction of the periodic table (settled_models.py).
 
 Written down before the numbers of the full run: the plateau at 1 is a property of the loss if
-settled models keep D* within 3 % of 1 up to 1/(1-S) = 1.3. It is unfinished training if they leave
-it, with a lower loss, where sampled models have not.
+settled models keep D* within 3 % of 1 down to density 1 / 1.3. It is unfinished training if they
+leave it, with a lower loss, where sampled models have not.
 """
 
 if __name__ == "__main__":
@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from experiments.section4 import periodic_table, settled_models
@@ -35,11 +35,12 @@ from theory.polytopes import (
 )
 from visualization import (
     FAINT,
+    FINE_DENSITY_TICKS,
     INK,
     SHARED,
     WIDTH,
     described,
-    over_inverse_density,
+    over_density,
     polytope_areas,
     polytope_legend,
 )
@@ -47,7 +48,7 @@ from visualization import (
 SEEDED = False  # the committed models have their own seeds
 INPUTS = (periodic_table.FILE, settled_models.FILE, settled_models.LARGE_FILE)
 STICKY = 0.03  # D* sticks at 1 where it is no further away than this
-PLATEAU_END = 1.3  # 1/(1-S) up to which settled models would stick if the plateau were real
+PLATEAU_END = 1 / 1.3  # density down to which settled models would stick if it were real
 POOLED_NORM = 0.5  # sum of the weak features' ||W_j||^2 above which they count: half a dimension
 ALIKE = 0.9  # alignment above which weak features are alike
 UNFINISHED = "unfinished training"
@@ -88,21 +89,21 @@ class Prediction(NamedTuple):
     dimensions_per_feature: Float[Tensor, " densities"]  # D*
 
 
-def prediction(table, inverse_density, hidden) -> Prediction:
+def prediction(table, density, hidden) -> Prediction:
     """Predict benefit and D* of settled models.
 
     Args:
         table: Result of the periodic table.
-        inverse_density: Values of 1/(1-S), all in the table.
+        density: Densities, all in the table.
         hidden: Number of hidden dimensions.
 
     Raises:
-        ValueError: If a value of 1/(1-S) is not in the table.
+        ValueError: If a density is not in the table.
     """
     benefits = []
     squared_norms = []
-    for at in inverse_density:
-        product = best_product(table, table_point(table, at), hidden)
+    for at in density:
+        product = best_product(table, table_point(table, 1 / at), hidden)
         benefits.append(product.saved / hidden)
         squared_norms.append(sum(W.square().sum().item() for W, _ in product.factors))
     squared_norms = torch.tensor(squared_norms, dtype=torch.float64)
@@ -117,8 +118,13 @@ def benefit(models, loss) -> Float[Tensor, " models"]:
 
 
 def densities(models) -> list[float]:
-    """Return the values of 1/(1-S), ascending."""
-    return models.inverse_density.unique().tolist()
+    """Return the densities, descending."""
+    return (1 / models.inverse_density.unique()).tolist()
+
+
+def of_density(models, at) -> Bool[Tensor, " models"]:
+    """Return which models are of a density, one of `densities`."""
+    return 1 / models.inverse_density == at
 
 
 def trained(models):
@@ -132,8 +138,8 @@ def best(models):
     return chosen(models, torch.tensor([_lowest(models, rows, at) for at in densities(models)]))
 
 
-def _lowest(models, rows, inverse_density):
-    there = rows[models.inverse_density == inverse_density]
+def _lowest(models, rows, at):
+    there = rows[of_density(models, at)]
     return there[models.loss[there].argmin()].item()
 
 
@@ -143,17 +149,17 @@ def chosen(models, which):
 
 
 def per_feature_at(models, W) -> dict[float, float]:
-    """Return the mean D* at each 1/(1-S)."""
+    """Return the mean D* at each density."""
     return dict(zip(densities(models), means(models, dimensions_per_feature(W)).tolist()))
 
 
 def means(models, values) -> Float[Tensor, " densities"]:
     """Return the mean of some values (models,) at each density."""
-    return torch.stack([values[models.inverse_density == at].mean() for at in densities(models)])
+    return torch.stack([values[of_density(models, at)].mean() for at in densities(models)])
 
 
 def sticky_until(models, W) -> float | None:
-    """Return the largest 1/(1-S) up to which the mean D* sticks at 1, or None if nowhere."""
+    """Return the density down to which the mean D* sticks at 1, or None if nowhere."""
     last = None
     for at, value in per_feature_at(models, W).items():
         if abs(value - 1) > STICKY:
@@ -169,7 +175,7 @@ def shares(models, W) -> dict[str, Float[Tensor, " densities"]]:
     """Return the share of the represented features in each polytope, at each density."""
     found = []
     for at in densities(models):
-        there = W[models.inverse_density == at]
+        there = W[of_density(models, at)]
         found.append(polytope_shares([factor for each in there for factor in tegum_factors(each)]))
     present = [
         name
@@ -242,9 +248,9 @@ def dense_name(W: Float[Tensor, "hidden features"]) -> str:
 
 
 class Settled(NamedTuple):
-    """What settled models show at each 1/(1-S), for the figure of a sweep."""
+    """What settled models show at each density, for the figure of a sweep."""
 
-    inverse_density: Float[Tensor, " points"]
+    density: Float[Tensor, " points"]
     dimensions_per_feature: Float[Tensor, " points"]  # D*, a mean over models
     shares: dict[str, Float[Tensor, " points"]]  # of the represented features in each polytope
 
@@ -253,7 +259,7 @@ def settled(result) -> Settled:
     """Return what the models that settled from sampled training show."""
     models = trained(result.models)
     return Settled(
-        inverse_density=torch.tensor(densities(models), dtype=torch.float64),
+        density=torch.tensor(densities(models), dtype=torch.float64),
         dimensions_per_feature=means(models, dimensions_per_feature(models.W)),
         shares=shares(models, models.W),
     )
@@ -263,7 +269,7 @@ def settled(result) -> Settled:
 
 
 def figure(result):
-    """Draw D* over 1/(1-S), sampled, settled and predicted, above shares of polytopes.
+    """Draw D* over density, sampled, settled and predicted, above shares of polytopes.
 
     What "sticky at 1" is, as far as the committed models show it, stands below: `sentences`.
     """
@@ -287,7 +293,7 @@ def figure(result):
     polytope_legend(drawing, shares(every, every.W), title)
     return described(
         drawing,
-        "Curves over 1/(1-S) of the dimensions per feature of dense features, in sampled and in "
+        "Curves over density of the dimensions per feature of dense features, in sampled and in "
         "settled models and as predicted; below, the share of the represented features in each "
         "polytope, in the models that settled from sampled training and in those of lowest loss.",
     )
@@ -310,8 +316,8 @@ def _draw_curves(result, ax):
     _draw_dots(ax, result.large, result.large.W, "x", "none", label)
     for level in (1, 1 / 2):
         ax.axhline(level, color=FAINT, linewidth=0.8, zorder=0)
-    over_inverse_density(ax)
-    ax.set(ylabel=r"dimensions per feature $D^*=m/\|W\|_F^2$", xlim=(at[0] / 1.02, at[-1] * 1.02))
+    over_density(ax, torch.tensor(at), FINE_DENSITY_TICKS)
+    ax.set(ylabel=r"dimensions per feature $D^*=m/\|W\|_F^2$", xlim=(at[0] * 1.02, at[-1] / 1.02))
     ax.legend(loc="lower left")
 
 
@@ -319,7 +325,7 @@ def _draw_dots(ax, models, W, marker, colour, label):
     """Draw the D* of each model, with a line through the means of one size."""
     per_feature = dimensions_per_feature(W)
     style = {"linestyle": "none", "mec": INK, "mew": 0.8, "ms": 9 if colour == "none" else 6}
-    ax.plot(models.inverse_density, per_feature, marker, mfc=colour, label=label, **style)
+    ax.plot(1 / models.inverse_density, per_feature, marker, mfc=colour, label=label, **style)
     if colour != "none":
         ax.plot(densities(models), means(models, per_feature), color=colour, zorder=1)
 
@@ -330,24 +336,24 @@ def sentences(result) -> str:
     hidden = models.W.shape[1]
     counts = represented(models.start_W).sum(dim=1).double()
     nearest_density = min(densities(models), key=lambda at: abs(at - PLATEAU_END))
-    count = counts[models.inverse_density == nearest_density].mean()
+    count = counts[of_density(models, nearest_density)].mean()
     sampled_end = sticky_until(models, models.start_W)
     settled_end = sticky_until(models, models.W)
     return (
         f"Trained by sampling, models keep $D^*$ within {STICKY:.0%} of 1 "
         f"{_range_text(sampled_end)}, but not by dedicated dimensions: at "
-        f"{nearest_density:g} they represent {count:.1f} features in {hidden} dimensions, and all "
-        "others weakly, as the projections of a linear model do, of which each has $D^*=1$. "
+        f"{nearest_density:.2f} they represent {count:.1f} features in {hidden} dimensions, and "
+        "all others weakly, as the projections of a linear model do, of which each has $D^*=1$. "
         f"Settled by exact descent, the same models keep to it {_range_text(settled_end)}; "
         f"the plateau is {'a property of the loss' if plateau_is_real(result) else UNFINISHED}."
     )
 
 
 def _range_text(end):
-    return "nowhere" if end is None else f"up to $1/(1-S)={end:g}$"
+    return "nowhere" if end is None else f"down to density {end:.2f}"
 
 
 def plateau_is_real(result) -> bool:
     """Return whether settled models stick at 1 up to PLATEAU_END."""
     end = sticky_until(trained(result.models), trained(result.models).W)
-    return end is not None and end >= PLATEAU_END
+    return end is not None and end <= PLATEAU_END

@@ -28,23 +28,23 @@ NEAR_TETRAHEDRA = 0.05  # distance from 3/4 within which a feature looks like a 
 
 
 def clusters(
-    inverse_density: Float[Tensor, " points"], W: Iterable[Float[Tensor, "models hidden features"]]
+    density: Float[Tensor, " points"], W: Iterable[Float[Tensor, "models hidden features"]]
 ) -> dict[str, list[float]]:
-    """Return the 1/(1-S) at which dimensionalities cluster at the level of each paper's polytope.
+    """Return the densities at which dimensionalities cluster at the level of each paper's polytope.
 
     They do where a peak (theory.polytopes.peaks) has more than FOUND of the represented features.
     Features that are not represented take a part of the dimensions, and the level of a polytope is
     a share of what they leave: only represented features count in the dimensionalities.
 
     Args:
-        inverse_density: 1/(1-S) of each point.
+        density: The density of each point.
         W: Weights of the models at each point.
 
     Returns:
         For each of PAPER_POLYTOPES the points with a cluster, in their order.
     """
     found = {name: [] for name in PAPER_POLYTOPES}
-    for at, models in zip(inverse_density.tolist(), W):
+    for at, models in zip(density.tolist(), W):
         for name, share in peaks(without_weak(models)).items():
             if share > FOUND:
                 found[name].append(at)

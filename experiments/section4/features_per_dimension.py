@@ -28,7 +28,7 @@ from visualization import (
     WIDTH,
     described,
     in_palette,
-    over_inverse_density,
+    over_density,
     plain_ticks,
     polytope_colour,
     polytope_legend,
@@ -107,7 +107,7 @@ def _polytope_counts(table, dimension_shares, point):
 
 
 def figure(prediction, results):
-    """Draw which polytope holds most of the features over 1/(1-S) and n/m, predicted and trained.
+    """Draw which polytope holds most of the features over density and n/m, predicted and trained.
 
     Args:
         prediction: The predicted_polytopes.Result.
@@ -122,8 +122,8 @@ def figure(prediction, results):
     )
     predicted = shares(prediction, fine_ratio.tolist())
     trained = [trained_shares(result) for result in results]
-    predicted_densities = prediction.table.inverse_density
-    trained_densities = results[0].inverse_density
+    predicted_densities = 1 / prediction.table.inverse_density
+    trained_densities = 1 / results[0].inverse_density
     maps = [
         _draw_map(axes[0], predicted_densities, fine_ratio, predicted, "predicted"),
         _draw_map(axes[1], trained_densities, trained_ratio, trained, f"trained, $m={hidden}$"),
@@ -134,7 +134,7 @@ def figure(prediction, results):
     polytope_legend(drawing, present, "polytope of most represented features")
     return described(
         drawing,
-        "Two maps over 1/(1-S) and features per dimension, one predicted and one of trained "
+        "Two maps over density and features per dimension, one predicted and one of trained "
         "models, coloured by the polytope that holds most of the represented features.",
     )
 
@@ -143,17 +143,17 @@ def _limit_to_common(axes, densities, ratios):
     """Limit both maps to the ranges that both of them cover."""
     columns = [_log_edges(values) for values in densities]
     rows = [_log_edges(values) for values in ratios]
-    axes[0].set_xlim(max(edges.min() for edges in columns), min(edges.max() for edges in columns))
+    axes[0].set_xlim(min(edges.max() for edges in columns), max(edges.min() for edges in columns))
     axes[0].set_ylim(max(edges.min() for edges in rows), min(edges.max() for edges in rows))
     axes[1].set_xlim(axes[0].get_xlim())
 
 
-def _draw_map(ax, inverse_density, ratio, rows, title):
+def _draw_map(ax, density, ratio, rows, title):
     """Draw one map: the colour of a cell is that of the polytope with the largest share.
 
     Args:
         ax: Where to draw.
-        inverse_density: (columns,) 1/(1-S).
+        density: (columns,) Densities.
         ratio: (rows,) Features per dimension.
         rows: For each ratio the shares (columns,) of the polytopes, by name.
         title: Title of the map.
@@ -169,10 +169,10 @@ def _draw_map(ax, inverse_density, ratio, rows, title):
     colours = np.array([to_rgb(polytope_colour(name)) for name in names])
     any_share = largest.values > 0
     image = np.where(any_share.numpy()[..., None], colours[largest.indices.numpy()], to_rgb(BLANK))
-    ax.pcolormesh(_log_edges(inverse_density), _log_edges(ratio), image, rasterized=True)
+    ax.pcolormesh(_log_edges(density), _log_edges(ratio), image, rasterized=True)
     ax.set(yscale="log", title=title)
     plain_ticks(ax.yaxis, TICKS)
-    over_inverse_density(ax)
+    over_density(ax, density)
     return {
         name: ((largest.indices == index) & any_share).double() for index, name in enumerate(names)
     }

@@ -54,7 +54,7 @@ MARGIN = 1e-6  # difference of benefits above which one arrangement counts as be
 ROUNDING = 1e-12  # difference of what products save that is due to rounding
 # How figures name what leads in the table, beyond which there may be better arrangements.
 TABLE_BEST = "best in the periodic table (to 10 features in 5 dimensions)"
-SHOWN = (1.3, 4.6, 8.0)  # 1/(1-S) at which the table is drawn
+SHOWN = (0.77, 0.217, 0.125)  # densities at which the table is drawn
 BENEFIT_COLOURS = LinearSegmentedColormap.from_list("benefit", [BLANK, SHARED])
 
 
@@ -320,9 +320,9 @@ def figure(result, shown=SHOWN):
 
     Args:
         result: The Result.
-        shown: 1/(1-S) of the panels.
+        shown: Densities of the panels.
     """
-    points = nearest(result.inverse_density, shown).tolist()
+    points = nearest(1 / result.inverse_density, shown).tolist()
     drawing, axes = plt.subplots(
         len(points), 1, figsize=(WIDTH, 4.6 * len(points) + 0.4), layout="constrained"
     )
@@ -356,7 +356,7 @@ def _draw_table(result, point, framed, ax):
     )
     ax.set_xticks(range(len(features)), labels=map(str, features))
     ax.set_yticks(range(len(dimensions)), labels=map(str, dimensions))
-    ax.set(ylabel="hidden dimensions", title=f"$1/(1-S)={result.inverse_density[point]:g}$")
+    ax.set(ylabel="hidden dimensions", title=f"density {1 / result.inverse_density[point]:.2g}")
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
 

@@ -32,7 +32,7 @@ from theory.polytopes import PAPER_POLYTOPES
 
 IN_POLYTOPES = 0.9  # 4.3: "nearly all" features are at least this share
 OTHERS = 2  # 4.3: least number of polytopes other than digons
-PRODUCT_RANGE = 1.5  # 4.3: least factor of 1/(1-S) over which nearly all features are in polytopes
+PRODUCT_RANGE = 1.5  # 4.3: least factor of density over which nearly all features are in polytopes
 MOST_MODELS = 0.8  # 4.5: least share of the models that show a polytope
 FILLS = 0.9  # 4.5: least share of the features in a polytope that fills the space
 MOST_BEHIND = 0.01  # 4.6: share by which a polytope's benefit may fall short of the best
@@ -47,7 +47,7 @@ def claim_tegum(results):
 
     The effect is refuted by a sweep of the paper's size in which at least nine tenths of the
     features are in polytopes, each in a subspace orthogonal to the others, over no more than a
-    factor 1.5 of 1/(1-S). Digons are polytopes: the paper's octahedron is three of them. Ours are
+    factor 1.5 of density. Digons are polytopes: the paper's octahedron is three of them. Ours are
     refuted if in that range fewer than two of the paper's polytopes, apart from digons, ever hold
     more than 5 % of the features; and if one of the paper's polytopes holds so many nowhere.
     """
@@ -56,8 +56,9 @@ def claim_tegum(results):
     for each, name in PAPER_SIZE.items():
         result = getattr(results, each)
         nearly_all = uniform_superposition.in_polytopes(result, IN_POLYTOPES)
-        ranges[each] = uniform_superposition.longest_range(result.inverse_density, nearly_all)
-        numbers[f"{name}: factor of 1/(1-S)"] = factor(ranges[each])
+        density = 1 / result.inverse_density
+        ranges[each] = uniform_superposition.longest_range(density, nearly_all)
+        numbers[f"{name}: factor of density"] = factor(ranges[each])
         numbers |= range_numbers(name, ranges[each])
     return Claim(
         "4.3",
@@ -65,7 +66,7 @@ def claim_tegum(results):
         "Features split into groups that are polytopes in orthogonal subspaces (Section 4)",
         (
             effect(
-                f"Over more than a factor {PRODUCT_RANGE} of 1/(1-S), at least {IN_POLYTOPES:.0%} "
+                f"Over more than a factor {PRODUCT_RANGE} of density, at least {IN_POLYTOPES:.0%} "
                 "of the represented features are in polytopes in orthogonal subspaces, digons "
                 "included, in models trained by sampling at the paper's size.",
                 min(map(factor, ranges.values())) > PRODUCT_RANGE,
@@ -76,13 +77,13 @@ def claim_tegum(results):
             _all_polytopes(results),
         ),
         "Models of the paper's size are products of polytopes over a factor {paper's size: factor "
-        "of 1/(1-S)} of 1/(1-S), and over {paper's size, ten times longer: factor of 1/(1-S)} "
+        "of density} of density, and over {paper's size, ten times longer: factor of density} "
         "after ten times more steps. Most of these polytopes are digons; somewhere in all models, "
         "settled ones included, triangles hold up to {triangle: largest share}, tetrahedra "
         "{tetrahedron: largest share}, pentagons {pentagon: largest share} and square antiprisms "
         "{square antiprism: largest share} of the features of a density.",
         "A critic would say that the product is shown where it is nearly digons alone, and would "
-        "settle models of the paper's size between 1/(1-S) = 1.3 and 2, where triangles and "
+        "settle models of the paper's size between densities 0.77 and 0.5, where triangles and "
         "tetrahedra are.",
     )
 
@@ -190,8 +191,8 @@ def _search_strength(results):
     What decides is the median model of each beside the product of its polytope alone, which is
     known to exist at its size.
     """
-    inverse_density = torch.cat([search.inverse_density for search in results.searches])
-    known = predicted_polytopes.polytope_benefit(results.predicted, inverse_density)
+    density = torch.cat([1 / search.inverse_density for search in results.searches])
+    known = predicted_polytopes.polytope_benefit(results.predicted, density)
     reached = torch.stack([search.benefit.median() for search in results.searches])
     shortfall = (known.diagonal() - reached).max().item()
     return strength(shortfall, 0, SAMPLED_ERROR)
@@ -244,7 +245,7 @@ def claim_predicted(results):
 
 def _leading_at_starts(results, windows):
     """Return what leads in the table at each density of the models that start as polytopes."""
-    densities = results.started.inverse_density.tolist()
+    densities = (1 / results.started.inverse_density).tolist()
     return [predicted_polytopes.best_at(windows, at) for at in densities]
 
 
@@ -255,15 +256,15 @@ def _order(results, windows):
     }
     trained = [centre for centre in centres.values() if centre is not None]
     numbers = {
-        f"{name}: centre 1/(1-S)": centre for name, centre in centres.items() if centre is not None
+        f"{name}: central density": centre for name, centre in centres.items() if centre is not None
     }
     return ours(
         "The paper's polytopes that have a window in the table are all trained, in its order.",
-        len(trained) == len(windows) and trained == sorted(trained),
+        len(trained) == len(windows) and trained == sorted(trained, reverse=True),
         {"polytopes trained": len(trained), "polytopes predicted": len(windows)}
         | numbers
-        | {f"{window.name}: predicted from 1/(1-S)": window.low for window in windows}
-        | {f"{window.name}: predicted to": window.high for window in windows},
+        | {f"{window.name}: predicted from density": window.densest for window in windows}
+        | {f"{window.name}: predicted to": window.sparsest for window in windows},
         strength_of(of_sweeps(results, {"long": SWEEPS["long"]})),
     )
 
@@ -271,7 +272,7 @@ def _order(results, windows):
 def _sampled_windows(results, windows):
     """Say whether models trained by sampling meet the windows."""
     sweep = results.long
-    met = _met(windows, sweep.inverse_density, uniform_superposition.shares(sweep))
+    met = _met(windows, 1 / sweep.inverse_density, uniform_superposition.shares(sweep))
     return _windows_finding(
         "Models trained by sampling",
         "sampled",
@@ -301,14 +302,14 @@ def _windows_finding(models, label, met, strength):
     )
 
 
-def _met(windows, inverse_density, shares):
+def _met(windows, density, shares):
     """Return the largest share that each polytope has in its window.
 
     Windows in which there is no density are omitted.
     """
     met = {}
     for window in windows:
-        inside = (inverse_density >= window.low) & (inverse_density <= window.high)
+        inside = (density <= window.densest) & (density >= window.sparsest)
         if inside.any():
             share = shares.get(window.name, torch.zeros(len(inside)))
             met[window.name] = share[inside].max().item()
@@ -363,7 +364,7 @@ def _not_beaten(dense):
         "No model that settled from sampled training saves more than the table's best product.",
         max(ahead.values()) <= MARGIN,
         {"largest lead in benefit per dimension": max(ahead.values())}
-        | {f"behind at 1/(1-S) = {at:g}": -lead for at, lead in ahead.items()},
+        | {f"behind at density {at:.2f}": -lead for at, lead in ahead.items()},
         EXACT,
     )
 
@@ -381,11 +382,11 @@ def _table_end(dense):
 
 
 def _ahead_of_table(dense, models):
-    """Return by how much the best of some models is ahead of the table, at each 1/(1-S)."""
+    """Return by how much the best of some models is ahead of the table, at each density."""
     points = dense_minima.densities(models)
     predicted = dense_minima.prediction(dense.table, points, models.W.shape[1]).benefit
     benefit = dense_minima.benefit(models, models.loss)
     return {
-        at: (benefit[models.inverse_density == at].max() - best).item()
+        at: (benefit[dense_minima.of_density(models, at)].max() - best).item()
         for at, best in zip(points, predicted)
     }

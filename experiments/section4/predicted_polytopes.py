@@ -26,12 +26,21 @@ from theory import packing
 from theory.mean_field import mean_field_benefit
 from theory.packing import polytope_optima
 from theory.polytopes import PAPER_POLYTOPES, arrangement_name, tegum_factors
-from visualization import FAINT, INK, NOTE, WIDTH, described, over_inverse_density, polytope_colour
+from visualization import (
+    FAINT,
+    FINE_DENSITY_TICKS,
+    INK,
+    NOTE,
+    WIDTH,
+    described,
+    over_density,
+    polytope_colour,
+)
 
 SEEDED = False  # nothing is random here
 INPUTS = (periodic_table.FILE,)
-# 1/(1-S) that the two columns of the figure show: dense features, and all others.
-COLUMNS = ((1.04, 1.65), (1.6, None))
+# Highest and lowest density of the figure's two columns: dense features, and all others.
+COLUMNS = ((0.96, 0.61), (0.625, None))
 
 
 @dataclass(frozen=True)
@@ -53,8 +62,8 @@ class Window(NamedTuple):
     """The densities at which an arrangement is the table's best, for any number of features."""
 
     name: str
-    low: float  # 1/(1-S)
-    high: float
+    densest: float
+    sparsest: float
     dimensionality: float  # dimensions per represented feature
 
 
@@ -84,8 +93,8 @@ def windows(result) -> list[Window]:
     benefits = {name: _followed(table, name, cell) for name, (cell, _) in first_lead.items()}
     found = packing.leading_ranges(1 / table.inverse_density, benefits)
     return [
-        Window(name, low, high, _dimensionality(weights(table, *first_lead[name])[0]))
-        for name, low, high in found
+        Window(name, 1 / low, 1 / high, _dimensionality(weights(table, *first_lead[name])[0]))
+        for name, low, high in found  # ends of its range of 1/(1-S)
     ]
 
 
@@ -128,7 +137,7 @@ def _followed(table, name, cell):
 
 
 def _extrapolated(table, cell, before, point, beyond):
-    """Extrapolate a cell's benefit in log 1/(1-S); as a constant if there is no point before."""
+    """Extrapolate a cell's benefit in log density; as a constant if there is no point before."""
     x = table.inverse_density.log()
     benefit = table.benefit[cell]
     if before is None:
@@ -137,52 +146,52 @@ def _extrapolated(table, cell, before, point, beyond):
     return benefit[point] + slope * (x[beyond] - x[point])
 
 
-def best_at(windows, inverse_density):
-    """Return the name of the best arrangement at 1/(1-S), None outside of all windows."""
+def best_at(windows, density):
+    """Return the name of the best arrangement at a density, None outside of all windows."""
     for window in windows:
-        if window.low <= inverse_density <= window.high:
+        if window.sparsest <= density <= window.densest:
             return window.name
     return None
 
 
-def shortfall(result, polytope, inverse_density):
-    """Return the share by which a polytope's benefit falls short of the best at 1/(1-S).
+def shortfall(result, polytope, density):
+    """Return the share by which a polytope's benefit falls short of the best at a density.
 
     The share is interpolated between the densities of the table.
     """
     x = result.table.inverse_density.log().numpy()
     best = result.table.benefit.max(dim=0).values
     share = 1 - result.benefit[PAPER_POLYTOPES.index(polytope)] / best
-    return np.interp(np.log(inverse_density), x, share.numpy()).item()
+    return np.interp(-np.log(density), x, share.numpy()).item()
 
 
 def polytope_benefit(
-    result, inverse_density: Float[Tensor, " points"]
+    result, density: Float[Tensor, " points"]
 ) -> Float[Tensor, "polytopes points"]:
-    """Return the benefit per dimension of each of PAPER_POLYTOPES at some 1/(1-S).
+    """Return the benefit per dimension of each of PAPER_POLYTOPES at some densities.
 
     It is interpolated between the densities of the table.
     """
     x = result.table.inverse_density.log().numpy()
-    at = inverse_density.log().numpy()
+    at = -density.log().numpy()
     return torch.stack(
         [torch.from_numpy(np.interp(at, x, each.numpy())) for each in result.benefit]
     )
 
 
 def staircase(result) -> tuple[Float[Tensor, " densities"], Float[Tensor, " densities"]]:
-    """Return 1/(1-S) and the predicted D* = m / ||W||_F^2 of the best arrangement."""
+    """Return densities and the predicted D* = m / ||W||_F^2 of the best arrangement at each."""
     table = result.table
     best = _leading_cells(table)
     squared_norms = torch.stack([table.W[cell, k].square().sum() for k, cell in enumerate(best)])
-    return table.inverse_density, table.size[best, 1] / squared_norms
+    return 1 / table.inverse_density, table.size[best, 1] / squared_norms
 
 
 # The figure
 
 
 def figure(result, sweeps, started):
-    """Draw benefit and D* over 1/(1-S), dense features on the left and the others on the right.
+    """Draw benefit and D* over density, dense features on the left and the others on the right.
 
     Lines show the prediction and the mean field, dots what trained models reach. Lines and dots
     have the colours of their polytopes.
@@ -195,13 +204,14 @@ def figure(result, sweeps, started):
     drawing, axes = plt.subplots(
         2, 2, figsize=(WIDTH, 8.6), layout="constrained", height_ratios=(3, 2), sharex="col"
     )
-    for (above, below), (low, high) in zip(axes.T, COLUMNS):
-        if high is None:
-            high = result.table.inverse_density.max().item()
-        _draw_benefits(result, sweeps, started, above, low, high)
-        _draw_dimensions_per_feature(result, sweeps, below, low, high)
-        over_inverse_density(below)  # `above` shares this axis
-        below.set(xlim=(low, high), ylabel=r"dimensions per feature $D^*=m/\|W\|_F^2$")
+    density = 1 / result.table.inverse_density
+    for (above, below), (densest, sparsest) in zip(axes.T, COLUMNS):
+        if sparsest is None:
+            sparsest = density.min().item()
+        _draw_benefits(result, sweeps, started, above, densest, sparsest)
+        _draw_dimensions_per_feature(result, sweeps, below, densest, sparsest)
+        over_density(below, density, FINE_DENSITY_TICKS)  # `above` shares this axis
+        below.set(xlim=(densest, sparsest), ylabel=r"dimensions per feature $D^*=m/\|W\|_F^2$")
         above.set_ylabel("benefit per dimension (a dedicated one: 1)")
     handles = {}
     for ax in axes[0]:
@@ -210,19 +220,20 @@ def figure(result, sweeps, started):
     drawing.legend(handles.values(), handles, loc="outside lower center", ncols=4)
     return described(
         drawing,
-        "Curves over 1/(1-S), of dense features on the left and of sparser ones on the right: "
+        "Curves over density, of dense features on the left and of sparser ones on the right: "
         "above, the benefit per dimension of the paper's polytopes, of the best arrangements in "
         "the periodic table and of the mean field; below, the predicted dimensions per feature; "
         "dots show trained models.",
     )
 
 
-def _draw_benefits(result, sweeps, started, ax, low, high):
+def _draw_benefits(result, sweeps, started, ax, densest, sparsest):
     """Draw the predicted benefits with the names of the leading arrangements, and the models'."""
-    x = result.table.inverse_density
+    x = 1 / result.table.inverse_density
     best = result.table.benefit.max(dim=0).values
-    shown = (x >= low / 1.05) & (x <= high * 1.05)
-    with_names = high > 2  # dense features leave no room for names, and the mean field is far off
+    shown = (x <= densest * 1.05) & (x >= sparsest / 1.05)
+    # Dense features leave no room for names, and the mean field is far off.
+    with_names = sparsest < 0.5
     _draw_polytopes(result, ax, shown, with_names)
     ax.plot(
         x[shown].numpy(),
@@ -233,12 +244,12 @@ def _draw_benefits(result, sweeps, started, ax, low, high):
         zorder=0,
         label=TABLE_BEST,
     )
-    _name_windows(result, ax, low, high)
+    _name_windows(result, ax, densest, sparsest)
     if with_names:
-        mean_field = mean_field_benefit(1 / x[shown])
+        mean_field = mean_field_benefit(x[shown])
         ax.plot(x[shown].numpy(), mean_field.numpy(), "--", color=INK, label="mean field")
-    _draw_models(sweeps, started, ax, low, high)
-    trained = [sweep.benefit[:, 0][sweep.inverse_density <= high] for sweep in sweeps]
+    _draw_models(sweeps, started, ax, densest, sparsest)
+    trained = [sweep.benefit[:, 0][1 / sweep.inverse_density >= sparsest] for sweep in sweeps]
     highest = max(best[shown].max().item(), torch.cat(trained).max().item())
     # Dense models that have not settled may lie below the axis.
     ax.set_ylim(1 - 0.15 * (highest - 1), 1 + 1.1 * (highest - 1))
@@ -246,7 +257,7 @@ def _draw_benefits(result, sweeps, started, ax, low, high):
 
 def _draw_polytopes(result, ax, shown, with_names):
     """Draw the benefit of each of the paper's polytopes; name those that nowhere lead the table."""
-    x = result.table.inverse_density
+    x = 1 / result.table.inverse_density
     leading = {window.name for window in windows(result)}
     for polytope, benefit in zip(PAPER_POLYTOPES, result.benefit):
         leads = polytope in leading
@@ -261,53 +272,57 @@ def _draw_polytopes(result, ax, shown, with_names):
             ax.annotate(note, (x[-1], benefit[-1]), (4, 0), va="center", **NOTE)
 
 
-def _name_windows(result, ax, low, high):
+def _name_windows(result, ax, densest, sparsest):
     """Write the name of each leading arrangement at the middle of its window."""
-    x = result.table.inverse_density
+    x = 1 / result.table.inverse_density
     best = result.table.benefit.max(dim=0).values
     for k, window in enumerate(windows(result)):
-        first = max(window.low, low)
-        last = min(window.high, high)
-        if first >= last:
+        first = min(window.densest, densest)
+        last = max(window.sparsest, sparsest)
+        if first <= last:
             continue
         middle = (first * last) ** 0.5
-        y = np.interp(np.log(middle), x.log().numpy(), best.numpy())
+        y = np.interp(-np.log(middle), -x.log().numpy(), best.numpy())
         # The dots of models lie above the last window, so that its name goes below the line.
-        offset = (8, -16) if window.high >= x.max() else (-4, 5 + 12 * (k % 3))
-        side = "center" if middle < 1.25 * low else "right"
-        if window.low <= x.min():
+        offset = (8, -16) if window.sparsest <= x.min() else (-4, 5 + 12 * (k % 3))
+        side = "center" if middle > densest / 1.25 else "right"
+        if window.densest >= x.max():
             side = "left"
         ax.annotate(window.name, (middle, y), offset, ha=side, **NOTE)
 
 
-def _draw_models(sweeps, started, ax, low, high):
+def _draw_models(sweeps, started, ax, densest, sparsest):
     """Draw the benefit of trained models, and of those that started as polytopes."""
+    inside = (densest, sparsest)
     for sweep, marker in zip(sweeps, "oD"):
         label = f"trained, $n={sweep.W.shape[3]}$, $m={sweep.W.shape[2]}$"
-        _draw_dots(ax, sweep.inverse_density, sweep.benefit[:, 0], INK, label, low, high, marker)
+        density = 1 / sweep.inverse_density
+        _draw_dots(ax, density, sweep.benefit[:, 0], INK, label, inside, marker)
     for polytope, benefit in zip(PAPER_POLYTOPES, started.benefit.T):
         label = "started as polytopes of that colour" if polytope == "digon" else None
         colour = polytope_colour(polytope)
-        _draw_dots(ax, started.inverse_density, benefit, colour, label, low, high)
+        _draw_dots(ax, 1 / started.inverse_density, benefit, colour, label, inside)
 
 
-def _draw_dimensions_per_feature(result, sweeps, ax, low, high):
+def _draw_dimensions_per_feature(result, sweeps, ax, densest, sparsest):
     """Draw D* as predicted and of trained models."""
     x, predicted = staircase(result)
     ax.plot(x.numpy(), predicted.numpy(), color=INK, linewidth=5, alpha=0.3, zorder=0)
     for sweep, marker in zip(sweeps, "oD"):
         trained = dimensions_per_feature(sweep.W[:, 0])
-        _draw_dots(ax, sweep.inverse_density, trained, INK, None, low, high, marker)
+        density = 1 / sweep.inverse_density
+        _draw_dots(ax, density, trained, INK, None, (densest, sparsest), marker)
     for level in (2 / 3, 1 / 2, 2 / 5, 3 / 8):
         ax.axhline(level, color=FAINT, linewidth=0.8, zorder=0)
     ax.set(ylim=(0.15, 1.1))
 
 
-def _draw_dots(ax, inverse_density, values, colour, label, low, high, marker="o"):
-    """Draw the values between two 1/(1-S) as outlined dots."""
-    shown = (inverse_density >= low) & (inverse_density <= high)
+def _draw_dots(ax, density, values, colour, label, inside, marker="o"):
+    """Draw the values between two densities, the higher one first, as outlined dots."""
+    densest, sparsest = inside
+    shown = (density <= densest) & (density >= sparsest)
     ax.plot(
-        inverse_density[shown].numpy(),
+        density[shown].numpy(),
         values[shown].numpy(),
         marker,
         color=colour,

@@ -31,7 +31,7 @@ class Trained(NamedTuple):
     """Models at some densities, and how far they are from the best that is known."""
 
     name: str
-    inverse_density: Float[Tensor, " points"]
+    density: Float[Tensor, " points"]
     W: list[Float[Tensor, "models hidden features"]]  # at each point
     shortfall: list[Float[Tensor, " models"]]  # of the benefit per dimension
     error: float  # of the shortfalls
@@ -48,9 +48,10 @@ def of_sweeps(results, names) -> list[Trained]:
 
 
 def _of_sweep(sweep, name, predicted):
-    known = known_benefit(predicted.table, sweep.W.shape[2], sweep.inverse_density)
+    density = 1 / sweep.inverse_density
+    known = known_benefit(predicted.table, sweep.W.shape[2], density)
     shortfall = list(known[:, None] - sweep.benefit)
-    return Trained(name, sweep.inverse_density, list(sweep.W), shortfall, SAMPLED_ERROR)
+    return Trained(name, density, list(sweep.W), shortfall, SAMPLED_ERROR)
 
 
 def of_settled(dense) -> Trained:
@@ -73,31 +74,31 @@ def _of_settled(models, every, table):
     lowest = dense_minima.best(every)
     known = torch.maximum(predicted, dense_minima.benefit(lowest, lowest.loss))
     benefit = dense_minima.benefit(models, models.loss)
-    here = [models.inverse_density == at for at in points]
+    here = [dense_minima.of_density(models, at) for at in points]
     return Trained(
         name="settled",
-        inverse_density=torch.tensor(points, dtype=torch.float64),
+        density=torch.tensor(points, dtype=torch.float64),
         W=[models.W[each] for each in here],
         shortfall=[best - benefit[each] for best, each in zip(known, here)],
         error=SETTLED_ERROR,
     )
 
 
-def known_benefit(table, hidden, inverse_density: Float[Tensor, " points"]):
+def known_benefit(table, hidden, density: Float[Tensor, " points"]):
     """Return the benefit per dimension (points,) of the best product known.
 
-    It is interpolated between the densities of the periodic table. At 1/(1-S) = 1 it is 1, that of
+    It is interpolated between the densities of the periodic table. At density 1 it is 1, that of
     dedicated dimensions.
 
     Args:
         table: The periodic_table.Result.
         hidden: Number of hidden dimensions that the product fills.
-        inverse_density: 1/(1-S) of each point.
+        density: The density of each point.
     """
-    benefit = dense_minima.prediction(table, table.inverse_density.tolist(), hidden).benefit
+    benefit = dense_minima.prediction(table, (1 / table.inverse_density).tolist(), hidden).benefit
     at = np.append(0, table.inverse_density.log().numpy())
     benefit = np.append(1, benefit.numpy())
-    return torch.from_numpy(np.interp(inverse_density.log().numpy(), at, benefit))
+    return torch.from_numpy(np.interp(-density.log().numpy(), at, benefit))
 
 
 def strength_of(trained, densities=None) -> str:
@@ -105,30 +106,30 @@ def strength_of(trained, densities=None) -> str:
 
     Args:
         trained: Trained models, of several sweeps.
-        densities: For each of these the 1/(1-S) that count; all of them by default, and where none
-            counts.
+        densities: For each of these the densities that count; all of them by default, and where
+            none counts.
     """
-    every = [models.inverse_density.tolist() for models in trained]
+    every = [models.density.tolist() for models in trained]
     counted = densities if densities and any(densities) else every
     beyond_error = [
         shortfall - models.error
         for models, chosen in zip(trained, counted)
-        for at, shortfall in zip(models.inverse_density.tolist(), models.shortfall)
+        for at, shortfall in zip(models.density.tolist(), models.shortfall)
         if at in chosen
     ]
     return strength(torch.cat(beyond_error).max().item(), 0, 0)
 
 
-# Ranges of 1/(1-S), as numbers of findings
+# Ranges of densities, as numbers of findings
 
 
 def range_numbers(name, ends) -> dict[str, float]:
-    """Name the ends of a range of 1/(1-S); nothing if there is no range."""
+    """Name the ends of a range of densities; nothing if there is no range."""
     if ends is None:
         return {}
-    return {f"{name}, from 1/(1-S)": ends[0], f"{name}, to": ends[1]}
+    return {f"{name}, from density": ends[0], f"{name}, to": ends[1]}
 
 
 def factor(ends) -> float:
-    """Return the factor of 1/(1-S) that a range covers, 0 if there is no range."""
-    return 0.0 if ends is None else ends[1] / ends[0]
+    """Return the factor of density that a range covers, 0 if there is no range."""
+    return 0.0 if ends is None else ends[0] / ends[1]

@@ -1,6 +1,6 @@
 """What more training does to dense features (ours).
 
-At 1/(1-S) = 1.5 the sweep of uniform_superposition.py is trained for more and more steps. `figure`
+At density 0.67 the sweep of uniform_superposition.py is trained for more and more steps. `figure`
 draws which share of the represented features ends in which polytope.
 """
 

@@ -31,11 +31,11 @@ from sweeps.claims import BEST_KNOWN
 from theory.polytopes import NEAR, PAPER_POLYTOPES, POLYTOPES, SHARED_DIMENSION
 
 STICKY = dense_minima.STICKY  # 4.1: relative difference within which D* is at a level
-PLATEAU = 1.25  # 4.1: least factor of 1/(1-S) over which D* stays at a level
-AT_ONCE = 1.1  # 4.1: 1/(1-S) at which the best models known have left the level 1
+PLATEAU = 1.25  # 4.1: least factor of density over which D* stays at a level
+AT_ONCE = 1 / 1.1  # 4.1: density at which the best models known have left the level 1
 LEVELS = dict(zip(PAPER_POLYTOPES, ("3/4", "2/3", "1/2", "2/5", "3/8")))  # 4.2
 LEAST_CLUSTERS = 2  # 4.2: densities of one sweep at which a level has a cluster
-DENSE = 1.4  # 4.2: largest 1/(1-S) of the dense regime
+DENSE = 1 / 1.4  # 4.2: lowest density of the dense regime
 FILLED = 0.02  # 4.4: largest relative difference between m and the sum of the dimensionalities
 
 
@@ -63,10 +63,10 @@ def claim_sticky(results):
     """Judge 4.1.
 
     The effects are refuted by a sweep of the paper's size in which D* stays within 3 % of a level
-    over no more than a factor 1.25 of 1/(1-S). Ours are refuted if models that settled from sampled
-    training are on average still within 3 % of 1 at 1/(1-S) = 1.3, or if one of them has no lower
-    loss than before; if the model of lowest loss is within 3 % of 1 at 1.1; and if the predicted D*
-    is within 3 % of 1/2 over no more than a factor 1.25.
+    over no more than a factor 1.25 of density. Ours are refuted if models that settled from sampled
+    training are on average still within 3 % of 1 at density 1 / 1.3, or if one of them has no lower
+    loss than before; if the model of lowest loss is within 3 % of 1 at 1 / 1.1; and if the
+    predicted D* is within 3 % of 1/2 over no more than a factor 1.25.
     """
     own = (
         _left_by_settling(results.dense),
@@ -81,12 +81,13 @@ def claim_sticky(results):
     return Claim(
         "4.1",
         "D* = m / ||W||_F^2 is sticky at 1 and at 1/2",
-        "D* stays at 1, and later at 1/2, over a range of 1/(1-S) (Section 4)",
+        "D* stays at 1, and later at 1/2, over a range of densities (Section 4)",
         (_plateau(results, "1", 1), _plateau(results, "1/2", 0.5), *own),
-        "D* stays at 1 over a factor {D* at 1, paper's size: factor of 1/(1-S)} of 1/(1-S), and "
-        "over {D* at 1, paper's size, ten times longer: factor of 1/(1-S)} after ten times more "
-        "steps; at 1/2 over {D* at 1/2, paper's size: factor of 1/(1-S)}. At 1/(1-S) = 1.3 exact "
-        "descent takes models of D* = {D* before} to {D* once settled}" + conclusion,
+        "D* stays at 1 over a factor {D* at 1, paper's size: factor of density} of density, and "
+        "over {D* at 1, paper's size, ten times longer: factor of density} after ten times more "
+        "steps; at 1/2 over {D* at 1/2, paper's size: factor of density}. At density "
+        f"{dense_minima.PLATEAU_END:.2f} exact descent takes models of D* = {{D* before}} to "
+        "{D* once settled}" + conclusion,
         "A critic would ask whether models of the paper's size settle as those of 100 features do, "
         "and whether the paper's own models were trained for longer than its notebook's. Settling "
         "several models of 400 features from sampled training would answer both.",
@@ -100,14 +101,14 @@ def _plateau(results, name, level):
     for each, sweep_name in PAPER_SIZE.items():
         result = getattr(results, each)
         at_level = uniform_superposition.sticky(result, level, STICKY)
-        ends = uniform_superposition.longest_range(result.inverse_density, at_level)
+        ends = uniform_superposition.longest_range(1 / result.inverse_density, at_level)
         label = f"D* at {name}, {sweep_name}"
         factors.append(factor(ends))
-        numbers[f"{label}: factor of 1/(1-S)"] = factors[-1]
+        numbers[f"{label}: factor of density"] = factors[-1]
         numbers |= range_numbers(label, ends)
     return effect(
         f"In models trained by sampling at the paper's size, D* stays within {STICKY:.0%} of "
-        f"{name} over more than a factor {PLATEAU} of 1/(1-S).",
+        f"{name} over more than a factor {PLATEAU} of density.",
         min(factors) > PLATEAU,
         numbers,
         strength_of(of_sweeps(results, PAPER_SIZE)),
@@ -123,7 +124,7 @@ def _left_by_settling(dense):
     lower = (models.loss < models.start_loss).sum().item()
     return ours(
         f"Models of the notebook's training, settled by exact descent, are on average more than "
-        f"{STICKY:.0%} below 1 at 1/(1-S) = {at}, and the loss of each is lower than before.",
+        f"{STICKY:.0%} below 1 at density {at:.2f}, and the loss of each is lower than before.",
         settled < 1 - STICKY and lower == len(models.loss),
         {
             "D* once settled": settled,
@@ -143,11 +144,11 @@ def _left_at_once(dense):
         best = dense_minima.best(models)
         per_feature = dense_minima.per_feature_at(best, best.W)
         label = f"n={best.W.shape[2]}, lowest loss: D* at"
-        decisive[f"{label} {AT_ONCE:g}"] = per_feature[AT_ONCE]
-        numbers |= {f"{label} {at:g}": value for at, value in per_feature.items()}
+        decisive[f"{label} {AT_ONCE:.2f}"] = per_feature[AT_ONCE]
+        numbers |= {f"{label} {at:.2f}": value for at, value in per_feature.items()}
     return ours(
         f"The models of lowest loss that are known, of 100 features and of the paper's 400, are "
-        f"more than {STICKY:.0%} below 1 at 1/(1-S) = {AT_ONCE}.",
+        f"more than {STICKY:.0%} below 1 at density {AT_ONCE:.2f}.",
         max(decisive.values()) < 1 - STICKY,
         decisive | numbers,
         strength_of(of_lowest(dense)),
@@ -156,14 +157,14 @@ def _left_at_once(dense):
 
 def _predicted_plateau(predicted):
     """Say whether the prediction sticks at 1/2."""
-    inverse_density, per_feature = predicted_polytopes.staircase(predicted)
+    density, per_feature = predicted_polytopes.staircase(predicted)
     at_level = (per_feature / 0.5 - 1).abs() < STICKY
-    ends = uniform_superposition.longest_range(inverse_density, at_level)
+    ends = uniform_superposition.longest_range(density, at_level)
     return ours(
         f"The predicted D* of the periodic table stays within {STICKY:.0%} of 1/2 over more than a "
-        f"factor {PLATEAU} of 1/(1-S).",
+        f"factor {PLATEAU} of density.",
         factor(ends) > PLATEAU,
-        {"predicted D* at 1/2: factor of 1/(1-S)": factor(ends)}
+        {"predicted D* at 1/2: factor of density": factor(ends)}
         | range_numbers("predicted D* at 1/2", ends),
         BEST_KNOWN,
     )
@@ -184,7 +185,7 @@ def claim_clusters(results):
     a dimension that unrepresented features share.
     """
     trained = [*of_sweeps(results, SWEEPS), of_settled(results.dense)]
-    found = [dimensionality_clusters.clusters(each.inverse_density, each.W) for each in trained]
+    found = [dimensionality_clusters.clusters(each.density, each.W) for each in trained]
     complete = [min(map(len, clusters.values())) >= LEAST_CLUSTERS for clusters in found]
     return Claim(
         "4.2",
@@ -206,7 +207,7 @@ def claim_clusters(results):
         "densities with a cluster} and at 3/8 at {3/8: densities with a cluster}. Of the dense "
         "features near 3/4, a share of {alone in a shared dimension} are in no tetrahedron but "
         "alone in a dimension that weak features share.",
-        "A critic would train the models between 1/(1-S) = 4 and 6 for longer, or settle them, "
+        "A critic would train the models of densities 0.25 to 0.17 for longer, or settle them, "
         "although the exact loss takes more terms there, and would count clusters over several "
         "models of each density.",
     )
@@ -218,7 +219,7 @@ def _level(name, trained, found):
     densities = [clusters[name] for clusters in found]
     numbers = {f"{level}: densities with a cluster": sum(map(len, densities))}
     for models, where in zip(trained, densities):
-        ends = (min(where), max(where)) if where else None
+        ends = (max(where), min(where)) if where else None
         numbers |= range_numbers(f"{level}: {models.name}", ends)
     return effect(
         f"At {LEAST_CLUSTERS} densities of a sweep or more, dimensionalities cluster at {level}, "
@@ -263,12 +264,12 @@ def _median(values):
 
 def _not_tetrahedra(results):
     """Say what dense features of dimensionality near 3/4 are."""
-    dense = results.long.inverse_density <= DENSE
+    dense = 1 / results.long.inverse_density >= DENSE
     counts = dimensionality_clusters.near_tetrahedra(results.long.W[dense].flatten(0, 1))
     near = max(counts.total(), 1)
     alone = counts[SHARED_DIMENSION] / near
     return ours(
-        f"At 1/(1-S) up to {DENSE}, at least half of the features within "
+        f"Down to density {DENSE:.2f}, at least half of the features within "
         f"{dimensionality_clusters.NEAR_TETRAHEDRA} of 3/4 are alone in a dimension that "
         "unrepresented features share, in models trained by sampling.",
         alone >= 0.5,

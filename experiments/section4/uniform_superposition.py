@@ -3,7 +3,7 @@
 The paper asks how n=400 equally important features share m=30 hidden dimensions as they become
 sparser. It reports that the dimensions per feature, D* = m / ||W||_F^2, stay at 1 and at 1/2 over a
 range of densities, and that the dimensionalities of single features cluster at fractions that
-belong to polytopes. `figure` draws both of the paper's figures over 1/(1-S).
+belong to polytopes. `figure` draws both of the paper's figures, over density.
 
 Besides the paper's size (`Settings()`) the file has three kinds of sweeps. TEN_TIMES_LONGER trains
 the paper's size on as many rows as the paper's notebook draws. LONG trains fewer features for
@@ -66,7 +66,7 @@ LEGEND = (  # title of the figure's legend
     "Irregular groups match\nnone of the known polytopes to 0.1 in each cosine: they are pyramids, "
     "larger groups, or unfinished polytopes."
 )
-SHOWN = (1.5, 1.62, 2.9, 4.4, 4.6)  # 1/(1-S) of the models that are drawn as graphs
+SHOWN = (0.67, 0.62, 0.34, 0.23, 0.217)  # densities of the models that are drawn as graphs
 
 
 @dataclass(frozen=True)
@@ -246,15 +246,15 @@ def shares(result) -> dict[str, Float[Tensor, " points"]]:
 
 
 def centre(result, polytope):
-    """Return the geometric mean of 1/(1-S), weighted by a polytope's share of the features.
+    """Return the geometric mean of the density, weighted by a polytope's share of the features.
 
     Returns:
-        1/(1-S), or None if the polytope is not present at any density.
+        A density, or None if the polytope is not present at any.
     """
     share = shares(result).get(polytope, torch.zeros(1))
     if not (share > FOUND).any():
         return None
-    return ((result.inverse_density.log() * share).sum() / share.sum()).exp().item()
+    return (-(result.inverse_density.log() * share).sum() / share.sum()).exp().item()
 
 
 def models_with(result, polytope):
@@ -273,15 +273,16 @@ def largest_shares(result, ends) -> dict[str, float]:
 
     Args:
         result: The Result of a sweep.
-        ends: Lowest and highest 1/(1-S) of the range, or None for no range.
+        ends: Highest and lowest density of the range, or None for no range.
 
     Returns:
         A share for each polytope; empty if there is no range.
     """
     if ends is None:
         return {}
-    lowest, highest = ends
-    inside = (result.inverse_density >= lowest) & (result.inverse_density <= highest)
+    densest, sparsest = ends
+    density = 1 / result.inverse_density
+    inside = (density <= densest) & (density >= sparsest)
     return {polytope: share[inside].max().item() for polytope, share in shares(result).items()}
 
 
@@ -308,22 +309,26 @@ def filled(result) -> Float[Tensor, " points"]:
     return dimensionality(result.W[:, 0]).sum(dim=1) / result.W.shape[2]
 
 
-def longest_range(inverse_density: Float[Tensor, " points"], chosen: Bool[Tensor, " points"]):
+def longest_range(density: Float[Tensor, " points"], chosen: Bool[Tensor, " points"]):
     """Return the ends of the longest run of neighbouring points that are all chosen.
 
+    Args:
+        density: The density of each point, descending.
+        chosen: Which points are chosen.
+
     Returns:
-        Lowest and highest 1/(1-S) of the run with the largest ratio of these, the first of equal
+        Highest and lowest density of the run with the largest ratio of these, the first of equal
         ones; None if no point is chosen.
     """
     longest = None
     start = None
-    for value, is_chosen in zip(inverse_density.tolist(), chosen.tolist()):
+    for value, is_chosen in zip(density.tolist(), chosen.tolist()):
         if not is_chosen:
             start = None
             continue
         if start is None:
             start = value
-        if longest is None or value / start > longest[1] / longest[0]:
+        if longest is None or start / value > longest[0] / longest[1]:
             longest = (start, value)
     return longest
 
@@ -332,15 +337,15 @@ def longest_range(inverse_density: Float[Tensor, " points"], chosen: Bool[Tensor
 
 
 def figure(result, windows, predicted, settled=None):
-    """Draw the paper's two figures over 1/(1-S), with graphs and names of the polytopes.
+    """Draw the paper's two figures over density, with graphs and names of the polytopes.
 
     Args:
         result: The Result of a sweep.
         windows: The predicted_polytopes.Windows, drawn where they are predicted.
-        predicted: 1/(1-S) and the predicted D*, each (densities,).
+        predicted: Densities and the predicted D* at each, both (densities,).
         settled: What models of the same size settle as, a dense_minima.Settled, or None.
     """
-    inverse_density = result.inverse_density
+    density = 1 / result.inverse_density
     W = result.W[:, 0]
     trained_shares = shares(result)
     rows = 3 if settled is None else 4
@@ -348,22 +353,22 @@ def figure(result, windows, predicted, settled=None):
     curves, graphs = drawing.subfigures(2, 1, height_ratios=(6 + rows, 4))
     heights = (1.3, 2.3, 1.1, 1.1)[:rows]
     curve, scatter, *areas = curves.subplots(rows, 1, sharex=True, height_ratios=heights)
-    _draw_dimensions_per_feature(inverse_density, W, predicted, settled, curve)
-    dimensionality_scatter(inverse_density, W, PAPER_POLYTOPES, ax=scatter)
-    _draw_windows(windows, inverse_density, scatter)
+    _draw_dimensions_per_feature(density, W, predicted, settled, curve)
+    dimensionality_scatter(density, W, PAPER_POLYTOPES, ax=scatter)
+    _draw_windows(windows, density, scatter)
     scatter.set(xlabel="")
-    _draw_areas(inverse_density, trained_shares, settled, areas)
-    first = inverse_density.min().item()
+    _draw_areas(density, trained_shares, settled, areas)
+    densest = density.max().item()
     if settled is not None:
-        first = min(first, settled.inverse_density.min().item())
-    curve.set_xlim(first, inverse_density.max().item())
-    _draw_graphs(inverse_density, W, graphs)
+        densest = max(densest, settled.density.max().item())
+    curve.set_xlim(densest, density.min().item())
+    _draw_graphs(density, W, graphs)
     drawn = trained_shares if settled is None else _together(trained_shares, settled.shares)
     polytope_legend(graphs, drawn, LEGEND)
     per_feature = dimensions_per_feature(W)
     return described(
         drawing,
-        f"Panels over 1/(1-S) for {W.shape[2]} features in {W.shape[1]} dimensions: the dimensions "
+        f"Panels over density for {W.shape[2]} features in {W.shape[1]} dimensions: the dimensions "
         f"per feature, which go from {per_feature[0]:.2f} to {per_feature[-1]:.2f} in trained "
         "models, beside the predicted ones and, where there are any, those of settled models; the "
         "dimensionality of each feature beside the levels of the polytopes; and the share of the "
@@ -380,10 +385,10 @@ def _together(first, second):
     }
 
 
-def _draw_dimensions_per_feature(inverse_density, W, predicted, settled, ax):
+def _draw_dimensions_per_feature(density, W, predicted, settled, ax):
     """Draw D* of the models, as predicted, and of settled models."""
     trained = dimensions_per_feature(W).numpy()
-    ax.plot(inverse_density.numpy(), trained, "o-", color=INK, linewidth=1, label="trained")
+    ax.plot(density.numpy(), trained, "o-", color=INK, linewidth=1, label="trained")
     x, y = predicted
     ax.plot(
         x.numpy(),
@@ -395,7 +400,7 @@ def _draw_dimensions_per_feature(inverse_density, W, predicted, settled, ax):
     )
     if settled is not None:
         ax.plot(
-            settled.inverse_density.numpy(),
+            settled.density.numpy(),
             settled.dimensions_per_feature.numpy(),
             "D-",
             color=POLYTOPE_COLOURS["pentagon"],
@@ -407,25 +412,25 @@ def _draw_dimensions_per_feature(inverse_density, W, predicted, settled, ax):
     ax.legend(loc="lower left")
 
 
-def _draw_areas(inverse_density, trained_shares, settled, axes):
+def _draw_areas(density, trained_shares, settled, axes):
     """Draw the polytopes of trained models, and of settled ones below."""
-    polytope_areas(inverse_density, trained_shares, ax=axes[0])
+    polytope_areas(density, trained_shares, ax=axes[0])
     if settled is not None:
         axes[0].set(xlabel="", ylabel="share of features\ntrained")
-        polytope_areas(settled.inverse_density, settled.shares, ax=axes[1])
+        polytope_areas(settled.density, settled.shares, ax=axes[1])
         axes[1].set(ylabel="share of features\nsettled")
-        settled_until = settled.inverse_density.max().item()
-        axes[1].axvspan(settled_until, inverse_density.max().item(), color="white")
+        settled_until = settled.density.min().item()
+        axes[1].axvspan(settled_until, density.min().item(), color="white")
         axes[1].annotate("not settled", (settled_until, 0.5), (8, 0), va="center", **NOTE)
 
 
-def _draw_windows(windows, inverse_density, ax):
+def _draw_windows(windows, density, ax):
     """Draw where each arrangement is predicted, as a thick line at its dimensionality."""
-    first = inverse_density.min().item()
-    last = inverse_density.max().item()
+    densest = density.max().item()
+    sparsest = density.min().item()
     for k, window in enumerate(windows):
         ax.plot(
-            (window.low, window.high),
+            (window.densest, window.sparsest),
             (window.dimensionality, window.dimensionality),
             color=SHARED,
             linewidth=7,
@@ -434,10 +439,11 @@ def _draw_windows(windows, inverse_density, ax):
             label="predicted" if k == 0 else None,
         )
         # The paper's polytopes have a line of their own in the scatter, which bears their name.
-        if window.name in PAPER_POLYTOPES or window.low >= last or window.high <= first:
+        outside = window.densest <= sparsest or window.sparsest >= densest
+        if window.name in PAPER_POLYTOPES or outside:
             continue
-        near_the_end = window.low > 0.8 * last
-        x = min(window.high, last) if near_the_end else max(window.low, first)
+        near_the_end = window.densest < sparsest / 0.8
+        x = max(window.sparsest, sparsest) if near_the_end else min(window.densest, densest)
         ax.annotate(
             window.name,
             (x, window.dimensionality),
@@ -449,11 +455,11 @@ def _draw_windows(windows, inverse_density, ax):
     ax.legend(loc="lower left")
 
 
-def _draw_graphs(inverse_density, W, subfigure):
+def _draw_graphs(density, W, subfigure):
     """Draw models as graphs, each with the four polytopes that it shows most often."""
     axes = subfigure.subplots(1, len(SHOWN))
-    for ax, k in zip(axes, nearest(inverse_density, SHOWN).tolist()):
+    for ax, k in zip(axes, nearest(density, SHOWN).tolist()):
         geometry_graph(W[k], ax=ax)
         counts = Counter(factor.polytope for factor in tegum_factors(W[k])).most_common(4)
         names = [f"{count} × {polytope}" for polytope, count in counts]
-        ax.set_title("\n".join([f"$1/(1-S)={inverse_density[k]:.2f}$", *names]), va="bottom")
+        ax.set_title("\n".join([f"density {density[k]:.2f}", *names]), va="bottom")

@@ -165,7 +165,7 @@ def figure(result) -> Figure:
     attack = result.attack.numpy()
     for k, inverse_density in enumerate(result.inverse_density.tolist()):
         colour = SUPERPOSITION(k / max(len(result.W) - 1, 1))
-        style = {"color": colour, "label": f"$1/(1-S)={inverse_density:g}$"}
+        style = {"color": colour, "label": f"density {1 / inverse_density:.2g}"}
         whole.plot(attack, left.features_per_dimension[k].numpy(), "o-", **style)
         shared.plot(attack, left.shared[k].numpy(), "o-", **style)
     for ax in (whole, shared):

@@ -42,10 +42,8 @@ def test_map_shows_the_polytope_of_most_features():
     expected = [[to_rgb(POLYTOPE_COLOURS.get(name, "#f3f1ec")) for name in row] for row in expected]
     torch.testing.assert_close(torch.tensor(trained.tolist()), torch.tensor(expected))
     # with many features per dimension whatever saves most by prediction
-    windows, at = (
-        predicted_polytopes.windows(ideal()),
-        ideal().table.inverse_density[[0, 3, 6, 11]].tolist(),
-    )
+    windows = predicted_polytopes.windows(ideal())
+    at = (1 / ideal().table.inverse_density)[[0, 3, 6, 11]].tolist()
     most = [POLYTOPE_COLOURS[predicted_polytopes.best_at(windows, x)] for x in at]
     torch.testing.assert_close(
         torch.tensor(of_prediction[-1].tolist())[[0, 3, 6, 11]],

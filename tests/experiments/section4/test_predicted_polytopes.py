@@ -65,24 +65,26 @@ def test_nothing_is_by_chance_and_all_follows_from_the_committed_table(quick):
 
 
 def test_what_is_best_where():
-    """Triangles give way to digons where benefits cross, a third of the way from 2 to 4."""
+    """Triangles give way to digons where benefits cross, a third of the way from 1/2 to 1/4."""
     result = made_up(numbers(1, 2, 4), {"digon": [1.0, 1.1, 1.5], "triangle": [1.1, 1.2, 1.3]})
     windows = predicted_polytopes.windows(result)
     assert [window.name for window in windows] == ["triangle", "digon"]
     assert [window.dimensionality for window in windows] == pytest.approx([2 / 3, 1 / 2])
-    assert windows[0].low == 1 and windows[1].high == 4
-    assert windows[0].high == windows[1].low == pytest.approx(2 * 2 ** (1 / 3))
-    assert [predicted_polytopes.best_at(windows, at) for at in (0.9, 1, 2.5, 2.6, 4, 4.1)] == [
+    assert windows[0].densest == 1 and windows[1].sparsest == 1 / 4
+    crossing = windows[0].sparsest
+    assert crossing == windows[1].densest == pytest.approx(1 / (2 * 2 ** (1 / 3)))
+    densities = (1.1, 1, 0.4, 0.38, 0.25, 0.24)
+    assert [predicted_polytopes.best_at(windows, at) for at in densities] == [
         None, "triangle", "triangle", "digon", "digon", None
     ]  # fmt: skip
-    assert predicted_polytopes.shortfall(result, "triangle", 8**0.5) == pytest.approx(
+    assert predicted_polytopes.shortfall(result, "triangle", 8**-0.5) == pytest.approx(
         (1 - 1.3 / 1.5) / 2
-    )  # half-way to 4
-    assert predicted_polytopes.shortfall(result, "digon", 4) == 0
+    )  # half-way to 1/4
+    assert predicted_polytopes.shortfall(result, "digon", 1 / 4) == 0
     result.table.benefit[:] *= 2  # the table knows something better than any polytope
-    assert predicted_polytopes.shortfall(result, "digon", 4) == pytest.approx(1 / 2)
-    inverse_density, per_feature = predicted_polytopes.staircase(result)
-    assert torch.equal(inverse_density, result.table.inverse_density)
+    assert predicted_polytopes.shortfall(result, "digon", 1 / 4) == pytest.approx(1 / 2)
+    density, per_feature = predicted_polytopes.staircase(result)
+    assert torch.equal(density, 1 / result.table.inverse_density)
     assert per_feature.tolist() == pytest.approx([2 / 3, 2 / 3, 1 / 2])
 
 
@@ -99,9 +101,9 @@ def test_a_window_begins_where_an_arrangement_goes_on_to():
     )
     first, second = predicted_polytopes.windows(Result(torch.zeros(5, 5), table))
     assert (first.name, second.name) == ("digon", "4 in 2")
-    assert first.high == pytest.approx(
-        4 * 2 ** (-0.5), rel=1e-4
-    )  # 1.55 against 1.6 at 2, 1.75 against 1.7 at 4
+    assert first.sparsest == pytest.approx(
+        2**0.5 / 4, rel=1e-4
+    )  # 1.55 against 1.6 at 1/2, 1.75 against 1.7 at 1/4
 
 
 def test_the_dimensionality_is_that_of_represented_features():
@@ -110,21 +112,21 @@ def test_the_dimensionality_is_that_of_represented_features():
     (window,) = predicted_polytopes.windows(
         Result(torch.zeros(5, 2), table_of(numbers(4, 8), {"own": (W, (1.5, 1.6))}))
     )
-    assert window == ("pentagon", 4, 8, 2 / 5)
+    assert window == ("pentagon", 1 / 4, 1 / 8, 2 / 5)
 
 
 def test_figure_shows_the_prediction_and_trained_models(quick):
     trained, started = sweep(SWEEP), ideal_starts()
     figure = drawn(predicted_polytopes.figure, quick, [trained, trained], started)
     benefits, staircases = figure.axes[:2], figure.axes[2:]
-    for ax, low, high in zip(benefits, (1.04, 1.6), (1.65, 20)):
+    for ax, densest, sparsest in zip(benefits, (0.96, 0.625), (0.61, 0.05)):
         lines = {line.get_label(): line for line in ax.lines}
-        x = quick.table.inverse_density
-        near = (x >= low / 1.05) & (x <= high * 1.05)
+        x = 1 / quick.table.inverse_density
+        near = (x <= densest * 1.05) & (x >= sparsest / 1.05)
         assert lines["digon"].get_ydata().tolist() == quick.benefit[2][near].tolist()
-        at = trained.inverse_density
+        at = 1 / trained.inverse_density
         label = "trained, $n=18$, $m=6$"
-        assert len(lines[label].get_xdata()) == ((at >= low) & (at <= high)).sum()
+        assert len(lines[label].get_xdata()) == ((at <= densest) & (at >= sparsest)).sum()
         assert lines["started as polytopes of that colour"].get_color() == POLYTOPE_COLOURS["digon"]
     assert "mean field" in {line.get_label() for line in benefits[1].lines}
     leading = {window.name for window in predicted_polytopes.windows(quick)}

@@ -76,18 +76,16 @@ def test_sticky(per_feature, at_one, at_half):
     "chosen, expected",
     [
         ("......", None),
-        ("xxxxxx", (1, 6)),
-        (".xx...", (2, 3)),
-        ("x..xxx", (4, 6)),
-        ("xx.xxx", (1, 2)),  # longest by ratio, as on a logarithmic axis
-        ("....xx", (5, 6)),
+        ("xxxxxx", (1, 1 / 6)),
+        (".xx...", (1 / 2, 1 / 3)),
+        ("x..xxx", (1 / 4, 1 / 6)),
+        ("xx.xxx", (1, 1 / 2)),  # longest by ratio, as on a logarithmic axis
+        ("....xx", (1 / 5, 1 / 6)),
     ],
 )
 def test_longest_range(chosen, expected):
-    inverse_density = torch.arange(1.0, 7)
-    assert (
-        longest_range(inverse_density, torch.tensor([mark == "x" for mark in chosen])) == expected
-    )
+    density = 1 / torch.arange(1, 7, dtype=torch.float64)
+    assert longest_range(density, torch.tensor([mark == "x" for mark in chosen])) == expected
 
 
 def test_shares_and_ranges():
@@ -96,7 +94,7 @@ def test_shares_and_ranges():
     assert shares["tetrahedron"].tolist() == [0] * 3 + [1] + [0] * 8
     assert shares["digon"].tolist() == pytest.approx([0] * 5 + [1] * 4 + [0, 0, 2 / 15])
     assert sum(shares.values()).tolist() == pytest.approx([1] * 12)
-    at = result.inverse_density.tolist()
+    at = (1 / result.inverse_density).tolist()
     assert "irregular" not in shares
     assert uniform_superposition.centre(result, "tetrahedron") == pytest.approx(at[3])
     assert uniform_superposition.centre(result, "dedicated dimension") == pytest.approx(at[1])
@@ -123,7 +121,7 @@ def test_nothing_represented_is_no_peak():
 
 def test_largest_shares_in_a_range():
     result = sweep(SWEEP)
-    at = result.inverse_density.tolist()
+    at = (1 / result.inverse_density).tolist()
     held = uniform_superposition.largest_shares(result, (at[4], at[9]))
     assert {name: share for name, share in held.items() if share} == {
         "triangle": 1,
@@ -211,19 +209,20 @@ def test_settings_of_the_section():
 # The figure
 
 WINDOWS = [
-    Window("tetrahedron", 1.0, 1.5, 3 / 4),
-    Window("4-simplex", 1.5, 3.0, 4 / 5),
-    Window("digon", 3.0, 30.0, 1 / 2),
+    Window("tetrahedron", 1.0, 0.7, 3 / 4),
+    Window("4-simplex", 0.7, 0.3, 4 / 5),
+    Window("digon", 0.3, 0.03, 1 / 2),
 ]
 
 
 def test_figure_shows_dimensions_per_feature_and_names_factors():
     result = sweep(SWEEP)
-    predicted = result.inverse_density, 0.5 / result.inverse_density
+    density = 1 / result.inverse_density
+    predicted = density, 0.5 * density
     figure = drawn(uniform_superposition.figure, result, WINDOWS, predicted)
     curve, scatter, areas, *graphs = figure.axes
     trained, of_prediction = curve.lines
-    assert trained.get_xdata() == pytest.approx(result.inverse_density.numpy())
+    assert trained.get_xdata() == pytest.approx(density.numpy())
     assert trained.get_ydata() == pytest.approx(dimensions_per_feature(result.W[:, 0]).numpy())
     assert of_prediction.get_ydata() == pytest.approx(predicted[1].numpy())
     stairs = [
@@ -231,15 +230,14 @@ def test_figure_shows_dimensions_per_feature_and_names_factors():
         for line in scatter.lines
         if line.get_linewidth() == 7
     ]
-    assert stairs == [(1, 1.5, 3 / 4), (1.5, 3, 4 / 5), (3, 30, 1 / 2)]
+    assert stairs == [(1, 0.7, 3 / 4), (0.7, 0.3, 4 / 5), (0.3, 0.03, 1 / 2)]
     assert "4-simplex" in [text.get_text() for text in scatter.texts]
-    assert areas.get_xlim() == pytest.approx((1, 10**1.3))
+    assert areas.get_xlim() == pytest.approx((1, 10**-1.3))
     nearest = [
-        (result.inverse_density.log() - torch.tensor(x).log()).abs().argmin()
-        for x in uniform_superposition.SHOWN
+        (density.log() - torch.tensor(x).log()).abs().argmin() for x in uniform_superposition.SHOWN
     ]
     assert [ax.get_title().splitlines()[0] for ax in graphs] == [
-        f"$1/(1-S)={result.inverse_density[k]:.2f}$" for k in nearest
+        f"density {density[k]:.2f}" for k in nearest
     ]
     assert [ax.get_title().splitlines()[1:] for ax in graphs[2:4]] == [
         ["3 × triangle"],
@@ -249,16 +247,17 @@ def test_figure_shows_dimensions_per_feature_and_names_factors():
 
 def test_figure_shows_settled_models_beside_the_sweep():
     result = sweep(SWEEP)
-    at = torch.tensor([1.05, 1.5, 2.0], dtype=torch.float64)
+    at = torch.tensor([0.95, 0.7, 0.5], dtype=torch.float64)
     share = {"digon": torch.ones(3, dtype=torch.float64)}
     settled = dense_minima.Settled(at, torch.tensor([0.9, 0.8, 0.5]), share)
-    predicted = result.inverse_density, 0.5 / result.inverse_density
+    density = 1 / result.inverse_density
+    predicted = density, 0.5 * density
     figure = drawn(uniform_superposition.figure, result, WINDOWS, predicted, settled)
     curve, _, trained_areas, settled_areas, *_ = figure.axes
     assert curve.lines[2].get_xdata() == pytest.approx(at.numpy())
     assert curve.lines[2].get_ydata() == pytest.approx([0.9, 0.8, 0.5])
     ticks = [ax.lines[0].get_xdata().tolist() for ax in (trained_areas, settled_areas)]
-    assert ticks == [result.inverse_density.tolist(), at.tolist()]
+    assert ticks == [density.tolist(), at.tolist()]
 
 
 def test_figure_of_a_run(quick):
@@ -266,7 +265,7 @@ def test_figure_of_a_run(quick):
         uniform_superposition.figure,
         quick,
         WINDOWS,
-        (quick.inverse_density, 1 / quick.inverse_density),
+        (1 / quick.inverse_density, 1 / quick.inverse_density),
     )
 
 
