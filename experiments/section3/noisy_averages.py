@@ -21,6 +21,8 @@ from torch import Tensor
 
 from checks import check_count
 from experiments.section3.phase_diagram import (
+    THREE,
+    Settings,
     agreement,
     averaged_diagram,
     averaged_restarts,
@@ -57,6 +59,7 @@ NOTEBOOK_CHANGES = (
     "initial weights 1",
     "no noise: exact loss",
 )
+DIAGRAMS = {2: Settings(), 3: THREE}  # number of features -> what the diagrams are trained with
 RATES = (0.01, 0.2)  # learning rates of `longer`, slowest first
 STEPS = (500, 3000, 10_000)  # its numbers of steps, fewest first
 QUICK_STEPS = (50, 100, 200)
@@ -214,7 +217,10 @@ def figure(panels, changes=CHANGES) -> Figure:
     for ax, (results, optimum) in zip(axes, panels):
         _draw_success([success(result, optimum) for result in results], ax)
         hidden, features = optimum.W.shape[1:]
-        ax.set(title=f"$n={features}$, $m={hidden}$")
+        usual = DIAGRAMS[features]
+        title = f"$n={features}$, $m={hidden}$; in the diagrams learning rate {usual.lr:g},\n"
+        title += f"initial weights {usual.init_scale:g}, batch of {usual.batch_size}"
+        ax.set_title(title)
         ax.set(yticks=range(len(changes)), yticklabels=changes)
     axes[0].set_ylabel("change in the training")
     axes[0].invert_yaxis()

@@ -330,9 +330,9 @@ def figure(result, shown=SHOWN):
     for ax, point in zip(np.atleast_1d(axes), points):
         _draw_table(result, point, framed[:, point], ax)
     drawing.supxlabel(
-        "Benefit per hidden dimension, as shade and number, of which a dedicated one has 1, and "
-        "name.\nbold: elementary, neither a product nor equalled by one; framed: part of the best "
-        "mixture for some $n/m$"
+        "Number: benefit per hidden dimension, of which a dedicated one has 1; shade: the same, up "
+        "to the most in its table.\nBold: elementary, neither a product nor equalled by one. "
+        "Framed: part of the best mixture for some $n/m$."
     )
     return described(
         drawing,

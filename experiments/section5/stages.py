@@ -347,7 +347,8 @@ def figure(result) -> Figure:
         colour = STAGE_COLOURS[number % len(STAGE_COLOURS)]
         start = points.start[stage]
         space(_upright(course, k) @ course.W[start, k], SET_SIZE, scenes[number])
-        title = f"stage {number + 1}: step {course.steps[start]:,}\n{down[stage]} ways down"
+        title = f"stage {number + 1}: step {course.steps[start]:,}\n"
+        title += f"curves down in {down[stage]} directions"
         scenes[number].set_title(title, color=colour, y=0.94)
         for ax in (loss, gradient):
             first_step = shown_steps[points.first[stage]]

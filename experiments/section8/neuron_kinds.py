@@ -324,8 +324,10 @@ def figure(result):
     drawing = plt.figure(figsize=(WIDTH, 2.9 * rows + 4.1), layout="constrained")
     above, below = drawing.subfigures(2, 1, height_ratios=(2.9 * rows + 0.4, 3.7))
     panels = above.subplots(rows, PANELS, squeeze=False).ravel()
+    highest = best.W1.abs().sum(dim=2).max().item()
     for k in range(densities):
         _draw_stacks(result.density[k], best, k, panels[k])
+        panels[k].set_ylim(0, 1.05 * highest)
     for ax in panels[densities:]:
         ax.axis("off")
     _draw_scale(panels[densities])
