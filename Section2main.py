@@ -1,6 +1,6 @@
 """Section 2: a ReLU output model represents more sparse features than it has hidden dimensions.
 
-    python Section2main.py              # the paper's settings, about two minutes on 2 cores
+    python Section2main.py              # the paper's settings, about a minute on 2 cores
     python Section2main.py --quick      # the same path, small, in seconds
     python Section2main.py --seed 3 --out /tmp/section2
 

@@ -1,6 +1,6 @@
 """Section 4, the geometry of superposition: equal features arrange themselves as polytopes.
 
-    python Section4main.py              # the paper's settings and more, 8 minutes on 2 cores
+    python Section4main.py              # the paper's settings and more, six minutes on 2 cores
     python Section4main.py --quick      # the same path, small, in seconds
     python Section4main.py --seed 3 --out /tmp/section4
     python Section4main.py --table      # the committed periodic table, 21 minutes on 2 cores

@@ -1,6 +1,6 @@
 """Section 5: features jump from level to level, and the loss falls in stages.
 
-    python Section5main.py              # the paper's settings, about three minutes on 2 cores
+    python Section5main.py              # the paper's settings, about two minutes on 2 cores
     python Section5main.py --quick      # the same path, small, in seconds
     python Section5main.py --seed 3 --out /tmp/section5
     python Section5main.py --waiting    # the committed waiting times, two minutes on one core

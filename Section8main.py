@@ -1,6 +1,6 @@
 """Section 8, computation in superposition: few neurons compute many absolute values.
 
-    python Section8main.py              # the paper's settings, about four minutes on 2 cores
+    python Section8main.py              # the paper's settings, about two minutes on 2 cores
     python Section8main.py --quick      # the same path, small, in seconds
     python Section8main.py --seed 3 --out /tmp/section8
 
