@@ -28,7 +28,7 @@ SETTLED = [name for name, entry in zoo.ENTRIES.items() if entry.settled]
 
 README = (zoo.FOLDER.parent / "README.md").read_text(encoding="utf-8")
 SNIPPET = re.search(
-    "No code\\sof ours is needed to read one:\n\n```python\n(.*?)```", README, re.DOTALL
+    "To read\\sone without our code:\n\n```python\n(.*?)```", README, re.DOTALL
 )[1]
 
 
