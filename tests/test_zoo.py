@@ -27,9 +27,7 @@ LINEAR_HIDDEN = [
 SETTLED = [name for name, entry in zoo.ENTRIES.items() if entry.settled]
 
 README = (zoo.FOLDER.parent / "README.md").read_text(encoding="utf-8")
-SNIPPET = re.search(
-    "To read\\sone without our code:\n\n```python\n(.*?)```", README, re.DOTALL
-)[1]
+SNIPPET = re.search("To read\\sone without our code:\n\n```python\n(.*?)```", README, re.DOTALL)[1]
 
 
 @pytest.mark.parametrize("name", SMALL)

@@ -212,6 +212,7 @@ def figure(long, sweep, table):
     left, right = above.subplots(1, 2, width_ratios=(3, 2))
     _draw_benefits((long, sweep), table, left)
     _draw_skewness((long, sweep), right)
+    left.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2)
     axes = below.subplots(1, len(SHOWN), sharey=True)
     for ax, point in zip(axes, nearest(1 / sweep.inverse_density, SHOWN).tolist()):
         _draw_histogram(sweep, point, ax)
@@ -253,7 +254,6 @@ def _draw_benefits(sweeps, table, ax):
         )
     over_density(ax, density, FINE_DENSITY_TICKS)
     ax.set(xlim=(x.max(), x.min()), ylabel="benefit per dimension")
-    ax.legend()
 
 
 def _size(result):

@@ -25,6 +25,7 @@ from experiments.section4.uniform_superposition import shares as trained_shares
 from theory.polytopes import tegum_factors
 from visualization import (
     BLANK,
+    FINE_DENSITY_TICKS,
     WIDTH,
     described,
     in_palette,
@@ -172,7 +173,7 @@ def _draw_map(ax, density, ratio, rows, title):
     ax.pcolormesh(_log_edges(density), _log_edges(ratio), image, rasterized=True)
     ax.set(yscale="log", title=title)
     plain_ticks(ax.yaxis, TICKS)
-    over_density(ax, density)
+    over_density(ax, density, FINE_DENSITY_TICKS)
     return {
         name: ((largest.indices == index) & any_share).double() for index, name in enumerate(names)
     }

@@ -38,6 +38,7 @@ from theory.polytopes import (
 )
 from training import train
 from visualization import (
+    FINE_DENSITY_TICKS,
     INK,
     NOTE,
     POLYTOPE_COLOURS,
@@ -47,6 +48,7 @@ from visualization import (
     dimensionality_scatter,
     geometry_graph,
     nearest,
+    over_density,
     polytope_areas,
     polytope_legend,
 )
@@ -358,10 +360,9 @@ def figure(result, windows, predicted, settled=None):
     _draw_windows(windows, density, scatter)
     scatter.set(xlabel="")
     _draw_areas(density, trained_shares, settled, areas)
-    densest = density.max().item()
-    if settled is not None:
-        densest = max(densest, settled.density.max().item())
-    curve.set_xlim(densest, density.min().item())
+    every_density = density if settled is None else torch.cat((density, settled.density))
+    over_density(areas[-1], every_density, FINE_DENSITY_TICKS)
+    curve.set_xlim(every_density.max().item(), every_density.min().item())  # of all panels
     _draw_graphs(density, W, graphs)
     drawn = trained_shares if settled is None else _together(trained_shares, settled.shares)
     polytope_legend(graphs, drawn, LEGEND)

@@ -54,7 +54,8 @@ def random_weights(W):
     return torch.randn(W.shape, generator=torch.manual_seed(0), dtype=W.dtype)
 
 
-STICKY = {  # D* at 1, 2, 3, ... -> first and last of these at which it sticks at 1, and at 1/2
+# D* at densities 1, 1/2, 1/3, ... -> the inverses of those between which it sticks at 1, and at 1/2.
+STICKY = {
     "plateaus at both": ([1.0, 1.0, 0.99, 0.7, 0.52, 0.51, 0.5, 0.495, 0.3], (1, 3), (6, 8)),
     "within 3%": ([1.02, 0.98, 0.975, 0.7, 0.51, 0.49, 0.488, 0.4, 0.3], (1, 3), (5, 7)),
     "not within 3%": ([1.04, 0.96, 1.0, 0.7, 0.52, 0.48, 0.52, 0.48, 0.3], (3, 3), None),
@@ -69,7 +70,9 @@ def test_sticky(per_feature, at_one, at_half):
     result = sweep([torch.eye(2, dtype=torch.float64) / value**0.5 for value in per_feature])
     for level, expected in ((1, at_one), (0.5, at_half)):
         at_level = uniform_superposition.sticky(result, level, 0.03)
-        assert longest_range(torch.arange(1.0, len(per_feature) + 1), at_level) == expected
+        densities = 1 / torch.arange(1, len(per_feature) + 1, dtype=torch.float64)
+        ends = expected and tuple(1 / end for end in expected)
+        assert longest_range(densities, at_level) == ends
 
 
 @pytest.mark.parametrize(
