@@ -54,7 +54,7 @@ def random_weights(W):
     return torch.randn(W.shape, generator=torch.manual_seed(0), dtype=W.dtype)
 
 
-# D* at densities 1, 1/2, 1/3, ... -> the inverses of those between which it sticks at 1, and at 1/2.
+# D* at densities 1, 1/2, 1/3, ... -> inverses of those between which it sticks at 1, and at 1/2.
 STICKY = {
     "plateaus at both": ([1.0, 1.0, 0.99, 0.7, 0.52, 0.51, 0.5, 0.495, 0.3], (1, 3), (6, 8)),
     "within 3%": ([1.02, 0.98, 0.975, 0.7, 0.51, 0.49, 0.488, 0.4, 0.3], (1, 3), (5, 7)),
