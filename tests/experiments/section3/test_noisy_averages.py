@@ -56,7 +56,9 @@ def test_study_figure_shows_each_measure():
         shown = torch.tensor([bar.get_width() for bar in ax.patches]).view(3, 3).T
         expected = torch.tensor([noisy_averages.success(result, optimum) for result in results])
         torch.testing.assert_close(shown, expected, check_dtype=False)
-    assert [ax.get_title() for ax in figure.axes] == ["$n=2$, $m=1$", "$n=3$, $m=2$"]
+    titles = [ax.get_title() for ax in figure.axes]
+    assert ["learning rate 0.1" in titles[0], "learning rate 0.2" in titles[1]] == [True, True]
+    assert [title.split(";")[0] for title in titles] == ["$n=2$, $m=1$", "$n=3$, $m=2$"]
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == changes
 
 

@@ -146,7 +146,7 @@ def test_the_cells_one_by_one_are_the_table(quick):
 
 
 def test_figure(quick):
-    figure = drawn(periodic_table.figure, quick, (1.2, 5.0))
+    figure = drawn(periodic_table.figure, quick, (1 / 1.2, 1 / 5))
     texts = [text.get_text() for text in figure.axes[1].texts]
     assert len(figure.axes) == 2 and "pentagon" in texts and f"{quick.benefit[2, 4]:.4f}" in texts
     framed = [patch.get_linewidth() > 2 for patch in figure.axes[1].patches]
