@@ -180,9 +180,9 @@ what, and why."""
 
 
 def _link(claim_id):
-    """Return a link to the heading of a claim, which GitHub names without the point."""
-    return f"[{claim_id}](#claim-{claim_id.replace('.', '')})"
+    """Return a link to the heading of a claim, which GitHub names in lower case, without the point."""
     return f"[{claim_id}](#claim-{claim_id.replace('.', '').lower()})"
+
 
 if __name__ == "__main__":
     sys.exit(main())
