@@ -180,7 +180,7 @@ what, and why."""
 
 
 def _link(claim_id):
-    """Return a link to the heading of a claim, which GitHub names in lower case, without the point."""
+    """Return a link to a claim, whose heading GitHub names in lower case and without the point."""
     return f"[{claim_id}](#claim-{claim_id.replace('.', '').lower()})"
 
 
