@@ -16,89 +16,9 @@ from experiments.section4.settled_models import (
     run,
     table_point,
 )
-from features import FeatureDistribution
 from geometry import represented
-from losses import expected_loss
 from sweeps import Experiment
 from theory.polytopes import tegum_factors
-
-LINE = 2.0  # real part of the line along which the inverse Laplace transform is integrated
-STEP = 0.5  # of the integral; an alias of z, 2 pi / STEP away, is damped by e^(-LINE 2 pi / STEP)
-HIGHEST = 400.0  # frequency at which the integral ends
-
-
-def active_average(s):
-    """E[e^(s x)] for x uniform on [0, 1]."""
-    small = s.abs() < 0.03
-    safe = torch.where(small, torch.ones_like(s), s)
-    series = 1 + s / 2 * (1 + s / 3 * (1 + s / 4 * (1 + s / 5)))
-    return torch.where(small, series, (safe.exp() - 1) / safe)
-
-
-def active_weighted_average(s):
-    """E[x e^(s x)] for x uniform on [0, 1]."""
-    small = s.abs() < 0.03
-    safe = torch.where(small, torch.ones_like(s), s)
-    series = 1 / 2 + s * (1 / 3 + s * (1 / 8 + s * (1 / 30 + s / 144)))
-    return torch.where(small, series, (safe.exp() * (safe - 1) + 1) / safe**2)
-
-
-def independent_loss(W, b, density):
-    """The exact loss of one ReLU output model, by an inverse Laplace transform.
-
-    max(t, 0)^r / r! is the integral of e^(st) / s^(r+1) along a vertical line right of 0, over
-    2 pi i. Its mean over t = z needs E[e^(sz)] alone, a product over the features.
-    """
-    s = torch.complex(
-        torch.tensor(LINE, dtype=torch.float64),
-        STEP * torch.arange(HIGHEST / STEP, dtype=torch.float64),
-    )
-    weights = torch.full(s.shape, STEP / torch.pi, dtype=torch.float64)  # both halves of the line
-    weights[0] /= 2
-    gram = W.mT @ W
-    total = torch.zeros((), dtype=torch.float64)
-    for i in range(len(b)):
-        each = 1 - density + density * active_average(s[:, None] * gram[i])  # (line, features)
-        others = torch.cat((each[:, :i], each[:, i + 1 :]), dim=1).prod(dim=1) * (s * b[i]).exp()
-        own = density * active_weighted_average(s * gram[i, i])
-        half_square = (weights * (others * each[:, i] / s**3).real).sum()  # E[max(z, 0)^2] / 2
-        product = (weights * (others * own / s**2).real).sum()  # E[x_i max(z, 0)]
-        total = total + density / 3 + 2 * half_square - 2 * product
-    return total
-
-
-def independent_gradient(W, b, density):
-    """Loss and norm of its gradient."""
-    leaves = W.double().requires_grad_(), b.double().requires_grad_()
-    loss = independent_loss(*leaves, density)
-    gradients = torch.autograd.grad(loss, leaves)
-    return loss.item(), torch.cat([part.flatten() for part in gradients]).norm().item()
-
-
-def test_independent_loss_is_that_of_few_features():
-    generator = torch.Generator().manual_seed(0)
-    W = torch.randn(1, 3, 7, generator=generator, dtype=torch.float64) / 2
-    b = torch.randn(1, 7, generator=generator, dtype=torch.float64) / 5
-    exact = expected_loss(W, b, FeatureDistribution(0.9, features=7))
-    assert independent_loss(W[0], b[0], 0.9).item() == pytest.approx(exact.item(), rel=1e-5)
-
-
-# The integral converges fast where nearly all features are active and all of them have weights.
-@pytest.mark.parametrize("inverse_density", [1.1, 1.3])
-def test_certificates_of_the_committed_models(inverse_density):
-    models = settled_models.committed()
-    there = (models.inverse_density == inverse_density) & ~models.product
-    which = there.nonzero()[0].item()
-    density = 1 / models.inverse_density[which].item()
-    start_loss, start_norm = independent_gradient(
-        models.start_W[which], models.start_b[which], density
-    )
-    loss, norm = independent_gradient(models.W[which], models.b[which], density)
-    assert models.start_loss[which].item() == pytest.approx(start_loss, rel=1e-7)
-    assert models.loss[which].item() == pytest.approx(loss, rel=1e-7)
-    assert loss < start_loss
-    assert models.gradient[which].item() == pytest.approx(norm / start_norm, rel=0.05)
-    assert models.gradient[which] < 0.011
 
 
 def test_committed_models():
