@@ -36,6 +36,7 @@ class Settings:
 
 
 QUICK = Settings(points=6)
+QUICK_THREE = Settings(features=3, points=6)
 NOTEBOOK = Settings(points=18)
 NOTEBOOK_THREE = Settings(features=3, points=18)
 

@@ -58,6 +58,7 @@ class Settings:
         check_settings(self)
 
 
+NOTEBOOK = Settings()
 QUICK = Settings(densities=(1.0, 0.35, 0.05), restarts=4, steps=150)
 
 
