@@ -43,6 +43,7 @@ KINDS = {  # the paper's values first; the others from the widest to the narrowe
     "uniform on [0.5, 1]": Uniform(0.5, 1),
     "always 1": (1.0,),
 }
+LEAST = 9  # vertices: from here on polygons return only the highest of the values 1, 2 and 3
 PLANE = 2  # hidden dimensions of the trained models
 JITTER = 0.01  # standard deviation of the noise on a polygon's weights, as it starts
 # Weights from which two features in one dimension descend: a pair, and a weak second feature.
@@ -78,21 +79,22 @@ class Settings:
 
 
 QUICK = Settings(
-    largest=9,
+    largest=LEAST,
     pair_densities=(0.7, 0.3),
-    pair_steps=60,
+    pair_steps=20,
     features=6,
     densities=(0.1, 0.001),
     restarts=1,
-    steps=100,
-    started_steps=60,
+    steps=80,
+    started_steps=30,
     rows=1024,
 )
 NOTEBOOK = Settings(
+    largest=16,
     pair_densities=tuple(round(0.76 - 0.04 * k, 2) for k in range(12)),
     pair_steps=300,
     restarts=2,
-    steps=1000,
+    steps=1500,
     started_steps=500,
 )
 
@@ -280,6 +282,16 @@ def all_dimensions_per_feature(result) -> Float[Tensor, "kinds densities"]:
     return dimensions_per_feature(result.W.flatten(0, 1)).view(result.loss.shape)
 
 
+def named_pair_loss(result) -> Float[Tensor, "kinds points"]:
+    """Return the lower loss of [1, -1] and [1, 0], as shares; see `named_onset`."""
+    density = result.pair_density
+    pairs = [
+        density**2 * smaller_square(values) / ignored_loss(values, density)
+        for values in KINDS.values()
+    ]
+    return torch.stack(pairs).clamp(max=0.5)
+
+
 def best_onset(result) -> list[float]:
     """Return the highest density at which the best two features are an antipodal pair, or 0."""
     size = result.pair_W.abs()
@@ -338,8 +350,8 @@ def _text(result):
         for name, count in zip(KINDS, saved(result, result.loss)[:, -1].tolist())
     )
     return (
-        "Three panels of loss saved by superposition for four kinds of feature values: two features "
-        f"in one dimension are an antipodal pair from density {onsets}; models in two dimensions "
-        f"save at the lowest density as much as this many features cost: {most}; and what regular "
-        "polygons of rare features save, over their vertices."
+        "Three panels of loss saved by superposition, for four kinds of feature values: two "
+        f"features in one dimension are an antipodal pair from density {onsets}; models in two "
+        f"dimensions save at the lowest density as much as this many features cost: {most}; and "
+        "what regular polygons of rare features save, over their vertices."
     )
