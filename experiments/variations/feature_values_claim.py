@@ -31,8 +31,8 @@ SAMPLING_ERROR = 0.05  # of the models' losses, as shares; the limit of density 
 def claim(result):
     """Judge V.2.
 
-    Refuted, finding by finding. Onset: in the order of KINDS, from the widest values to the
-    narrowest, the density from which the best two features in one dimension are an antipodal pair
+    Refuted, finding by finding. Onset: in the order of KINDS, in which values spread less and
+    less, the density from which the best two features in one dimension are an antipodal pair
     does not fall, or that of the named solutions does not. One value: a regular polygon in two
     dimensions loses more than NOTHING in the limit of rare features. Several values: from LEAST
     vertices on a polygon does not lose what it costs to return 3 alone. Ranges: a polygon saves
@@ -174,7 +174,7 @@ def _reversal(result):
     lead = (saved[UNIT] - saved[ONE])[result.density >= DENSE].min().item()
     lowest = saved[:, -1].tolist()
     return ours(
-        "From a density of 0.2 on the paper's values save more loss than always 1, and at the "
+        "At densities of 0.2 and above the paper's values save more loss than always 1, and at the "
         "lowest density less than half as much.",
         lead > 0 and lowest[ONE] >= MORE * lowest[UNIT],
         {"smallest lead of the paper's values": lead}

@@ -21,9 +21,9 @@ from theory.descents import maximize
 from theory.vertices import polygon
 
 SMALLEST = 4  # vertices; smaller polygons need a positive bias, and so disturb the empty row
-SAME = 1e-9  # difference of two losses of a polygon, of which that of the smaller norm is kept
+SAME = 1e-11  # difference of two losses of a polygon, of which that of the smaller norm is kept
 SCANNED = 40  # scales of a grid, and biases for each
-DESCENTS = 8  # from the best points of the grid
+DESCENTS = 4  # from the best points of the grid
 
 
 # Values

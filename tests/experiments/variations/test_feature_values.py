@@ -72,7 +72,7 @@ def test_one_value_is_returned_without_loss(vertices):
     outputs = (c * (polygon(vertices).T @ polygon(vertices))[0] + b).relu()
     torch.testing.assert_close(outputs, torch.eye(vertices, dtype=torch.float64)[0])
     limit = polygon_limit(vertices, KINDS["always 1"])
-    assert limit.loss < 1e-12 and limit.norm.item() == pytest.approx(math.sqrt(c))
+    assert limit.loss < 1e-10 and limit.norm.item() == pytest.approx(math.sqrt(c), rel=1e-3)
 
 
 @by_kind
