@@ -3,7 +3,7 @@
     python scorecard.py                 # all sections, from cached results where there are any
     python scorecard.py --quick         # small settings: shows that all runs, not that claims hold
     python scorecard.py --seeds 10      # each number as median [lowest, highest] over ten seeds
-    python scorecard.py --sections 5 A  # some sections alone; A stands for Autoencodersmain.py
+    python scorecard.py --sections 5 A  # some sections alone; A and V are the last two
 
 This makes the files that are committed:
 
@@ -37,13 +37,13 @@ from sweeps.sections import claims_over_seeds
 from sweeps.tables import github_table, markdown_claim
 
 # Minutes that one seed of a section takes on 2 cores.
-MINUTES = {"2": 1, "3": 1.5, "4": 5.5, "5": 2, "6": 0.5, "7": 0.5, "8": 2, "A": 1.5}
+MINUTES = {"2": 1, "3": 1.5, "4": 5.5, "5": 2, "6": 0.5, "7": 0.5, "8": 2, "A": 1.5, "V": 8}
 
 
 def sections():
     """Return the sections that exist, in order, by what the ids of their claims begin with."""
     numbered = sorted(command_line.HOME.glob("Section[0-9]main.py"))
-    scripts = [*numbered, *command_line.HOME.glob("Autoencodersmain.py")]
+    scripts = [*numbered, *sorted(command_line.HOME.glob("[AV]*main.py"))]
     names = [script.stem for script in scripts]
     return {name.removeprefix("Section")[0]: importlib.import_module(name) for name in names}
 

@@ -21,6 +21,7 @@ import Section5main as section5
 import Section6main as section6
 import Section7main as section7
 import Section8main as section8
+import Variationsmain
 from sweeps.claims import OUR_WORDS
 
 HOME = Path(scorecard.__file__).parent
@@ -33,6 +34,7 @@ CLAIMS = {  # section -> its claims
     section7: ["7.1", "7.2"],
     section8: ["8.1", "8.2", "8.3"],
     Autoencodersmain: [f"A.{k}" for k in range(1, 7)],
+    Variationsmain: ["V.2"],
 }
 FIGURES = {
     section2: "first introduction n20 n80 pentagon represented",
@@ -43,6 +45,7 @@ FIGURES = {
     section7: "alignment neurons steps",
     section8: "motif neurons sides",
     Autoencodersmain: "found preferred",
+    Variationsmain: "values",
 }
 each_section = pytest.mark.parametrize("section", CLAIMS, ids=lambda section: section.__name__)
 

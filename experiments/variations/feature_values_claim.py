@@ -57,11 +57,11 @@ def claim(result):
             _reversal(result),
             _found_by_training(result),
         ),
-        "two features of the paper's values become an antipodal pair at density "
+        "Two features of the paper's values become an antipodal pair at density "
         "{pair, uniform on [0, 1]}, of always 1 at {pair, always 1}; at the lowest density models "
         "of twelve features in two dimensions save {saved at the lowest density, always 1} "
         "features' worth of loss if these are always 1, and "
-        "{saved at the lowest density, uniform on [0, 1]} if they are uniform on [0, 1]",
+        "{saved at the lowest density, uniform on [0, 1]} if they are uniform on [0, 1].",
         "Unequal importances, and values that are almost always the same, are not tried.",
     )
 
