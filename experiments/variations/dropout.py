@@ -75,7 +75,7 @@ SIZES = (  # antipodal pairs, a pentagon and a square antiprism in the paper's m
     Settings(features=5, hidden=2, **_FEW),
     Settings(features=8, hidden=3, **_FEW),
 )
-_SHORT = {"rates": (0.0, 0.2), "restarts": 1, "steps": 100}
+_SHORT = {"rates": (0.0, 0.2, 0.5), "restarts": 1, "steps": 50}
 QUICK = (
     Settings(densities=(DENSE, SPARSE), **_SHORT),
     Settings(features=5, hidden=2, densities=(0.1,), **_SHORT),
@@ -115,8 +115,8 @@ def run(settings, *, seed=0, device="cpu", progress=True) -> Result:
     Returns:
         All models, with their exact losses.
     """
-    grid = torch.tensor(list(itertools.product(settings.densities, settings.rates)))
-    density, rate = grid.double().unbind(dim=1)
+    points = list(itertools.product(settings.densities, settings.rates))
+    density, rate = torch.tensor(points, dtype=torch.float64).unbind(dim=1)
     built = constructed(settings.features, settings.hidden)
     starts = settings.restarts + len(built)
     inputs = FeatureDistribution(density[:, None], features=settings.features).with_restarts(starts)
@@ -196,6 +196,9 @@ class Placement(NamedTuple):
 
 def placement(W: Float[Tensor, "points hidden features"]) -> Placement:
     """Measure the spread of Section 7, and its range over ROTATIONS random rotations."""
+    if not len(W):
+        nothing = torch.zeros(0)
+        return Placement(nothing, nothing, nothing)
     rotated = rotated_spread(W)
     return Placement(spread(W), rotated.amin(dim=1), rotated.amax(dim=1))
 
@@ -301,7 +304,6 @@ def polytope_figure(results) -> Figure:
         for name in {name for count in counts for name in count}:
             every[name] = torch.ones(1)
         texts.append(f"n={features}, m={hidden}: {_in_words(counts[0])} to {_in_words(counts[-1])}")
-    axes[0].set_ylabel("represented features")
     polytope_legend(drawing, every, "the represented features form")
     return described(
         drawing,
@@ -319,7 +321,7 @@ def _draw_bars(rate, counts, ax):
         ax.bar(places, heights, bottom=bottom, color=polytope_colour(name), width=0.8)
         bottom = bottom + heights
     ax.set(xticks=places, xticklabels=[f"{each:g}" for each in rate.tolist()])
-    ax.set(xlabel="rate of dropout")
+    ax.set(xlabel="rate of dropout", ylabel="represented features")
 
 
 def _in_words(count):
