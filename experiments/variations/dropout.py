@@ -81,11 +81,12 @@ QUICK = (
     Settings(features=5, hidden=2, densities=(0.1,), **_SHORT),
     Settings(features=8, hidden=3, densities=(0.1,), **_SHORT),
 )
-_NOTEBOOK = {"rates": (0.0, 0.1, 0.2, 0.3, 0.5), "restarts": 2, "steps": 1500}
+_NOTEBOOK_RATES = (0.0, 0.1, 0.2, 0.3, 0.5)
+_NOTEBOOK = {"densities": (0.1,), "rates": _NOTEBOOK_RATES, "steps": 2000}
 NOTEBOOK = (
-    Settings(densities=(DENSE, SPARSE), **_NOTEBOOK),
-    Settings(features=5, hidden=2, densities=(0.1,), **_NOTEBOOK),
-    Settings(features=8, hidden=3, densities=(0.1,), **_NOTEBOOK),
+    Settings(densities=(DENSE, SPARSE), rates=_NOTEBOOK_RATES, restarts=2, steps=1500),
+    Settings(features=5, hidden=2, **_NOTEBOOK),
+    Settings(features=8, hidden=3, **_NOTEBOOK),
 )
 
 
