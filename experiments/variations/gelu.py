@@ -170,6 +170,8 @@ def run(settings, *, seed=0, device="cpu", progress=True) -> Result:
     density = torch.tensor(settings.densities, dtype=torch.float64)
     inputs = FeatureDistribution(density[:, None], features=settings.features).to(device)
     shared = {"batch_size": settings.batch_size, "seed": seed, "progress": progress}
+    sizes = settings.features, settings.hidden
+    constructed = pair_in_each_dimension(*sizes), even_pairs(*sizes)
     best, losses = {}, {}
     for kind, model_class in MODELS.items():
         best[kind], _ = train_best(
@@ -185,7 +187,7 @@ def run(settings, *, seed=0, device="cpu", progress=True) -> Result:
     for _ in range(settings.rounds):
         before = dict(best)
         for kind in MODELS:
-            model = _candidates(before[kind], before[OTHER[kind]])
+            model = candidates(before[kind], before[OTHER[kind]], constructed)
             repeated = inputs.with_restarts(model.instances // len(density))
             train(model, repeated, steps=settings.more_steps, lr=settings.more_lr, **shared)
             loss = _loss(model, repeated, settings, seed)
@@ -206,23 +208,27 @@ def _nothing(like, inputs):
     return ReLUOutputModel.from_weights(W, (inputs.density / 2).to(W))
 
 
-def _candidates(own, other):
+def candidates(own, other, constructed=()):
     """Make the models to train on from, those of a density in a row.
 
-    At each density these are the best so far, the best of the other kind, the best of both
-    neighbours in density, a pair in each dimension, and evenly spread pairs.
+    At each density these are the best so far, the best of another kind, the best of both neighbours
+    in density, and constructed ones.
+
+    Args:
+        own: The best models of a kind so far, one for each density.
+        other: The best models of another kind.
+        constructed: Weights (hidden, features) of constructed models, whose biases start at 0.
     """
-    points, hidden, features = own.W.shape
-    denser = torch.arange(points, device=own.b.device).sub(1).clamp(min=0)
-    sparser = torch.arange(points, device=own.b.device).add(1).clamp(max=points - 1)
     W = own.W.detach()
     b = own.b.detach()
-    constructed = [
-        made(features, hidden).to(W).expand_as(W) for made in (pair_in_each_dimension, even_pairs)
-    ]
-    every_W = (W, other.W.detach(), W[denser], W[sparser], *constructed)
-    zeros = torch.zeros_like(b)
-    every_b = (b, other.b.detach(), b[denser], b[sparser], zeros, zeros)
+    place = torch.arange(len(b), device=b.device)
+    denser = (place - 1).clamp(min=0)
+    sparser = (place + 1).clamp(max=len(b) - 1)
+    every_W = [W, other.W.detach(), W[denser], W[sparser]]
+    every_b = [b, other.b.detach(), b[denser], b[sparser]]
+    for weights in constructed:
+        every_W.append(weights.to(W).expand_as(W))
+        every_b.append(torch.zeros_like(b))
     return type(own).from_weights(
         torch.stack(every_W, dim=1).flatten(0, 1), torch.stack(every_b, dim=1).flatten(0, 1)
     )
@@ -347,7 +353,7 @@ def pair_benefit() -> float:
 # Measures
 
 
-def benefit(result, loss: Float[Tensor, "points *rest"]) -> Float[Tensor, "points *rest"]:
+def benefit(result, loss: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """Return features' worth of benefit for each hidden dimension.
 
     It is (loss of ignoring all features - loss) / (loss of ignoring one), divided by m. The first
@@ -355,7 +361,7 @@ def benefit(result, loss: Float[Tensor, "points *rest"]) -> Float[Tensor, "point
 
     Args:
         result: The Result.
-        loss: Losses of models at each density.
+        loss: Losses of models; the first axis is that of the densities.
     """
     shape = (-1,) + (1,) * (loss.dim() - 1)
     unit = result.relu.W.shape[1] * ignored_loss(1, result.density)
