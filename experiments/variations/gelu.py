@@ -104,7 +104,7 @@ class Settings:
     steps: int = 1000
     batch_size: int = 256
     lr: float = 1e-2
-    rounds: int = 2  # of training on from the best so far and from the other candidates
+    rounds: int = 3  # of training on from the best so far and from the other candidates
     more_steps: int = 300
     more_lr: float = 5e-3
     rows: int = 2**15  # on which losses are compared
@@ -269,8 +269,8 @@ def even_pairs(features, hidden) -> Float64[Tensor, "hidden features"]:
     """
     best = best_even_pairs()
     pairs = round(best.features_per_dimension * hidden / 2)
-    turns = torch.outer(torch.arange(1, hidden // 2 + 1), torch.arange(pairs)) / pairs
-    angles = 2 * math.pi * turns.double()
+    turns = torch.outer(torch.arange(1, hidden // 2 + 1), torch.arange(pairs)).double() / pairs
+    angles = 2 * math.pi * turns
     frame = torch.cat((angles.cos(), angles.sin())) * math.sqrt(2 * best.squared_norm / hidden)
     W = torch.zeros(hidden, features, dtype=torch.float64)
     W[:, 0 : 2 * pairs : 2] = frame
