@@ -38,7 +38,6 @@ from visualization import (
     DEDICATED,
     FAINT,
     INK,
-    NOTE,
     POLYTOPE_COLOURS,
     SHARED,
     WIDTH,
@@ -422,21 +421,20 @@ def figure(result) -> Figure:
         ):
             ax.plot(result.density.numpy(), values.numpy(), line, color=colour, label=label)
     algebra = best_even_pairs().benefit
-    axes[0].axhline(algebra, color=INK, linewidth=0.8, linestyle=":")
-    sparsest = result.density.min().item()
-    note = f"GELU by algebra: {algebra:.2f}"
-    axes[0].annotate(note, (sparsest, algebra), xytext=(0, -11), ha="right", **NOTE)
+    label = f"GELU in the sparse limit, by algebra: {algebra:.2f}"
+    axes[0].axhline(algebra, color=INK, linewidth=0.8, linestyle=":", label=label)
     for level in (1, 0.5):
         axes[1].axhline(level, color=FAINT, linewidth=0.8, zorder=0)
     axes[0].set(ylabel="features' worth per hidden dimension", title="stored")
     axes[1].set(ylabel=r"$D^* = m\,/\,\|W\|_F^2$", title="dimensions per feature", ylim=(0, 1.3))
     axes[2].set(ylabel="share of represented features", title="with an antipode", ylim=(0, 1.05))
-    ticks = (0.9, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005)
     for ax in axes:
-        over_density(ax, result.density, ticks)
-    drawing.suptitle("With GELU at the output, a hidden dimension stores two features, not more")
+        over_density(ax, result.density)
+    drawing.suptitle(
+        "With GELU at the output a dimension stores about two features' worth, however sparse"
+    )
     handles, labels = axes[0].get_legend_handles_labels()
-    drawing.legend(handles, labels, loc="outside lower center", ncols=3)
+    drawing.legend(handles, labels, loc="outside lower center", ncols=4)
     return described(
         drawing,
         "Three curves over density, of ReLU, GELU and a sharper GELU at the output: at the "

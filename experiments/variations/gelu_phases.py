@@ -31,7 +31,7 @@ from experiments.section3.phase_diagram import phase_colours, phase_key
 from experiments.variations.gelu import lone_cost, passed_on
 from theory import phases
 from theory.phases import Optimum
-from visualization import INK, NOTE, WIDTH, described
+from visualization import DEDICATED, INK, NOTE, SHARED, WIDTH, described, plain_ticks
 
 SEEDED = False  # the starts are always the same ones
 STARTS = (  # W, without biases: the named solutions, a common direction, and others in between
@@ -323,7 +323,7 @@ def figure(result) -> Figure:
         ax.set_title(f"{title} at the output")
     _draw_line(result, axes[1, 0])
     phase_key(axes[1, 1])
-    drawing.suptitle("GELU keeps the three phases, and asks for sparser features to superpose")
+    drawing.suptitle("GELU keeps the three phases, and needs sparser features for superposition")
     ours, papers = (superposed(W).double().mean() for W in (result.gelu.W, result.relu_W))
     return described(
         drawing,
@@ -344,16 +344,20 @@ def _draw_diagram(result, W, ax):
     ax.pcolormesh(density, ratio, image, shading="nearest", rasterized=True)
     ax.set(xscale="log", xlim=(density.max(), density.min()), xlabel="density $1-S$ (log scale)")
     ax.set(yscale="log", ylabel="relative importance $r$ (log scale)")
+    plain_ticks(ax.xaxis, (1, 0.1, 0.01))
+    plain_ticks(ax.yaxis, (0.1, 1, 10))
 
 
 def _draw_line(result, ax):
     """Draw the norm of the last feature along the sparse line, with the algebra's onset."""
     x = result.line_ratio.numpy()
-    for label, W, line in (("ReLU", result.line_relu_W, "o-"), ("GELU", result.line.W, "s-")):
-        ax.plot(x, phases.last_feature(W).norm.numpy(), line, label=label)
+    curves = (("ReLU", result.line_relu_W, "o-", DEDICATED), ("GELU", result.line.W, "s-", SHARED))
+    for label, W, line, colour in curves:
+        ax.plot(x, phases.last_feature(W).norm.numpy(), line, color=colour, label=label)
     onset = least_ratio()
     ax.axvline(onset, color=INK, linewidth=0.8, linestyle=":")
     ax.annotate(f"algebra: {onset:.3f}", (onset, 0.4), xytext=(5, 0), **NOTE)
     ax.set(xscale="log", xlabel="relative importance $r$ (log scale)", ylim=(-0.05, 1.3))
-    ax.set(ylabel=r"norm $\|W_2\|$", title="in the sparse limit")
+    plain_ticks(ax.xaxis, (0.01, 0.1, 1))
+    ax.set(ylabel=r"norm $\|W_2\|$", title="density close to 0")
     ax.legend(loc="lower right")
