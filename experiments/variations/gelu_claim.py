@@ -5,7 +5,7 @@ if __name__ == "__main__":
 
 import torch
 
-from experiments.variations import gelu, gelu_neurons, gelu_phases
+from experiments.variations import gelu, gelu_algebra, gelu_neurons, gelu_phases
 from sweeps import Claim, ours
 from sweeps.claims import BEST_KNOWN, TRAINING_LIMITED, strength
 from theory.phases import PHASES
@@ -120,7 +120,7 @@ def _stored(output):
 
 def _algebra(output):
     """Return the finding that the sparse limit of evenly spread pairs tells how much."""
-    best = gelu.best_even_pairs()
+    best = gelu_algebra.best_even_pairs()
     last = gelu.stored(output, "gelu")[_sparsest(output)].item()
     return ours(
         f"That is within {ALGEBRA} of what evenly spread antipodal pairs store in the sparse "
@@ -129,7 +129,7 @@ def _algebra(output):
         {
             "GELU above algebra": last - best.benefit,
             "by algebra, evenly spread pairs": best.benefit,
-            "by algebra, one pair in each dimension": gelu.pair_benefit(),
+            "by algebra, one pair in each dimension": gelu_algebra.pair_benefit(),
             "by algebra, features per dimension": best.features_per_dimension,
         },
         _output_evidence(output, "gelu"),

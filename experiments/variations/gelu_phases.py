@@ -28,7 +28,7 @@ from torch.nn.functional import gelu
 
 from checks import check_count, check_settings
 from experiments.section3.phase_diagram import phase_colours, phase_key
-from experiments.variations.gelu import lone_cost, passed_on
+from experiments.variations.gelu_algebra import lone_cost, passed_on
 from theory import phases
 from theory.phases import Optimum
 from visualization import DEDICATED, INK, NOTE, SHARED, WIDTH, described, plain_ticks

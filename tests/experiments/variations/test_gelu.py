@@ -7,9 +7,8 @@ import pytest
 import torch
 from drawing import drawn
 
-from experiments.variations import gelu
+from experiments.variations import gelu, gelu_algebra
 from experiments.variations.gelu import (
-    NORMS,
     QUICK,
     GELUHiddenModel,
     GELUOutputModel,
@@ -18,6 +17,7 @@ from experiments.variations.gelu import (
     figure,
     run,
 )
+from experiments.variations.gelu_algebra import NORMS
 from features import FeatureDistribution
 from models import ReLUHiddenModel, ReLUOutputModel, base_class
 from training import sampled_loss
@@ -76,21 +76,21 @@ def test_costs_against_an_average_over_a_fine_grid():
         a = torch.tensor([value], dtype=torch.float64)
         own = 3 * (torch.nn.functional.gelu(a * x) - x).square().mean()
         antipode = 3 * torch.nn.functional.gelu(-a * x).square().mean()
-        torch.testing.assert_close(gelu.lone_cost(a)[0], own, rtol=1e-6, atol=0)
-        torch.testing.assert_close(gelu.passed_on(-a)[0], antipode, rtol=1e-6, atol=0)
+        torch.testing.assert_close(gelu_algebra.lone_cost(a)[0], own, rtol=1e-6, atol=0)
+        torch.testing.assert_close(gelu_algebra.passed_on(-a)[0], antipode, rtol=1e-6, atol=0)
     small = torch.tensor([1e-3], dtype=torch.float64)
-    torch.testing.assert_close(gelu.passed_on(small), small.square() / 4, rtol=2e-3, atol=0)
+    torch.testing.assert_close(gelu_algebra.passed_on(small), small.square() / 4, rtol=2e-3, atol=0)
 
 
 def test_the_algebra_of_pairs():
     """A lone feature costs 0.7 %; one pair a dimension stores 1.87, and evenly spread ones 1.92."""
-    assert gelu.lone_cost(NORMS).min().item() == pytest.approx(0.0068, abs=1e-4)
-    assert gelu.pair_benefit() == pytest.approx(1.869, abs=1e-3)
-    best = gelu.best_even_pairs()
+    assert gelu_algebra.lone_cost(NORMS).min().item() == pytest.approx(0.0068, abs=1e-4)
+    assert gelu_algebra.pair_benefit() == pytest.approx(1.869, abs=1e-3)
+    best = gelu_algebra.best_even_pairs()
     assert best.benefit == pytest.approx(1.924, abs=1e-3)
     number = torch.linspace(2, 4, 2001, dtype=torch.float64)
     a = torch.tensor([best.squared_norm], dtype=torch.float64)
-    costs = gelu.lone_cost(a) + gelu.passed_on(-a) + a.square() * (number - 2) / 4
+    costs = gelu_algebra.lone_cost(a) + gelu_algebra.passed_on(-a) + a.square() * (number - 2) / 4
     scanned = number * (1 - costs)
     assert scanned.max().item() == pytest.approx(best.benefit, abs=1e-5)
     assert number[scanned.argmax()].item() == pytest.approx(best.features_per_dimension, abs=1e-3)
@@ -98,18 +98,18 @@ def test_the_algebra_of_pairs():
 
 def test_a_pair_in_each_dimension_stores_what_the_algebra_says():
     """The loss of samples at a very low density, for the best norm."""
-    costs = gelu.lone_cost(NORMS) + gelu.passed_on(-NORMS)
-    W = gelu.pair_in_each_dimension(8, 4) * NORMS[costs.argmin()].sqrt()
+    costs = gelu_algebra.lone_cost(NORMS) + gelu_algebra.passed_on(-NORMS)
+    W = gelu_algebra.pair_in_each_dimension(8, 4) * NORMS[costs.argmin()].sqrt()
     model = GELUOutputModel.from_weights(W[None], torch.zeros(1, 8, dtype=torch.float64))
     density = 1e-5
     loss = sampled_loss(model, FeatureDistribution(density, features=8, instances=1), rows=2**16)
     worth = (8 - loss.item() / (density / 3)) / 4
-    assert worth == pytest.approx(gelu.pair_benefit(), abs=0.02)
+    assert worth == pytest.approx(gelu_algebra.pair_benefit(), abs=0.02)
 
 
 def test_even_pairs_are_a_tight_frame_of_antipodes():
-    W = gelu.even_pairs(40, 8)
-    best = gelu.best_even_pairs()
+    W = gelu_algebra.even_pairs(40, 8)
+    best = gelu_algebra.best_even_pairs()
     stored = W.norm(dim=0) > 0
     assert stored.sum() == 2 * round(4 * best.features_per_dimension)
     torch.testing.assert_close(
@@ -124,14 +124,14 @@ def test_even_pairs_are_a_tight_frame_of_antipodes():
 def test_candidates_stand_in_their_places():
     own = GELUOutputModel(3, 6, 2, seed=0)
     other = ReLUOutputModel(3, 6, 2, seed=1)
-    made = gelu.candidates(own, other, (gelu.pair_in_each_dimension(6, 2),))
+    made = gelu.candidates(own, other, (gelu_algebra.pair_in_each_dimension(6, 2),))
     W = made.W.unflatten(0, (3, 5))
     assert type(made) is GELUOutputModel
     torch.testing.assert_close(W[:, 0], own.W)
     torch.testing.assert_close(W[:, 1], other.W)
     torch.testing.assert_close(W[:, 2], own.W[[0, 0, 1]])
     torch.testing.assert_close(W[:, 3], own.W[[1, 2, 2]])
-    torch.testing.assert_close(W[2, 4], gelu.pair_in_each_dimension(6, 2).float())
+    torch.testing.assert_close(W[2, 4], gelu_algebra.pair_in_each_dimension(6, 2).float())
     assert type(gelu.candidates(GELUHiddenModel(1, 4, 2), ReLUHiddenModel(1, 4, 2))) is (
         GELUHiddenModel
     )
