@@ -71,10 +71,10 @@ def claim(output, phases, neurons):
             _steps(neurons),
         ),
         "At the sparsest density a dimension stores {GELU, sparsest} features' worth with GELU, "
-        "{ReLU, sparsest} with ReLU and {sharper GELU, sparsest} with the sharper GELU; a feature "
-        "of less than {by algebra, least relative importance} of its partner's importance is not "
-        "stored at any density; and the hidden GELU's loss is {GELU over ReLU, sparsest} of the "
-        "hidden ReLU's.",
+        "{ReLU, sparsest} with ReLU and {sharper GELU, sparsest} with the sharper GELU; close to "
+        "density 0, a feature of less than {by algebra, least relative importance} of the other's "
+        "importance is still not stored with GELU; and the hidden GELU's loss is "
+        "{GELU over ReLU, sparsest} of the hidden ReLU's.",
     )
 
 
