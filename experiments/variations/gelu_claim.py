@@ -21,7 +21,7 @@ FLAT = 0.25  # features' worth by which it may change from there on
 ALGEBRA = 0.2  # features' worth by which algebra and the models may differ
 SHARP = 0.1  # share by which the sharper GELU may differ from ReLU
 PAIRED = (0.5, 0.35)  # densities at which both have antipodal pairs
-PAIRED_LONGER = 0.1  # density at which GELU alone still has them
+PAIRED_LONGER = 0.2  # density at which GELU alone still has them
 MOST = 0.9  # share of the features, or of the points, that counts as most
 PRESENT = 0.05  # share of the diagram from which on a phase is there
 ALIKE = 0.8  # share of the diagram at which both have the same phase
@@ -40,7 +40,7 @@ def claim(output, phases, neurons):
     than 0.25 from density 0.05 on. Algebra: evenly spread pairs store something else by more than
     0.2. Cause: the sharper GELU stores something else than ReLU by more than 10 % at a density.
     Motif: at 0.5 or 0.35 fewer than 90 % of the represented features of either have an antipode, or
-    at 0.1 fewer with GELU, or more than half with ReLU. Phases: one covers less than 5 % of a
+    at 0.2 fewer with GELU, or more than half with ReLU. Phases: one covers less than 5 % of a
     diagram, the diagrams agree at less than 80 % of the points, or less than 90 % of the points
     that differ are in superposition with ReLU alone. Importance: far on the sparse side the last
     feature comes to be stored at a relative importance that is off the algebra's by more than a
