@@ -17,22 +17,46 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_
     # While torch is being imported, Ctrl-C ends the script at once and without a traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-from experiments.variations import feature_values, feature_values_claim
+from experiments.variations import (
+    dropout,
+    dropout_claim,
+    feature_values,
+    feature_values_claim,
+    gelu,
+    gelu_claim,
+    gelu_neurons,
+    gelu_phases,
+)
 from sweeps import Experiment, section_main
 
 EXPERIMENTS = {
+    "dropout": Experiment(dropout, dropout.SIZES, dropout.QUICK),
     "values": Experiment(feature_values, feature_values.Settings(), feature_values.QUICK),
+    "gelu": Experiment(gelu, gelu.Settings(), gelu.QUICK),
+    "gelu_phases": Experiment(gelu_phases, gelu_phases.Settings(), gelu_phases.QUICK),
+    "gelu_neurons": Experiment(gelu_neurons, gelu_neurons.Settings(), gelu_neurons.QUICK),
 }
 
 
 def figures(results):
     """Draw all figures of the section, by name."""
-    return {"variation-values": feature_values.figure(results.values)}
+    return {
+        "variation-dropout": dropout.figure(results.dropout[0]),
+        "variation-dropout-polytopes": dropout.polytope_figure(results.dropout),
+        "variation-values": feature_values.figure(results.values),
+        "variation-gelu": gelu.figure(results.gelu),
+        "variation-gelu-phases": gelu_phases.figure(results.gelu_phases),
+        "variation-gelu-neurons": gelu_neurons.figure(results.gelu_neurons),
+    }
 
 
 def claims(results):
-    """Judge the claims, in the order of their ids."""
-    return [feature_values_claim.claim(results.values)]
+    """Judge claims V.1 to V.7."""
+    return [
+        dropout_claim.claim(results.dropout),
+        feature_values_claim.claim(results.values),
+        gelu_claim.claim(results.gelu, results.gelu_phases, results.gelu_neurons),
+    ]
 
 
 def main(argv=None):
