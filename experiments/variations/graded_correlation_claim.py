@@ -43,8 +43,9 @@ def claim(result) -> Claim:
     Descents: at one of these densities fewer than a tenth of the random descents end antipodal
     where features are independent, or more than a tenth at a correlation of 0.6 or more. Dense: the
     correlation from which on some of three pairs have collapsed lies outside of its range in
-    COLLAPSES. Sparse: at density 0.03 some of three pairs have collapsed at some correlation, or do
-    not lie side by side at a correlation above 0.
+    COLLAPSES. Densest: at density 0.5 there is no such correlation, or it is not higher than at
+    density 0.3. Sparse: at density 0.03 some of three pairs have collapsed at some correlation, or
+    do not lie side by side at a correlation above 0.
     """
     collapse = collapse_correlation(result)
     collapses = dict(zip(result.density.tolist(), collapse.tolist()))
@@ -59,6 +60,7 @@ def claim(result) -> Claim:
             _orthogonal_finding(result),
             _descents_finding(result),
             _dense_finding(result, collapses),
+            _densest_finding(result, collapses),
             _sparse_finding(result),
         ),
         _seen(collapses),
@@ -134,6 +136,19 @@ def _dense_finding(result, collapses):
         "0.2 to 0.5 at density 0.2, and 0.6 to 1 at density 0.1.",
         holds,
         {"densities at which pairs collapse": len(known)} | known,
+        _three_strength(result),
+    )
+
+
+def _densest_finding(result, collapses):
+    """Return the finding that the densest pairs collapse later."""
+    dense, denser = (collapses.get(density, torch.inf) for density in (0.3, 0.5))
+    known = denser < torch.inf and dense < torch.inf
+    return ours(
+        "At density 0.5 some have collapsed as well, but from a higher correlation on than at "
+        "density 0.3.",
+        dense < denser < torch.inf,
+        {"correlation by which it is higher": denser - dense if known else 0.0},
         _three_strength(result),
     )
 
