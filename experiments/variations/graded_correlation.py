@@ -201,7 +201,7 @@ def _unit_loss(W, grid):
 # Three pairs
 
 
-def has_collapsed(W: Float[Tensor, "instances 2 features"]) -> Int[Tensor, " instances"]:
+def collapsed_count(W: Float[Tensor, "instances 2 features"]) -> Int[Tensor, " instances"]:
     """Count the collapsed pairs of which both members are represented."""
     return collapsed_pairs(torch.where(represented(W)[:, None], W, 0))
 
@@ -226,7 +226,7 @@ def _three_pairs(grid, shape, settings, seed, progress):
 
 def _lowest(found, point, points):
     """Return the lowest minimum of each kind at each point: Minima of (points * 2)."""
-    place = 2 * point + (has_collapsed(found.W) > 0)
+    place = 2 * point + (collapsed_count(found.W) > 0)
     mine = place == torch.arange(2 * points)[:, None]
     lowest, chosen = torch.where(mine, found.loss, torch.inf).min(dim=1)
     return Minima(found.W[chosen], found.b[chosen], lowest)
@@ -335,7 +335,7 @@ def three_best(result) -> Float64[Tensor, "densities correlations 2 6"]:
 def three_collapsed(result) -> Int[Tensor, "densities correlations"]:
     """Return the number of collapsed pairs in the best solution of three pairs."""
     best = three_best(result)
-    return has_collapsed(best.flatten(0, 1)).view(best.shape[:2])
+    return collapsed_count(best.flatten(0, 1)).view(best.shape[:2])
 
 
 def collapse_correlation(result) -> Float64[Tensor, " densities"]:

@@ -13,7 +13,7 @@ from experiments.variations.graded_correlation import (
     Settings,
     antipodal,
     collapse_correlation,
-    has_collapsed,
+    collapsed_count,
     interference_ratio,
     orthogonal,
     ratio_error,
@@ -91,7 +91,7 @@ def test_run():
     result, again, other = (run(QUICK, seed=seed, progress=False) for seed in (0, 0, 1))
     assert result.two.W.shape == (2, 3, 3 + 4, 2, 4) and result.three_W.shape == (2, 3, 2, 2, 6)
     assert ratio_error(result).max() < 1e-12 and (result.fall >= 0).all()
-    counts = has_collapsed(result.three_W.flatten(0, 2)).view(2, 3, 2)
+    counts = collapsed_count(result.three_W.flatten(0, 2)).view(2, 3, 2)
     exists = result.three_loss.isfinite()
     assert ((counts > 0) == torch.tensor([False, True]))[exists].all()
     for place, correlation in enumerate(QUICK.correlations):  # losses belong to their points
@@ -139,7 +139,7 @@ def test_arrangements_by_hand():
     assert antipodal(W).tolist() == [True, False, False]
     assert orthogonal(W).tolist() == [False, True, False]
     assert not orthogonal(0.4 * W).any() and not antipodal(0.4 * W).any()
-    counts = has_collapsed(torch.stack(list(THREE.values())))
+    counts = collapsed_count(torch.stack(list(THREE.values())))
     assert dict(zip(THREE, counts.tolist())) == {
         "side by side": 0,
         "antipodal": 0,
@@ -148,7 +148,7 @@ def test_arrangements_by_hand():
         "two collapsed": 2,
         "three collapsed": 3,
     }
-    assert has_collapsed(0.5 * THREE["three collapsed"][None]).item() == 0
+    assert collapsed_count(0.5 * THREE["three collapsed"][None]).item() == 0
 
 
 # The claim
