@@ -33,7 +33,7 @@ from experiments.variations.rare_partner import onset, unit_onset
 from features import FeatureDistribution
 from geometry import REPRESENTED_NORM, feature_norms
 from models import ReLUOutputModel
-from theory.descents import descend, ignored_loss
+from theory.descents import descend
 from visualization import DEDICATED, FAINT, INK, SHARED, WIDTH, described, over_density, plain_ticks
 
 CANDIDATES = 5  # best arrangements of different losses from which descents start
@@ -279,6 +279,27 @@ def mixed_pairs(W: Float[Tensor, "settings hidden features"]) -> Bool[Tensor, " 
     lone = torch.eye(half, dtype=torch.bool)
     within = (found[:, :half, :half] == lone) & (found[:, half:, half:] == lone)
     return one_each & within.all(dim=(1, 2))
+
+
+def densest_with_rarest(W: Float[Tensor, "settings hidden features"]) -> Bool[Tensor, " settings"]:
+    """Say in which models the densest feature with a partner has the rarest one stored for it.
+
+    Args:
+        W: Weights of models whose features stand in the order of falling density.
+    """
+    found = pattern(W)
+    partners = found.clone()
+    partners.diagonal(dim1=1, dim2=2).zero_()
+    first = partners.any(dim=2).int().argmax(dim=1)
+    stored = found.diagonal(dim1=1, dim2=2)
+    last = stored.shape[1] - 1 - stored.flip(1).int().argmax(dim=1)
+    return partners[torch.arange(len(W)), first, last]
+
+
+def densest_left_out(W: Float[Tensor, "settings hidden features"]) -> Bool[Tensor, " settings"]:
+    """Say which models represent all features but the first, which is the densest one."""
+    represented = feature_norms(W) > REPRESENTED_NORM
+    return represented[:, 1:].all(dim=1) & ~represented[:, 0]
 
 
 def fresh_found(models) -> Bool[Tensor, "settings restarts"]:
