@@ -36,7 +36,7 @@ from models import ReLUOutputModel
 from theory.descents import descend
 from visualization import DEDICATED, FAINT, INK, SHARED, WIDTH, described, over_density, plain_ticks
 
-CANDIDATES = 5  # best arrangements of different losses from which descents start
+CANDIDATES = 8  # best arrangements of different losses from which descents start
 SAME = 1e-9  # relative difference up to which two losses of the rule are one
 FOUND = 1e-3  # relative excess of loss up to which a model counts as the best known
 NOISE = 0.05  # standard deviation of what is added to constructed weights
@@ -87,9 +87,9 @@ QUICK = Settings(
     exponents=(1,),
     drawn=3,
     restarts=2,
-    steps=150,
+    steps=120,
     partners=(0.3, 0.8),
-    onset_steps=60,
+    onset_steps=40,
 )
 NOTEBOOK = Settings(dense=(0.2, 0.5), highest=(0.5,), drawn=8, restarts=2, steps=300)
 
@@ -331,8 +331,8 @@ def figure(result) -> Figure:
         drawn,
         "On the left, curves of the importance that a feature needs to join a denser one, which "
         "hardly differ with its own density; in the middle, arcs between partners of the best "
-        "model, nested from the densest with the rarest inwards, and of a trained one, not "
-        f"nested; on the right, bars of how often rules name the stored features: {text}.",
+        "model, nested from the densest with the rarest inwards, above those of the best random "
+        f"start; on the right, bars of how often rules name the stored features: {text}.",
     )
 
 

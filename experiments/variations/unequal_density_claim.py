@@ -19,7 +19,7 @@ from sweeps.claims import BEST_KNOWN, TRAINED
 NOT_THE_PAPER = "nothing: the claim is ours"
 NEAR = 0.2  # relative difference of an onset from the rule's
 MOST_SETTINGS = 0.8
-NAMED = 0.75  # share of the random settings in which the exact loss names the stored features
+NAMED = 0.65  # share of the random settings in which the exact loss names the stored features
 WIDER = 0.1  # by which this share is above that of density times importance
 FOUND = 1 / 3  # share of the settings in which a random start finds the best model
 DENSE_PARTNER = 0.5  # density from which on a small start is a trap
@@ -35,12 +35,12 @@ def claim(result):
     fewer than 80 % of the settings with a ratio above 1 have such pairs alone. Zipf's law: the
     arrangement of the lowest exact loss is that of the best model in fewer than 80 % of the
     settings, or the densest feature that shares a dimension does not share it with the rarest one
-    stored. Random settings: that arrangement names the stored features in fewer than 75 %, or
-    density times importance, told how many there are, is right in more than 80 % or comes within 10
-    points. Training: the best of the random starts finds the best model, within 0.1 % of the loss,
-    in more than a third of the settings of Zipf's law and of the random ones. Trap: beside some
-    partner of density 0.5 or more a descent from a small norm stores the rarest feature from less
-    than 1.25 times the importance from which on it pays.
+    stored. Random settings: that arrangement names the stored features in fewer than 65 %, or
+    density times importance, told how many there are, comes within 10 points. Training: the best of
+    the random starts finds the best model, within 0.1 % of the loss, in more than a third of the
+    settings of Zipf's law and of the random ones. Trap: beside some partner of density 0.5 or more
+    a descent from a small norm stores the rarest feature from less than 1.25 times the importance
+    from which on it pays.
     """
     return Claim(
         "V.5",
@@ -138,9 +138,9 @@ def _random(models):
     by_product = product_agrees(models).double().mean().item()
     return ours(
         "With random densities and importances, the arrangement of the lowest exact loss names the "
-        "stored features in at least 75 % of the settings, and density times importance, told how "
-        "many they are, in at most 80 % and at least 10 points fewer.",
-        by_loss >= NAMED and by_product <= min(MOST_SETTINGS, by_loss - WIDER),
+        "stored features in at least 65 % of the settings, and density times importance, told how "
+        "many they are, in a share that is at least 10 points lower.",
+        by_loss >= NAMED and by_product <= by_loss - WIDER,
         {
             "random settings named by the exact loss": int(agreement.stored.sum()),
             "random settings named by density times importance": int(product_agrees(models).sum()),

@@ -114,8 +114,8 @@ def test_by_product():
 
 def test_onset_of_a_rare_feature_by_quadrature():
     """In the rare limit the loss over the norm w is an integral over both features' values."""
-    partner = torch.tensor([0.3, 0.5, 0.8], dtype=torch.float64)
-    found = onset(partner, torch.tensor([100.0], dtype=torch.float64), 1.0, 300)[:, 0]
+    partner = torch.tensor([0.3, 0.8], dtype=torch.float64)
+    found = onset(partner, torch.tensor([100.0], dtype=torch.float64), 1.0, 80)[:, 0]
     x = (torch.arange(400, dtype=torch.float64) + 0.5) / 400
     dense, rare = x[:, None], x
     w = torch.linspace(0.3, 1.4, 56, dtype=torch.float64)[:, None, None]
