@@ -10,7 +10,7 @@ if __name__ == "__main__":
 from functools import lru_cache
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from geometry import REPRESENTED_NORM, feature_norms
@@ -75,8 +75,10 @@ def arrangement_losses(
     return ignored @ (1 - stored).T + one_sided.flatten(1) @ partners.flatten(1).T
 
 
-def arrangement_weights(pattern: Bool[Tensor, "features features"], hidden):
-    """Return W (hidden, features) of unit norms for one arrangement."""
+def arrangement_weights(
+    pattern: Bool[Tensor, "features features"], hidden
+) -> Float[Tensor, "hidden features"]:
+    """Return W of unit norms for ONE arrangement."""
     W = torch.zeros(hidden, len(pattern), dtype=torch.float64)
     dimension = 0
     for feature in pattern.diagonal().nonzero()[:, 0].tolist():
@@ -87,8 +89,12 @@ def arrangement_weights(pattern: Bool[Tensor, "features features"], hidden):
     return W
 
 
-def by_product(density, importance, count) -> Bool[Tensor, "settings features"]:
-    """Name the features of the largest density times importance, as many as `count` (settings,)."""
+def by_product(
+    density: Float[Tensor, "settings features"],
+    importance: Float[Tensor, "settings features"],
+    count: Int[Tensor, " settings"],
+) -> Bool[Tensor, "settings features"]:
+    """Name the features of the largest density times importance, as many as `count`."""
     rank = (density * importance).argsort(dim=1, descending=True).argsort(dim=1)
     return rank < count[:, None]
 

@@ -27,7 +27,9 @@ def unit_onset(partner: Float[Tensor, " partners"]) -> Float[Tensor, " partners"
     return partner / (2 - partner)
 
 
-def onset(partner, ratio, norm, steps):
+def onset(
+    partner: Float[Tensor, " partners"], ratio: Float[Tensor, " ratios"], norm, steps
+) -> Float[Tensor, "partners ratios"]:
     """Bisect the importance from which on a descent stores the rare feature beside the dense one.
 
     Args:
@@ -37,7 +39,7 @@ def onset(partner, ratio, norm, steps):
         steps: Steps of each descent.
 
     Returns:
-        The importances (partners, ratios), MOST where the rare feature is stored nowhere below it.
+        The importances, MOST where the rare feature is stored nowhere below it.
     """
     density = _pair_densities(partner, ratio)
     low = torch.full((len(density),), math.log(LEAST), dtype=torch.float64)

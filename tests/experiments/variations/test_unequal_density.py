@@ -187,7 +187,7 @@ def test_run(quick):
 
 
 def test_a_run_is_that_of_its_seed(quick):
-    small = replace(QUICK, steps=20, onset_steps=5, drawn=2)
+    small = replace(QUICK, steps=5, onset_steps=1, drawn=2)
     one, same, other = (run(small, seed=seed, progress=False) for seed in (3, 3, 4))
     assert torch.equal(one.drawn.W, same.drawn.W)
     assert torch.equal(one.classes.W, same.classes.W)
@@ -214,9 +214,10 @@ def test_settings_refuse(change):
         Settings(**change)
 
 
-def test_figure(quick):
+def test_figure_and_claim_of_a_short_run(quick):
     shown = drawn(figure, quick)
     assert len(shown.axes) == 3
+    assert seen_text([checked(claim(quick))])
     assert "of how often rules name the stored features" in shown.get_label()
 
 
