@@ -26,6 +26,10 @@ from experiments.variations import (
     gelu_claim,
     gelu_neurons,
     gelu_phases,
+    graded_correlation,
+    graded_correlation_claim,
+    unequal_density,
+    unequal_density_claim,
 )
 from sweeps import Experiment, section_main
 
@@ -35,6 +39,10 @@ EXPERIMENTS = {
     "gelu": Experiment(gelu, gelu.Settings(), gelu.QUICK),
     "gelu_phases": Experiment(gelu_phases, gelu_phases.Settings(), gelu_phases.QUICK),
     "gelu_neurons": Experiment(gelu_neurons, gelu_neurons.Settings(), gelu_neurons.QUICK),
+    "unequal": Experiment(unequal_density, unequal_density.Settings(), unequal_density.QUICK),
+    "graded": Experiment(
+        graded_correlation, graded_correlation.Settings(), graded_correlation.QUICK
+    ),
 }
 
 
@@ -47,6 +55,8 @@ def figures(results):
         "variation-gelu": gelu.figure(results.gelu),
         "variation-gelu-phases": gelu_phases.figure(results.gelu_phases),
         "variation-gelu-neurons": gelu_neurons.figure(results.gelu_neurons),
+        "variation-unequal": unequal_density.figure(results.unequal),
+        "variation-graded": graded_correlation.figure(results.graded),
     }
 
 
@@ -56,6 +66,8 @@ def claims(results):
         dropout_claim.claim(results.dropout),
         feature_values_claim.claim(results.values),
         gelu_claim.claim(results.gelu, results.gelu_phases, results.gelu_neurons),
+        unequal_density_claim.claim(results.unequal),
+        graded_correlation_claim.claim(results.graded),
     ]
 
 
