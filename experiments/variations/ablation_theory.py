@@ -43,6 +43,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 LAST_SUPERPOSITION = 1 / 3  # density from which on the linear model has dedicated dimensions
+DESCENT_STEPS = 1500
 DEMICUBE_DIMENSIONS = 5
 DEMICUBE_FEATURES = 16
 DEMICUBE = 7 / 16  # D* of the demicube, and the least that is known in five dimensions
@@ -109,7 +110,7 @@ def lines(features, hidden) -> Float64[Tensor, "hidden features"]:
     """
     place = torch.arange(features)
     W = torch.zeros(hidden, features, dtype=torch.float64)
-    W[place % hidden, place] = 1.0 - 2 * (place // hidden % 2)
+    W[place % hidden, place] = (1 - 2 * (place // hidden % 2)).double()
     return W
 
 
@@ -204,3 +205,31 @@ def sparse_arrangement(features, hidden) -> Float64[Tensor, "hidden features"]:
     if hidden == DEMICUBE_DIMENSIONS and features >= DEMICUBE_FEATURES:
         return demicube(features)
     return antipodal_pairs(features, hidden)
+
+
+def found_dimensions_without_bias(hidden, features, restarts, seed) -> float:
+    """Return the lowest D* that descents on the loss of rare features without a bias find.
+
+    Args:
+        hidden: Number of hidden dimensions m.
+        features: Number of features n.
+        restarts: Number of random weights from which descents start.
+        seed: Seed of the random weights.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    shape = restarts, hidden, features
+    W = torch.randn(shape, generator=generator, dtype=torch.float64) / math.sqrt(hidden)
+    W.requires_grad_()
+    descent = torch.optim.LBFGS(
+        [W], max_iter=DESCENT_STEPS, history_size=20, line_search_fn="strong_wolfe"
+    )
+
+    def total():
+        descent.zero_grad()
+        loss = sparse_loss_without_bias(W).sum()
+        loss.backward()
+        return loss
+
+    descent.step(total)
+    least = sparse_loss_without_bias(W.detach()).min().item()
+    return hidden / (features - least)

@@ -1,6 +1,6 @@
-"""What are the bias, the loss on idle features and weight decay for? (ours)
+"""What are the bias, the loss on idle features and weight decay for?
 
-The paper's ReLU output model stands beside four changes of it, at densities from 1 to 0.003:
+The paper's ReLU output model stands beside changes of it, at densities from 1 to 0.003 (ours):
 
 - without a bias;
 - with the loss counted where a feature is active, with a ReLU and without one;
@@ -15,28 +15,40 @@ The linear model is the exception: what it should find is known.
 if __name__ == "__main__":
     raise SystemExit("This file does not run by itself: run python Variationsmain.py instead.")
 
+import itertools
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from checks import check_settings, shown
+from experiments.variations.ablated_models import (
+    LinearOnActiveFeatures,
+    OnActiveFeatures,
+    WithoutBias,
+    active_loss,
+    own_loss,
+    paper_loss,
+)
 from experiments.variations.ablation_theory import (
     DEMICUBE,
+    DEMICUBE_COSINES,
+    DEMICUBE_DIMENSIONS,
+    DEMICUBE_FEATURES,
     active_dimensions,
     active_optimum,
-    linear_active_loss,
+    found_dimensions_without_bias,
+    least_dimensions_without_bias,
     lines,
     sparse_arrangement,
 )
 from features import FeatureDistribution
-from geometry import dimensions_per_feature
-from losses import expected_loss, many_features_loss
-from models import LinearModel, ReLUOutputModel
+from geometry import dimensions_per_feature, represented, unit_directions
+from models import ReLUOutputModel
 from theory.descents import Minima
 from training import train, train_best
 from visualization import (
@@ -52,9 +64,9 @@ from visualization import (
     plain_ticks,
 )
 
-TOLERANCE = 1e-7  # relative error of the exact losses
 ROUND_STREAM = 0x06060606  # combined with the seed, so that each round has rows of its own
 PAPER, NO_BIAS, ACTIVE, LINEAR = range(4)  # places of the models in a Result; decayed ones follow
+PACKED = 4  # features a dimension in the descents without a bias
 VALUE_SQUARED = 1 / 3  # mean square of an active feature
 
 
@@ -72,6 +84,8 @@ class Settings:
     batch_size: int = 256
     continued_steps: int = 1500
     continued_lr: float = 1e-2
+    packing_dimensions: tuple[int, ...] = (2, 3, 4, 5, 6)  # m, with four features a dimension
+    packing_restarts: int = 32
 
     def __post_init__(self):
         """Refuse values out of range."""
@@ -94,6 +108,8 @@ QUICK = Settings(
     steps=150,
     batch_size=64,
     continued_steps=50,
+    packing_dimensions=(2, 5),
+    packing_restarts=4,
 )
 NOTEBOOK = Settings(
     densities=(1.0, 0.25, 0.05, 0.01),
@@ -105,34 +121,7 @@ NOTEBOOK = Settings(
 )
 
 
-# The models
-
-
-class WithoutBias(ReLUOutputModel):
-    """x' = ReLU(W^T W x): the bias stays at the zero at which it starts."""
-
-    def __init__(self, *sizes, **settings):
-        """Draw the initial weights."""
-        super().__init__(*sizes, **settings)
-        self.b.requires_grad_(False)
-
-
-class _OnActiveFeatures:
-    """Counts the loss of a feature in the rows in which the feature is active."""
-
-    def loss(self, x, importance):
-        """Compute sum_i importance_i (x_i > 0) (x_i - x'_i)^2, averaged over the batch."""
-        squared_error = (x > 0) * (x - self(x)).square()
-        weights = self._as_importance(importance, x)
-        return self._finite("loss", (squared_error.sum(dim=1) * weights).sum(dim=1) / x.shape[1])
-
-
-class OnActiveFeatures(_OnActiveFeatures, ReLUOutputModel):
-    """The ReLU output model with the loss on active features alone."""
-
-
-class LinearOnActiveFeatures(_OnActiveFeatures, LinearModel):
-    """The linear model with the loss on active features alone."""
+# What is trained
 
 
 class Variant(NamedTuple):
@@ -162,6 +151,8 @@ class Result(NamedTuple):
     loss: Float[Tensor, "models densities"]  # the paper's, on all features
     active_loss: Float[Tensor, "models densities"]  # its part where features are active
     next_loss: Float[Tensor, "models densities"]  # of its own kind, lowest after one more round
+    packing_hidden: Int[Tensor, " sizes"]  # hidden dimensions m of the descents without a bias
+    packing_dimensions: Float[Tensor, " sizes"]  # lowest D* found, for rare features
 
 
 def run(settings, *, seed=0, device="cpu", progress=True) -> Result:
@@ -182,14 +173,26 @@ def run(settings, *, seed=0, device="cpu", progress=True) -> Result:
     for variant in variants(settings):
         starts = _starts(variant, settings, trained)
         trained.append(_trained(variant, inputs, starts, settings, seed, progress))
-    W, b, _ = map(torch.stack, zip(*(found.best for found in trained)))
-    loss = torch.stack([_loss(k == LINEAR, W[k], b[k], density) for k in range(len(W))])
-    active_loss = torch.stack(
-        [_active_loss(k == LINEAR, W[k], b[k], density) for k in range(len(W))]
+    models = [_model(variants(settings)[k], *found.best[:2]) for k, found in enumerate(trained)]
+    return Result(
+        density,
+        torch.tensor([variant.weight_decay for variant in variants(settings)]),
+        torch.stack([found.best.W for found in trained]),
+        torch.stack([found.best.b for found in trained]),
+        torch.stack([paper_loss(model, density) for model in models]),
+        torch.stack([active_loss(model, density) for model in models]),
+        torch.stack([found.next_loss for found in trained]),
+        torch.tensor(settings.packing_dimensions),
+        torch.tensor(
+            [
+                found_dimensions_without_bias(
+                    hidden, PACKED * hidden, settings.packing_restarts, seed
+                )
+                for hidden in settings.packing_dimensions
+            ],
+            dtype=torch.float64,
+        ),
     )
-    decay = torch.tensor([variant.weight_decay for variant in variants(settings)])
-    next_loss = torch.stack([found.next_loss for found in trained])
-    return Result(density, decay, W, b, loss, active_loss, next_loss)
 
 
 class _Trained(NamedTuple):
@@ -240,8 +243,7 @@ def _continued(variant, best, starts, inputs, settings, seed, progress):
     from_neighbours = [Minima(*(values[k] for values in best)) for k in (places, before, after)]
     W, b, _ = map(torch.cat, zip(*from_neighbours, *starts))
     target = places.repeat(len(W) // len(places))
-    model = variant.model_class.from_weights(W, torch.zeros_like(b) if _no_bias(variant) else b)
-    model = model.to(inputs.density.device)
+    model = _model(variant, W, b).to(inputs.density.device)
     train(
         model,
         inputs.select(target),
@@ -252,24 +254,23 @@ def _continued(variant, best, starts, inputs, settings, seed, progress):
         seed=seed,
         progress=progress,
     )
-    rivals = [best.loss, *_minima(model, inputs.select(target)).loss.chunk(len(W) // len(places))]
-    W = torch.cat((best.W, model.W.detach().cpu())).unflatten(0, (-1, len(places)))
-    b = torch.cat((best.b, model.b.detach().cpu())).unflatten(0, (-1, len(places)))
-    loss, chosen = torch.stack(rivals).min(dim=0)
-    return Minima(W[chosen, places], b[chosen, places], loss)
+    rivals = [best, _minima(model, inputs.select(target))]
+    W, b, loss = (torch.cat(values).unflatten(0, (-1, len(places))) for values in zip(*rivals))
+    lowest, chosen = loss.min(dim=0)
+    return Minima(W[chosen, places], b[chosen, places], lowest)
 
 
-def _no_bias(variant):
-    return variant.model_class is WithoutBias
+def _model(variant, W, b):
+    """Return a model of a variant with given weights, and with the given biases if it has any."""
+    if variant.model_class is WithoutBias:
+        b = torch.zeros_like(b)
+    return variant.model_class.from_weights(W, b)
 
 
 def _minima(model, inputs):
     """Return the weights of a model on the CPU, with the exact losses that it is trained for."""
-    W = model.W.detach().cpu()
-    b = model.b.detach().cpu()
-    loss_of = _active_loss if isinstance(model, _OnActiveFeatures) else _loss
-    is_linear = not isinstance(model, ReLUOutputModel)
-    return Minima(W, b, loss_of(is_linear, W, b, inputs.density[:, 0].cpu()))
+    loss = own_loss(model, inputs.density[:, 0])
+    return Minima(model.W.detach().cpu(), model.b.detach().cpu(), loss)
 
 
 def _starts(variant, settings, trained):
@@ -301,39 +302,10 @@ def _as_minima(W, b):
     return Minima(torch.stack(W).float(), torch.stack(b).float(), torch.zeros(len(W)))
 
 
-# Exact losses
-
-
-def _loss(is_linear, W, b, density):
-    """Return the loss on all features (instances,)."""
-    inputs = FeatureDistribution(density[:, None], features=W.shape[2])
-    if is_linear:
-        return expected_loss(W, b, inputs, output="linear")
-    return many_features_loss(W, b, inputs, tolerance=TOLERANCE)
-
-
-def _active_loss(is_linear, W, b, density):
-    """Return the part of the loss where features are active (instances,).
-
-    Where feature i is active, its error is what a loss of feature i alone says for inputs in which
-    feature i is always active.
-    """
-    if is_linear:
-        return linear_active_loss(W, b, density)
-    features = W.shape[2]
-    always = torch.eye(features, dtype=torch.float64).repeat(len(W), 1)
-    inputs = density.double().repeat_interleave(features)[:, None].expand_as(always)
-    alone = FeatureDistribution(torch.where(always > 0, 1, inputs), always)
-    W = W.repeat_interleave(features, dim=0)
-    b = b.repeat_interleave(features, dim=0)
-    errors = many_features_loss(W, b, alone, tolerance=TOLERANCE)
-    return density * errors.view(-1, features).sum(dim=1)
-
-
 # Measures
 
 
-def own_loss(result) -> Float[Tensor, "models densities"]:
+def trained_loss(result) -> Float[Tensor, "models densities"]:
     """Return the losses that the models are trained for."""
     own = result.loss.clone()
     own[[ACTIVE, LINEAR]] = result.active_loss[[ACTIVE, LINEAR]]
@@ -360,79 +332,116 @@ def noise(result) -> Float[Tensor, "models densities"]:
     return 1 - result.active_loss / result.loss
 
 
+def off_lines(result) -> Float[Tensor, " densities"]:
+    """Return the largest distance of a cosine from -1, 0 and 1, for the loss on active features."""
+    directions = unit_directions(result.W[ACTIVE])
+    cosines = (directions.mT @ directions).abs()
+    return torch.minimum(cosines, (1 - cosines).abs()).amax(dim=(1, 2))
+
+
+def off_demicube(result) -> float:
+    """Return how far the cosines without a bias are from the demicube's, at the lowest density.
+
+    It is 1 if the represented features are not as many as the demicube's vertices.
+    """
+    W = result.W[NO_BIAS, -1]
+    directions = unit_directions(W[None, :, represented(W[None])[0]])[0]
+    if directions.shape[1] != DEMICUBE_FEATURES:
+        return 1.0
+    cosines = (directions.T @ directions).sort(dim=1).values
+    return (cosines - torch.tensor(DEMICUBE_COSINES)).abs().max().item()
+
+
 # Figure
 
 
 def figure(result) -> Figure:
-    """Draw D* and the loss over density: the paper's model, its variants, and weight decay."""
-    drawn, axes = plt.subplots(1, 3, figsize=(WIDTH, 4), layout="constrained")
+    """Draw what each part is for: D*, losses, packings without a bias, and weight decay."""
+    drawn, axes = plt.subplots(2, 2, figsize=(WIDTH, 7.2), layout="constrained")
     styles = _styles(result)
-    _draw_dimensions(result, styles, axes[0])
-    _draw_losses(result, over_silence(result), [PAPER, NO_BIAS, ACTIVE, LINEAR], styles, axes[1])
-    axes[1].axhline(1, color=FAINT, linewidth=1, zorder=0)
-    axes[1].annotate("all outputs zero", (result.density[-1], 1), (-2, -11), ha="right", **NOTE)
-    axes[1].set(title="loss on all features", ylabel="loss, over that of zero outputs")
-    decayed = [PAPER, *range(LINEAR + 1, len(styles))]
-    _draw_losses(result, over_paper(result), decayed, styles, axes[2])
-    axes[2].set(
-        title="weight decay", ylabel="loss, over that of the paper's model", yscale="linear"
-    )
-    handles = [line for line in axes[0].lines if not line.get_label().startswith("_")]
-    handles += axes[2].lines[1:]
-    drawn.legend(handles=handles, loc="outside lower center", ncols=4)
+    _draw_dimensions(result, styles, axes[0, 0])
+    _draw_losses(result, styles, axes[0, 1])
+    _draw_packings(result, styles[NO_BIAS]["color"], axes[1, 0])
+    _draw_decay(result, styles, axes[1, 1])
     drawn.suptitle("The bias throws interference away; the loss on idle features asks for it")
     return described(
         drawn,
-        "Three panels over density. Dimensions per feature fall with density, without a bias only "
-        "to 7/16, and with the loss on active features alone along the formula. The loss on all "
-        "features is lowest for the paper's model and above that of zero outputs for models "
-        "trained on active features alone. Weight decay raises the loss where features are sparse.",
+        "Four panels. Dimensions per feature fall with density, without a bias only to 7/16, and "
+        "with the loss on active features alone along a formula. The loss on all features is "
+        "lowest for the paper's model, and above that of zero outputs for sparse models that were "
+        "trained on active features alone. Without a bias the best arrangements of rare features "
+        "lie just above a proven bound. Weight decay of 1 raises the loss where features are "
+        "sparse.",
     )
+
+
+LABELS = {  # of the models without weight decay -> colour
+    "the paper's model": INK,
+    "no bias": DEDICATED,
+    "loss on active features alone": SHARED,
+    "the same, linear": POLYTOPE_COLOURS["pentagon"],
+}
 
 
 def _styles(result):
     """Return label and style of each model's curve."""
-    colours = (INK, DEDICATED, SHARED, POLYTOPE_COLOURS["pentagon"])
-    labels = (
-        "the paper's model",
-        "no bias",
-        "loss on active features alone",
-        "the same, linear",
-    )
-    styles = [
-        {"label": label, "color": colour, "marker": "o"} for label, colour in zip(labels, colours)
-    ]
-    decays = result.weight_decay[LINEAR + 1 :].tolist()
-    greys = torch.linspace(0.35, 1, len(decays)).tolist() if len(decays) > 1 else [1.0]
+    plain = [{"label": label, "color": colour, "marker": "o"} for label, colour in LABELS.items()]
+    decays = result.weight_decay[len(plain) :].tolist()
     purple = POLYTOPE_COLOURS["tetrahedron"]
-    return styles + [
-        {"label": f"weight decay {decay:g}", "color": purple, "alpha": grey, "marker": "s"}
-        for decay, grey in zip(decays, greys)
+    decayed = [
+        {"label": f"weight decay {decay:g}", "color": purple, "linestyle": line, "marker": "o"}
+        for decay, line in zip(decays, itertools.cycle((":", "--", "-")))
     ]
+    return plain + decayed
 
 
 def _draw_dimensions(result, styles, ax):
     """Draw D* of the models without weight decay, with what formulas say."""
-    values = dimensions(result)
-    for k in (PAPER, NO_BIAS, ACTIVE, LINEAR):
-        ax.plot(result.density, values[k], **styles[k])
+    for values, style in zip(dimensions(result), styles[: len(LABELS)]):
+        ax.plot(result.density, values, **style)
     hidden, features = result.W.shape[2:]
     fine = torch.logspace(*result.density[[-1, 0]].log10().tolist(), 200, dtype=torch.float64)
-    formula = active_dimensions(features, hidden, fine)
-    colour = styles[LINEAR]["color"]
-    ax.plot(fine, formula, color=colour, linestyle="--", linewidth=1, label="formula, linear")
-    if hidden == 5:
+    formula = {"color": styles[LINEAR]["color"], "linestyle": "--", "linewidth": 1}
+    ax.plot(fine, active_dimensions(features, hidden, fine), label="formula, linear", **formula)
+    if hidden == DEMICUBE_DIMENSIONS:
         ax.axhline(DEMICUBE, color=FAINT, linewidth=1, zorder=0)
-        ax.annotate("demicube, 7/16", (result.density[-1], DEMICUBE), (-2, 4), ha="right", **NOTE)
+        ax.annotate("demicube, 7/16", (result.density[-1], DEMICUBE), (-2, 9), ha="right", **NOTE)
     ax.set(title=f"dimensions per feature, $n={features}$, $m={hidden}$", ylim=(0, 1.1))
-    ax.set(ylabel=r"dimensions per feature $D^* = m/\|W\|_F^2$")
+    ax.set_ylabel(r"dimensions per feature $D^* = m/\|W\|_F^2$")
+    ax.legend(loc="upper right")
     over_density(ax, result.density)
 
 
-def _draw_losses(result, values, models, styles, ax):
-    """Draw losses over density on a log scale."""
-    for k in models:
-        ax.plot(result.density, values[k], **styles[k])
-    ax.set_yscale("log")
+def _draw_losses(result, styles, ax):
+    """Draw the loss on all features of the models without weight decay."""
+    for values, style in zip(over_silence(result), styles[: len(LABELS)]):
+        ax.plot(result.density, values, **style)
+    ax.axhline(1, color=FAINT, linewidth=1, zorder=0)
+    ax.annotate("all outputs zero", (result.density[0], 1), (2, 4), **NOTE)
+    ax.set(yscale="log", title="loss on all features")
+    ax.set_ylabel("loss, over that of zero outputs (log scale)")
     plain_ticks(ax.yaxis, [0.05, 0.1, 0.2, 0.5, 1, 2, 5])
+    over_density(ax, result.density)
+
+
+def _draw_packings(result, colour, ax):
+    """Draw the lowest D* without a bias that is found for rare features, and its bound."""
+    sizes = result.packing_hidden
+    bound = [least_dimensions_without_bias(hidden) for hidden in sizes.tolist()]
+    ax.axhline(0.5, color=FAINT, linewidth=1, zorder=0, label="antipodal pairs")
+    found = {"color": colour, "linestyle": "none", "marker": "o"}
+    ax.plot(sizes, result.packing_dimensions, label="lowest found, no bias", **found)
+    ax.plot(sizes, bound, color=INK, linestyle="--", linewidth=1, label="proven bound")
+    ax.set(title="rare features without a bias", xticks=sizes, ylim=(0.4, 0.55))
+    ax.set(xlabel="hidden dimensions $m$", ylabel="dimensions per feature $D^*$")
+    ax.legend(loc="upper right")
+
+
+def _draw_decay(result, styles, ax):
+    """Draw the loss with weight decay over that of the paper's model."""
+    ax.axhline(1, color=INK, linewidth=1, label="the paper's model")
+    for values, style in zip(over_paper(result)[len(LABELS) :], styles[len(LABELS) :]):
+        ax.plot(result.density, values, **style)
+    ax.set(title="weight decay (AdamW)", ylabel="loss, over that of the paper's model")
+    ax.legend(loc="upper left")
     over_density(ax, result.density)
