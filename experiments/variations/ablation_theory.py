@@ -84,7 +84,7 @@ def active_optimum(
     if density >= LAST_SUPERPOSITION:
         W = torch.eye(hidden, features, dtype=torch.float64)
     else:
-        dimensions = active_dimensions(features, hidden, torch.tensor(density).double())
+        dimensions = active_dimensions(features, hidden, torch.tensor(density, dtype=torch.float64))
         W = tight_frame(features, hidden) / dimensions.sqrt()
     return W, _mean_error(W.mT @ W, density)
 

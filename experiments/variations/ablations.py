@@ -29,10 +29,13 @@ from checks import check_settings, shown
 from experiments.variations.ablated_models import (
     LinearOnActiveFeatures,
     OnActiveFeatures,
+    Variant,
     WithoutBias,
     active_loss,
-    own_loss,
+    further_starts,
+    model_of,
     paper_loss,
+    trained_variant,
 )
 from experiments.variations.ablation_theory import (
     DEMICUBE,
@@ -40,17 +43,12 @@ from experiments.variations.ablation_theory import (
     DEMICUBE_DIMENSIONS,
     DEMICUBE_FEATURES,
     active_dimensions,
-    active_optimum,
     found_dimensions_without_bias,
     least_dimensions_without_bias,
-    lines,
-    sparse_arrangement,
 )
 from features import FeatureDistribution
 from geometry import dimensions_per_feature, represented, unit_directions
 from models import ReLUOutputModel
-from theory.descents import Minima
-from training import train, train_best
 from visualization import (
     DEDICATED,
     FAINT,
@@ -64,7 +62,6 @@ from visualization import (
     plain_ticks,
 )
 
-ROUND_STREAM = 0x06060606  # combined with the seed, so that each round has rows of its own
 PAPER, NO_BIAS, ACTIVE, LINEAR = range(4)  # places of the models in a Result; decayed ones follow
 PACKED = 4  # features a dimension in the descents without a bias
 VALUE_SQUARED = 1 / 3  # mean square of an active feature
@@ -102,12 +99,12 @@ class Settings:
 
 
 QUICK = Settings(
-    densities=(1.0, 0.1, 0.01),
+    densities=(0.5, 0.05),
     weight_decays=(1.0,),
     restarts=1,
-    steps=150,
+    steps=60,
     batch_size=64,
-    continued_steps=50,
+    continued_steps=20,
     packing_dimensions=(2, 5),
     packing_restarts=4,
 )
@@ -122,13 +119,6 @@ NOTEBOOK = Settings(
 
 
 # What is trained
-
-
-class Variant(NamedTuple):
-    """A model of the paper's, or a change of it."""
-
-    model_class: type
-    weight_decay: float = 0.0
 
 
 def variants(settings) -> list[Variant]:
@@ -169,14 +159,15 @@ def run(settings, *, seed=0, device="cpu", progress=True) -> Result:
     """
     density = torch.tensor(settings.densities, dtype=torch.float64)
     inputs = FeatureDistribution(density[:, None], features=settings.features).to(device)
+    kinds = variants(settings)
     trained = []
-    for variant in variants(settings):
-        starts = _starts(variant, settings, trained)
-        trained.append(_trained(variant, inputs, starts, settings, seed, progress))
-    models = [_model(variants(settings)[k], *found.best[:2]) for k, found in enumerate(trained)]
+    for variant in kinds:
+        starts = further_starts(variant, settings, trained)
+        trained.append(trained_variant(variant, inputs, starts, settings, seed, progress))
+    models = [model_of(variant, *found.best[:2]) for variant, found in zip(kinds, trained)]
     return Result(
         density,
-        torch.tensor([variant.weight_decay for variant in variants(settings)]),
+        torch.tensor([variant.weight_decay for variant in kinds]),
         torch.stack([found.best.W for found in trained]),
         torch.stack([found.best.b for found in trained]),
         torch.stack([paper_loss(model, density) for model in models]),
@@ -193,113 +184,6 @@ def run(settings, *, seed=0, device="cpu", progress=True) -> Result:
             dtype=torch.float64,
         ),
     )
-
-
-class _Trained(NamedTuple):
-    """The best models of one variant, and the losses of its own kind after one more round."""
-
-    best: Minima
-    next_loss: Tensor  # (densities,)
-
-
-def _trained(variant, inputs, starts, settings, seed, progress):
-    """Train fresh restarts, and then on from these and from given starts, at each density."""
-    model, _ = train_best(
-        variant.model_class,
-        inputs,
-        settings.hidden,
-        restarts=settings.restarts,
-        steps=settings.steps,
-        lr=settings.lr,
-        batch_size=settings.batch_size,
-        weight_decay=variant.weight_decay,
-        seed=seed,
-        progress=progress,
-    )
-    fresh = _minima(model, inputs)
-    best = _continued(variant, fresh, starts, inputs, settings, seed ^ ROUND_STREAM, progress)
-    after = _continued(variant, best, [], inputs, settings, seed ^ (ROUND_STREAM + 1), progress)
-    return _Trained(best, after.loss)
-
-
-def _continued(variant, best, starts, inputs, settings, seed, progress):
-    """Train on from the best models, from their neighbours' and from further starts.
-
-    Args:
-        variant: What is trained.
-        best: Minima, one for each density.
-        starts: Further Minima of the same densities.
-        inputs: FeatureDistribution of the densities.
-        settings: Settings of the run.
-        seed: Seed of the sampled rows.
-        progress: Whether to show progress on stderr.
-
-    Returns:
-        The Minima of the lowest loss.
-    """
-    places = torch.arange(len(best.loss))
-    before = (places - 1).clamp(min=0)
-    after = (places + 1).clamp(max=len(places) - 1)
-    from_neighbours = [Minima(*(values[k] for values in best)) for k in (places, before, after)]
-    W, b, _ = map(torch.cat, zip(*from_neighbours, *starts))
-    target = places.repeat(len(W) // len(places))
-    model = _model(variant, W, b).to(inputs.density.device)
-    train(
-        model,
-        inputs.select(target),
-        steps=settings.continued_steps,
-        lr=settings.continued_lr,
-        batch_size=settings.batch_size,
-        weight_decay=variant.weight_decay,
-        seed=seed,
-        progress=progress,
-    )
-    rivals = [best, _minima(model, inputs.select(target))]
-    W, b, loss = (torch.cat(values).unflatten(0, (-1, len(places))) for values in zip(*rivals))
-    lowest, chosen = loss.min(dim=0)
-    return Minima(W[chosen, places], b[chosen, places], lowest)
-
-
-def _model(variant, W, b):
-    """Return a model of a variant with given weights, and with the given biases if it has any."""
-    if variant.model_class is WithoutBias:
-        b = torch.zeros_like(b)
-    return variant.model_class.from_weights(W, b)
-
-
-def _minima(model, inputs):
-    """Return the weights of a model on the CPU, with the exact losses that it is trained for."""
-    loss = own_loss(model, inputs.density[:, 0])
-    return Minima(model.W.detach().cpu(), model.b.detach().cpu(), loss)
-
-
-def _starts(variant, settings, trained):
-    """Return where a variant is trained on from beside its own models, each with any loss.
-
-    The linear model has its own models alone, as it is compared with its formula.
-
-    Args:
-        variant: The variant.
-        settings: Settings of the run.
-        trained: What was trained before, the paper's model first.
-    """
-    if variant.model_class is LinearOnActiveFeatures:
-        return []
-    sizes = settings.features, settings.hidden
-    nothing = torch.zeros(settings.features, dtype=torch.float64)
-    made = [[(sparse_arrangement(*sizes), nothing)] * len(settings.densities)]
-    if variant.model_class is OnActiveFeatures:
-        made = [
-            [active_optimum(*sizes, density) for density in settings.densities],
-            [(lines(*sizes), nothing)] * len(settings.densities),
-        ]
-    constructed = [_as_minima(*zip(*solutions)) for solutions in made]
-    return [*constructed, *(found.best for found in trained[:1])]
-
-
-def _as_minima(W, b):
-    """Return weights and biases at each density as Minima, with losses that nobody reads."""
-    return Minima(torch.stack(W).float(), torch.stack(b).float(), torch.zeros(len(W)))
 
 
 # Measures
