@@ -99,13 +99,15 @@ class Settings:
 
 
 QUICK = Settings(
+    features=10,
+    hidden=3,
     densities=(0.5, 0.05),
     weight_decays=(1.0,),
     restarts=1,
     steps=60,
     batch_size=64,
     continued_steps=20,
-    packing_dimensions=(2, 5),
+    packing_dimensions=(2,),
     packing_restarts=4,
 )
 NOTEBOOK = Settings(

@@ -49,9 +49,9 @@ DENSITY = torch.tensor([0.9, 0.3, 0.05], dtype=torch.float64)
 @pytest.mark.parametrize("model_class", [OnActiveFeatures, LinearOnActiveFeatures])
 def test_the_exact_loss_on_active_features_is_that_of_samples(model_class):
     model, inputs = some_model(model_class, DENSITY)
-    sampled = sampled_loss(model, inputs, rows=2**17)
+    sampled = sampled_loss(model, inputs, rows=2**15)
     exact = own_loss(model, DENSITY)
-    torch.testing.assert_close(sampled, exact, rtol=0.02, atol=0)
+    torch.testing.assert_close(sampled, exact, rtol=0.05, atol=0)
     assert (exact < paper_loss(model, DENSITY)).all()
 
 
@@ -71,7 +71,7 @@ def test_the_formula_of_the_linear_loss_is_the_general_one():
 def test_losses_of_the_paper_s_models(model_class):
     model, inputs = some_model(model_class, DENSITY)
     torch.testing.assert_close(
-        own_loss(model, DENSITY), sampled_loss(model, inputs, rows=2**17), rtol=0.02, atol=0
+        own_loss(model, DENSITY), sampled_loss(model, inputs, rows=2**15), rtol=0.05, atol=0
     )
 
 
@@ -94,7 +94,7 @@ def test_the_linear_optimum(density):
     torch.testing.assert_close(theory.linear_active_loss(W[None], b[None], at), least)
     dimensions = HIDDEN / W.square().sum()
     torch.testing.assert_close(dimensions, theory.active_dimensions(FEATURES, HIDDEN, at)[0])
-    found = descended(at.expand(4))
+    found = descended(at.expand(2))
     assert found.min() >= least * (1 - 1e-9) and found.min() <= least * 1.001
 
 
@@ -102,7 +102,7 @@ def descended(density):
     """Return the losses that descents on the loss of the linear model end at."""
     model = LinearModel(len(density), FEATURES, HIDDEN, dtype=torch.float64, init_scale=0.3)
     descent = torch.optim.LBFGS(
-        model.parameters(), max_iter=300, tolerance_grad=1e-12, line_search_fn="strong_wolfe"
+        model.parameters(), max_iter=150, tolerance_grad=1e-12, line_search_fn="strong_wolfe"
     )
 
     def total():
@@ -210,10 +210,10 @@ def test_run():
         assert torch.equal(values, same)
     assert not torch.equal(result.W, other.W)
     assert not result.b[NO_BIAS].any()
-    inputs = FeatureDistribution(result.density[:, None], features=FEATURES)
+    inputs = FeatureDistribution(result.density[:, None], features=QUICK.features)
     exact = many_features_loss(result.W[PAPER], result.b[PAPER], inputs)
     torch.testing.assert_close(result.loss[PAPER], exact, rtol=1e-6, atol=0)
-    assert (result.next_loss <= trained_loss(result)).all()
+    assert (result.next_loss <= trained_loss(result) * (1 + 1e-6)).all()
     claim(result)
     drawn(figure, result)
 
