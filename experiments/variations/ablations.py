@@ -49,6 +49,7 @@ from experiments.variations.ablation_theory import (
 from features import FeatureDistribution
 from geometry import dimensions_per_feature, represented, unit_directions
 from models import ReLUOutputModel
+from theory.polytopes import tegum_factors
 from visualization import (
     DEDICATED,
     FAINT,
@@ -218,6 +219,11 @@ def noise(result) -> Float[Tensor, "models densities"]:
     return 1 - result.active_loss / result.loss
 
 
+def antipodal_pairs(W: Float[Tensor, "densities hidden features"]) -> list[int]:
+    """Count the antipodal pairs of the model of each density."""
+    return [sum(factor.polytope == "digon" for factor in tegum_factors(weights)) for weights in W]
+
+
 def off_lines(result) -> Float[Tensor, " densities"]:
     """Return the largest distance of a cosine from -1, 0 and 1, for the loss on active features."""
     directions = unit_directions(result.W[ACTIVE])
@@ -293,7 +299,7 @@ def _draw_dimensions(result, styles, ax):
         ax.axhline(DEMICUBE, color=FAINT, linewidth=1, zorder=0)
         ax.annotate("demicube, 7/16", (result.density[-1], DEMICUBE), (-2, 9), ha="right", **NOTE)
     ax.set(title=f"dimensions per feature, $n={features}$, $m={hidden}$", ylim=(0, 1.1))
-    ax.set_ylabel(r"dimensions per feature $D^* = m/\|W\|_F^2$")
+    ax.set_ylabel(r"$D^* = m/\|W\|_F^2$")
     ax.legend(loc="upper right")
     over_density(ax, result.density)
 
@@ -305,7 +311,7 @@ def _draw_losses(result, styles, ax):
     ax.axhline(1, color=FAINT, linewidth=1, zorder=0)
     ax.annotate("all outputs zero", (result.density[0], 1), (2, 4), **NOTE)
     ax.set(yscale="log", title="loss on all features")
-    ax.set_ylabel("loss, over that of zero outputs (log scale)")
+    ax.set_ylabel("loss over that of zero outputs (log)")
     plain_ticks(ax.yaxis, [0.05, 0.1, 0.2, 0.5, 1, 2, 5])
     over_density(ax, result.density)
 
@@ -328,6 +334,6 @@ def _draw_decay(result, styles, ax):
     ax.axhline(1, color=INK, linewidth=1, label="the paper's model")
     for values, style in zip(over_paper(result)[len(LABELS) :], styles[len(LABELS) :]):
         ax.plot(result.density, values, **style)
-    ax.set(title="weight decay (AdamW)", ylabel="loss, over that of the paper's model")
+    ax.set(title="weight decay (AdamW)", ylabel="loss over that of the paper's model")
     ax.legend(loc="upper left")
     over_density(ax, result.density)

@@ -18,6 +18,7 @@ from experiments.variations.ablations import (
     LINEAR,
     NO_BIAS,
     PAPER,
+    antipodal_pairs,
     dimensions,
     noise,
     off_demicube,
@@ -40,6 +41,7 @@ SLACK = 1e-6  # relative error of a descent's D*
 LINES = (0.01, 0.05)  # densities from and up to which features lie in lines
 OFF_LINES = 0.2  # distance of a cosine from -1, 0 and 1; random ones are up to 0.5 away
 NOISY = 0.25  # density up to which idle features drown the others
+PAIRS = (0.25, 0.5)  # densities from and up to which the paper's model has antipodal pairs
 HALF = 0.5
 FEW = 0.2  # D* of the paper's model at the lowest density is below this
 COSTLY = 4  # times as much loss without a bias, at the lowest density
@@ -62,7 +64,9 @@ def claim(result):
     more than SAME_COSINE from the demicube's, or D* with a bias is FEW or more. Interference: at
     the lowest density the loss is less than COSTLY times as high without a bias, or the share on
     idle features not larger by MORE_NOISE. Weight decay: WEAK changes a loss by more than HARMLESS,
-    or STRONG raises loss or D* at the lowest density by less than HARMFUL.
+    or STRONG raises loss or D* at the lowest density by less than HARMFUL. Pairs: at a density of
+    PAIRS the paper's model, or that with STRONG, has not one antipodal pair in each dimension, or
+    the model without a bias has.
 
     Args:
         result: `ablations.Result` with the weight decays WEAK and STRONG.
@@ -81,6 +85,7 @@ def claim(result):
             _demicube(result),
             _interference_stays(result),
             _weight_decay(result),
+            _pairs(result),
         ),
         "without a bias D* at the lowest density is {D* without a bias, lowest density} in place "
         "of {D* of the paper's model, lowest density} and the loss {loss without a bias over the "
@@ -121,8 +126,7 @@ def _linear_superposes(result):
 
 def _lines(result):
     """Return the finding on what a ReLU changes for the loss on active features."""
-    low, high = LINES
-    chosen = (result.density >= low * (1 - SLACK)) & (result.density <= high * (1 + SLACK))
+    chosen = _between(result, *LINES)
     represented = (result.W[ACTIVE, chosen].norm(dim=1) > REPRESENTED_NORM).float().mean().item()
     off = off_lines(result)[chosen].max().item()
     return ours(
@@ -236,6 +240,30 @@ def _weight_decay(result):
         },
         TRAINED,
     )
+
+
+def _pairs(result):
+    """Return the finding on antipodal pairs."""
+    chosen = _between(result, *PAIRS)
+    hidden = result.W.shape[2]
+    models = {"paper": PAPER, "decayed": _place(result, STRONG), "no bias": NO_BIAS}
+    counts = {name: antipodal_pairs(result.W[place, chosen]) for name, place in models.items()}
+    return ours(
+        "At densities from 0.25 to 0.5 the paper's model has an antipodal pair in each dimension, "
+        "with a weight decay of 1 as without; without a bias it has fewer.",
+        min(counts["paper"] + counts["decayed"]) == hidden > max(counts["no bias"]),
+        {
+            "fewest pairs of the paper's model": min(counts["paper"]),
+            "fewest pairs with a weight decay of 1": min(counts["decayed"]),
+            "most pairs without a bias": max(counts["no bias"]),
+        },
+        _evidence(result, [PAPER, NO_BIAS], chosen.nonzero()),
+    )
+
+
+def _between(result, low, high):
+    """Return which densities lie in a range, its ends included."""
+    return (result.density >= low * (1 - SLACK)) & (result.density <= high * (1 + SLACK))
 
 
 def _place(result, decay):

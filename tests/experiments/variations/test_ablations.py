@@ -228,8 +228,9 @@ def ideal():
     optimum = [theory.active_optimum(FEATURES, HIDDEN, p) for p in settings.densities]
     linear, bias = map(torch.stack, zip(*optimum))
     shape = linear.shape
-    paper = 1.2 * theory.lines(FEATURES, HIDDEN).expand(shape)
-    decayed = 1.0 * theory.lines(FEATURES, HIDDEN).expand(shape)
+    decayed = theory.lines(FEATURES, HIDDEN).repeat(len(density), 1, 1)
+    decayed[1:3] = theory.antipodal_pairs(FEATURES, HIDDEN)
+    paper = 1.2 * decayed
     models = {
         PAPER: paper,
         NO_BIAS: theory.demicube(FEATURES).expand(shape),
@@ -277,6 +278,13 @@ def turned(model):
     return result._replace(W=W)
 
 
+def replaced_by_pairs(model):
+    result = ideal()
+    W = result.W.clone()
+    W[model] = theory.antipodal_pairs(FEATURES, HIDDEN)
+    return result._replace(W=W)
+
+
 FAILURES = {  # what is missing -> the result, and the finding that fails
     "formula": (lambda: changed("W", LINEAR, 0.98), 0),
     "lines": (lambda: turned(ACTIVE), 1),
@@ -294,12 +302,15 @@ FAILURES = {  # what is missing -> the result, and the finding that fails
     "weak decay": (lambda: changed("loss", 4, 1.02), 6),
     "strong decay": (lambda: changed("loss", 6, 0.85), 6),
     "D* with decay": (lambda: changed("W", 6, 1.19), 6),
+    "pairs of the paper's model": (lambda: changed("W", PAPER, 0.3), 7),
+    "pairs with decay": (lambda: changed("W", 6, 0.4), 7),
+    "no pairs fewer without a bias": (lambda: replaced_by_pairs(NO_BIAS), 7),
 }
 
 
 def test_the_claim_can_be_met():
     made = claim(ideal())
-    assert [finding.holds for finding in made.findings] == [True] * 7
+    assert [finding.holds for finding in made.findings] == [True] * 8
     assert "training-limited" not in [finding.evidence for finding in made.findings]
 
 
@@ -312,7 +323,7 @@ def test_the_claim_can_fail(missing):
 def test_a_lower_loss_makes_findings_training_limited():
     limited = claim(changed("next_loss", NO_BIAS, 0.9)).findings
     assert [finding.evidence == "training-limited" for finding in limited] == [
-        place in (4, 5) for place in range(7)
+        place in (4, 5, 7) for place in range(8)
     ]
 
 
@@ -321,7 +332,7 @@ def test_a_random_matrix_meets_no_finding_on_geometry():
     generator = torch.Generator().manual_seed(0)
     W = torch.randn(result.W.shape, generator=generator) / 4
     holds = [finding.holds for finding in claim(result._replace(W=W)).findings]
-    assert not any(holds[place] for place in (0, 1, 4, 6))
+    assert not any(holds[place] for place in (0, 1, 4, 6, 7))
 
 
 def test_figure_shows_all_models():
