@@ -140,9 +140,12 @@ def trained_variant(variant, inputs, starts, settings, seed, progress):
         seed=seed,
         progress=progress,
     )
-    fresh = _minima(model, inputs)
-    best = _continued(variant, fresh, starts, inputs, settings, seed ^ ROUND_STREAM, progress)
-    after = _continued(variant, best, [], inputs, settings, seed ^ (ROUND_STREAM + 1), progress)
+    after = _minima(model, inputs)
+    for turn in range(settings.rounds + 1):
+        best = after
+        rows = seed ^ (ROUND_STREAM + turn)
+        after = _continued(variant, best, starts, inputs, settings, rows, progress)
+        starts = []
     return Trained(best, after.loss)
 
 

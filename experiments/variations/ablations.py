@@ -80,6 +80,7 @@ class Settings:
     steps: int = 2000
     lr: float = 2e-2
     batch_size: int = 256
+    rounds: int = 2  # of training on, after which one more checks what is left to find
     continued_steps: int = 1500
     continued_lr: float = 1e-2
     packing_dimensions: tuple[int, ...] = (2, 3, 4, 5, 6)  # m, with four features a dimension
@@ -107,6 +108,7 @@ QUICK = Settings(
     restarts=1,
     steps=60,
     batch_size=64,
+    rounds=1,
     continued_steps=20,
     packing_dimensions=(2,),
     packing_restarts=4,
@@ -117,6 +119,7 @@ NOTEBOOK = Settings(
     restarts=1,
     steps=1000,
     batch_size=128,
+    rounds=1,
     continued_steps=400,
 )
 
