@@ -6,8 +6,8 @@ The paper's ReLU output model stands beside changes of it, at densities from 1 t
 - with the loss counted where a feature is active, with a ReLU and without one;
 - with the weight decay of AdamW, which multiplies all weights in each step.
 
-Every model starts from fresh restarts. It is then trained on from its own weights, from those of
-the neighbours in density, from the paper's model at this density, and from a constructed solution.
+Every model starts from fresh restarts. It is then trained on in rounds: from its own weights, from
+those of the neighbours in density, and at first from the paper's model and a constructed solution.
 The linear model is the exception: what it should find is known.
 `ablation_theory` derives what is best where a formula says it. `ablations_claim` makes the claim.
 """

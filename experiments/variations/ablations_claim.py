@@ -73,9 +73,9 @@ def claim(result):
     """
     return Claim(
         "V.6",
-        "the bias is there to throw interference away and the loss on idle features to make it "
-        "costly: without the one rare features in five dimensions stop at 7/16 of a dimension each, "
-        "without the other even a linear model superposes, and is worse than silence (ours)",
+        "the bias is there to throw interference away, and the loss on idle features to make it "
+        "costly: without the one rare features in five dimensions stop at 7/16 of a dimension "
+        "each, without the other even a linear model superposes and is worse than silence (ours)",
         NOT_THE_PAPER,
         (
             _linear_superposes(result),
