@@ -312,7 +312,7 @@ def _draw_losses(result, styles, ax):
     for values, style in zip(over_silence(result), styles[: len(LABELS)]):
         ax.plot(result.density, values, **style)
     ax.axhline(1, color=FAINT, linewidth=1, zorder=0)
-    ax.annotate("all outputs zero", (result.density[0], 1), (2, 4), **NOTE)
+    ax.annotate("all outputs zero", (result.density[-1], 1), (-2, -13), ha="right", **NOTE)
     ax.set(yscale="log", title="loss on all features")
     ax.set_ylabel("loss over that of zero outputs (log)")
     plain_ticks(ax.yaxis, [0.05, 0.1, 0.2, 0.5, 1, 2, 5])
