@@ -18,6 +18,8 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 from experiments.variations import (
+    ablations,
+    ablations_claim,
     dropout,
     dropout_claim,
     feature_values,
@@ -40,6 +42,7 @@ EXPERIMENTS = {
     "gelu_phases": Experiment(gelu_phases, gelu_phases.Settings(), gelu_phases.QUICK),
     "gelu_neurons": Experiment(gelu_neurons, gelu_neurons.Settings(), gelu_neurons.QUICK),
     "unequal": Experiment(unequal_density, unequal_density.Settings(), unequal_density.QUICK),
+    "ablations": Experiment(ablations, ablations.Settings(), ablations.QUICK),
     "graded": Experiment(
         graded_correlation, graded_correlation.Settings(), graded_correlation.QUICK
     ),
@@ -56,6 +59,7 @@ def figures(results):
         "variation-gelu-phases": gelu_phases.figure(results.gelu_phases),
         "variation-gelu-neurons": gelu_neurons.figure(results.gelu_neurons),
         "variation-unequal": unequal_density.figure(results.unequal),
+        "variation-ablations": ablations.figure(results.ablations),
         "variation-graded": graded_correlation.figure(results.graded),
     }
 
@@ -67,6 +71,7 @@ def claims(results):
         feature_values_claim.claim(results.values),
         gelu_claim.claim(results.gelu, results.gelu_phases, results.gelu_neurons),
         unequal_density_claim.claim(results.unequal),
+        ablations_claim.claim(results.ablations),
         graded_correlation_claim.claim(results.graded),
     ]
 

@@ -371,7 +371,7 @@ def figure(result) -> Figure:
     axes[1].set(ylim=(-1.1, 1.15))
     axes[1].plot((0, 0), (-1, 0), "o", color=FAINT)
     axes[1].annotate("independent: both are equally good", (0, -1), xytext=(6, -3), **NOTE)
-    axes[2].set(title="three pairs, best solution", ylabel="collapsed pairs")
+    axes[2].set(title="three pairs, best solution", ylabel="collapsed pairs (lines set apart)")
     axes[2].set(yticks=range(4), ylim=(-0.25, 3.4))
     for ax in axes:
         ax.set(xlabel="correlation $c$ (1: the paper's pairs)", xlim=(-0.05, 1.05))
