@@ -1,0 +1,1 @@
+"""Variations of the paper's models: what people ask of them, answered with numbers."""
