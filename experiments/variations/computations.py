@@ -25,14 +25,15 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from checks import check_choice, check_seed, check_settings
-from experiments.variations.computing_models import COMPUTATIONS, active_units, inputs_of
+from experiments.variations.computing_models import COMPUTATIONS, inputs_of
 from experiments.variations.constructed_computations import (
+    BLOCK,
     allocated,
     allocated_weights,
     alone_losses,
-    alone_output,
+    code_error,
     code_weights,
-    two_neuron_ands,
+    two_neuron_error,
 )
 from training import best_restart, sampled_loss, train
 from visualization import (
@@ -50,7 +51,7 @@ from visualization import (
 MONOSEMANTIC = 0.9
 # A neuron is in use if it changes some output by at least this share of a unit's value (as 8.2).
 IN_USE = 0.1
-BLOCK = 3  # neurons that take the place of one neuron of every unit
+PAPER = "|x|"  # what the paper computes
 COLOURS = {
     "|x|": INK,
     "x^2": DEDICATED,
@@ -69,7 +70,7 @@ class Settings:
     units: int = 20
     hidden: int = 8  # the paper has 40 neurons for 100 units
     densities: tuple[float, ...] = (0.5, 0.2, 0.07, 0.02, 0.005)
-    restarts: int = 4  # of fresh models
+    restarts: int = 3  # of fresh models
     init_scale: float = 0.1  # of fresh models
     noise: float = 0.03  # on the weights of constructed ones
     steps: int = 3000
@@ -77,7 +78,7 @@ class Settings:
     fresh_lr: float = 1e-2
     lr: float = 3e-3  # of constructed models, and of training on
     rounds: int = 2  # of training on from the best of the neighbouring densities
-    more_steps: int = 2000  # of training on, and of constructed models
+    more_steps: int = 1500  # of training on, and of constructed models
     rows: int = 2**15  # on which all candidates are compared
 
     def __post_init__(self):
@@ -94,9 +95,7 @@ class Settings:
             )
 
 
-QUICK = Settings(
-    densities=(0.5, 0.02), restarts=2, steps=150, rounds=1, more_steps=80, rows=2**11
-)
+QUICK = Settings(densities=(0.5, 0.02), restarts=2, steps=150, rounds=1, more_steps=80, rows=2**11)
 NOTEBOOK = Settings(
     densities=(0.5, 0.1, 0.02), restarts=2, steps=1500, rounds=1, more_steps=1000, rows=2**13
 )
@@ -177,24 +176,23 @@ def _run(name, settings, seed, device, progress):
         loss = trained(model, settings.more_steps, settings.lr)
         best.offer(model, loss)
         continued_loss.append(loss.amin(dim=1))
-    W1 = best.model.W1.detach().cpu().double()
-    units = W1.unflatten(2, (settings.units, computation.unit))
-    found = Result(
-        density=torch.tensor(settings.densities, dtype=torch.float64),
-        computation=torch.tensor(list(COMPUTATIONS).index(name)),
-        ignored_loss=settings.units * losses[:, 0],
-        alone_loss=alone_loss,
-        fresh_loss=fresh_loss,
-        trained_alone_loss=constructed_loss[0][:, 0],
-        trained_code_loss=constructed_loss[1][:, 0],
-        continued_loss=torch.stack(continued_loss, dim=1),
-        best_loss=best.loss,
-        reads=units.norm(dim=3),
-        writes=best.model.W2.detach().cpu().double(),
-        code_error=_code_error(computation, settings.units),
-        two_neuron_error=_two_neuron_error(settings.units),
-    )
-    return Result(found.density, *(values[None] for values in found[1:]))
+    units = best.model.W1.detach().cpu().double().unflatten(2, (settings.units, -1))
+    found = {
+        "computation": torch.tensor(list(COMPUTATIONS).index(name)),
+        "ignored_loss": settings.units * losses[:, 0],
+        "alone_loss": alone_loss,
+        "fresh_loss": fresh_loss,
+        "trained_alone_loss": constructed_loss[0][:, 0],
+        "trained_code_loss": constructed_loss[1][:, 0],
+        "continued_loss": torch.stack(continued_loss, dim=1),
+        "best_loss": best.loss,
+        "reads": units.norm(dim=3),
+        "writes": best.model.W2.detach().cpu().double(),
+        "code_error": code_error(computation, settings.units),
+        "two_neuron_error": two_neuron_error(settings.units),
+    }
+    density = torch.tensor(settings.densities, dtype=torch.float64)
+    return Result(density, **{field: value[None] for field, value in found.items()})
 
 
 # Candidates
@@ -251,9 +249,7 @@ def _alone(computation, settings, inputs):
     """Return a unit's losses with 0, 1, 2 neurons, and the best models without sharing."""
     found = alone_losses(computation, settings.densities)
     _, counts = allocated(found.losses, settings.units, settings.hidden)
-    weights = [
-        allocated_weights(counts[k], found, k, settings.hidden) for k in range(len(counts))
-    ]
+    weights = [allocated_weights(counts[k], found, k, settings.hidden) for k in range(len(counts))]
     return found.losses, _with_weights(computation, inputs, weights)
 
 
@@ -277,39 +273,6 @@ def _neighbours(points) -> Int[Tensor, "points 3"]:
     return torch.stack((every - 1, every, every + 1), dim=1).clamp(0, points - 1)
 
 
-# What few neurons do on rows with at most one active unit
-
-
-def outputs(weights, rows: Float[Tensor, "*rows features"]) -> Float[Tensor, "*rows units"]:
-    """Return the outputs of one model."""
-    return ((rows @ weights.W1.T).relu() @ weights.W2.T + weights.b).relu()
-
-
-def single_rows(computation, units) -> Float[Tensor, "rows units unit"]:
-    """Return rows with at most one active unit: each unit with each of its values by quadrature."""
-    x = torch.cat([nodes for nodes, _ in active_units(computation)])
-    rows = x.new_zeros(units, len(x), units, computation.unit)
-    every = torch.arange(units)
-    rows[every, :, every] = x
-    return rows.flatten(0, 1)
-
-
-def _code_error(computation, units):
-    """Return by how much BLOCK shared neurons for each of a unit alone differ from these."""
-    rows = single_rows(computation, units)
-    weights = code_weights(computation.alone, units, BLOCK * len(computation.alone.writes))
-    expected = alone_output(computation.alone, rows)
-    return (outputs(weights, rows.flatten(1)) - expected).abs().max()
-
-
-def _two_neuron_error(units):
-    """Return the largest error of two neurons that compute ANDs."""
-    computation = COMPUTATIONS["AND"]
-    rows = single_rows(computation, units)
-    error = outputs(two_neuron_ands(units), rows.flatten(1)) - computation.target(rows)
-    return error.abs().max()
-
-
 # Measures
 
 
@@ -319,17 +282,37 @@ def saved(result) -> Float[Tensor, "computations densities"]:
 
 
 def missed(result) -> Float[Tensor, "computations densities"]:
-    """Return the loss of the best fresh model, relative to the lowest loss known."""
+    """Return the loss of the best fresh run, relative to the lowest loss known."""
     return result.fresh_loss.amin(dim=2) / result.best_loss
 
 
+def _in_use(result):
+    """Return which neurons are in use (computations, densities, hidden), by IN_USE."""
+    return (result.reads * result.writes.mT.abs()).amax(dim=3) >= IN_USE
+
+
+def _mean_in_use(result, values):
+    """Return means over the neurons in use of values (computations, densities, hidden)."""
+    in_use = _in_use(result)
+    return (values * in_use).sum(dim=2) / in_use.sum(dim=2).clamp(min=1)
+
+
 def polysemantic(result) -> Float[Tensor, "computations densities"]:
-    """Return the share of polysemantic neurons among those in use, by MONOSEMANTIC and IN_USE."""
+    """Return the share of polysemantic neurons among those in use, by MONOSEMANTIC."""
     squares = result.reads.square()
-    total = squares.sum(dim=3).clamp(min=torch.finfo(squares.dtype).tiny)
-    shared = squares.amax(dim=3) < MONOSEMANTIC * total
-    in_use = (result.reads * result.writes.mT.abs()).amax(dim=3) >= IN_USE
-    return (shared & in_use).sum(dim=2) / in_use.sum(dim=2).clamp(min=1)
+    return _mean_in_use(result, squares.amax(dim=3) < MONOSEMANTIC * squares.sum(dim=3))
+
+
+def units_read(result) -> Float[Tensor, "computations densities"]:
+    """Return how many units a neuron reads, a mean over those in use.
+
+    A neuron that reads k units with equal weights counts k: the square of the sum of its squared
+    in-weights, over the sum of their squares.
+    """
+    squares = result.reads.square()
+    squares = squares / squares.sum(dim=3, keepdim=True).clamp(min=torch.finfo(squares.dtype).tiny)
+    inverse = squares.square().sum(dim=3)
+    return _mean_in_use(result, 1 / inverse.clamp(min=1 / squares.shape[3]))
 
 
 def names(result) -> list[str]:
@@ -342,42 +325,36 @@ def names(result) -> list[str]:
 
 
 def figure(result):
-    """Draw over density what sharing saves, the share of shared neurons, and what training misses."""
-    drawing, (above, between, below) = plt.subplots(
-        1, 3, figsize=(WIDTH, 4.4), layout="constrained"
+    """Draw what sharing saves, how many units a neuron reads, and what fresh training misses."""
+    drawing, panels = plt.subplots(1, 3, figsize=(WIDTH, 4.2), layout="constrained")
+    curves = (
+        (saved(result), "lowest loss, relative to the best\nmodel without shared neurons"),
+        (units_read(result), "units that a neuron reads"),
+        (missed(result), "best fresh run, relative to\nthe lowest loss known"),
     )
-    panels = (
-        (above, saved(result), "lowest loss, relative to the best\nmodel without shared neurons"),
-        (between, polysemantic(result), "polysemantic share of the neurons in use"),
-        (below, missed(result), "best fresh run, relative to\nthe lowest loss known"),
-    )
-    for ax, values, label in panels:
-        for name, curve in zip(names(result), values):
-            width = 3 if name == "|x|" else 1.5
-            label_of = "|x| (paper)" if name == "|x|" else name.replace("x^2", "x²")
-            ax.plot(
-                result.density.numpy(),
-                curve.numpy(),
-                "o-",
-                color=COLOURS[name],
-                linewidth=width,
-                label=label_of,
-            )
-        over_density(ax, result.density, TICKS)
-        ax.set(ylabel=label)
-    for ax in (above, below):
+    for ax, (values, label) in zip(panels, curves):
+        _draw_curves(result, values, ax)
         ax.axhline(1, color=FAINT, linewidth=0.8, zorder=0)
-    above.set_ylim(bottom=0)
-    between.set_ylim(-0.03, 1.03)
-    drawing.suptitle("Sparse units share neurons whatever is computed; dense ones do not")
-    drawing.legend(*above.get_legend_handles_labels(), loc="outside lower center", ncols=5)
-    lowest = ", ".join(
-        f"{name} {value:.2f}" for name, value in zip(names(result), saved(result)[:, -1].tolist())
-    )
+        ax.set(ylabel=label)
+    panels[0].set(ylim=(0, 1.05))
+    panels[1].set(ylim=(0, None))
+    drawing.suptitle("Sparse units share neurons, whatever is computed; dense ones hardly gain")
+    drawing.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
+    lowest = zip(names(result), saved(result)[:, -1].tolist())
     return described(
         drawing,
-        "Three panels over density, a curve for each computation. The lowest loss relative to the "
-        f"best model without shared neurons falls to {lowest} at density "
-        f"{result.density[-1]:g}; the polysemantic share of the neurons in use; and the loss of "
-        "the best fresh run relative to the lowest one known.",
+        "Three panels over density, each with a curve for each computation. The lowest loss "
+        "relative to that of the best model without shared neurons ends at "
+        f"{', '.join(f'{value:.2f} for {name}' for name, value in lowest)} at density "
+        f"{result.density[-1]:g}. A neuron reads one unit at the highest density and many at the "
+        "lowest. The last panel has the loss of the best fresh run relative to the lowest known.",
     )
+
+
+def _draw_curves(result, values, ax):
+    """Draw a curve over density for each computation, the paper's as a wide line."""
+    for name, curve in zip(names(result), values.numpy()):
+        style = {"color": COLOURS[name], "linewidth": 3.5 if name == PAPER else 1.5}
+        label = f"{name} (paper)" if name == PAPER else name
+        ax.plot(result.density.numpy(), curve, "o-", label=label, **style)
+    over_density(ax, result.density, TICKS)

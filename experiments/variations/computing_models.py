@@ -4,13 +4,12 @@ A model is y' = ReLU(W2 ReLU(W1 x) + b), as in `models.AbsoluteValueModel`. It h
 each *unit*: a unit is one signed feature or a pair of features, and the output is to be a function
 of the unit alone. All outputs are equally important.
 
-| computation | a unit                                | target       | neurons for it alone |
-|-------------|---------------------------------------|--------------|----------------------|
-| \\|x\\|     | a feature, uniform on [-1, 1]         | its size     | 2                    |
-| x^2         | the same                              | its square   | 2 (not exact)        |
-| AND         | two features, each 0 or 1             | their product| 1                    |
-| OR          | the same                              | 1 if any is 1| 2                    |
-| max         | two features, 0 or uniform on [0, 1]  | the larger   | 2                    |
+    computation   a unit                                   target             neurons it needs
+    |x|           a feature, 0 or uniform on [-1, 1]       its size           2
+    x^2           the same                                 its square         2, not exact
+    AND           two features, each 0 or 1                1 if both are 1    1
+    OR            the same                                 1 if any is 1      2
+    max           two features, 0 or uniform on [0, 1]     the larger         2
 
 The two features of a pair have a correlation of 1/2. If features are rare, an active pair therefore
 has its first feature alone, its second one alone, or both, with equal probabilities.
@@ -19,6 +18,7 @@ has its first feature alone, its second one alone, or both, with equal probabili
 if __name__ == "__main__":
     raise SystemExit("This file does not run by itself: run python Variationsmain.py instead.")
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -30,7 +30,9 @@ from features import FeatureDistribution
 from models import AbsoluteValueModel, ToyModel
 
 TOGETHER = 0.5  # correlation between the activities of the two features of a pair
-NODES = 12  # of Gauss and Legendre, on [0, 1]
+# Nodes of Gauss and Legendre on [0, 1]: many where the output's ReLU bends within a unit's values.
+FEATURE_NODES = 64
+PAIR_NODES = 8
 
 
 class UnitModel(AbsoluteValueModel):
@@ -52,6 +54,12 @@ class UnitModel(AbsoluteValueModel):
         self.W1 = nn.Parameter(weights)
         self.W2 = nn.Parameter(units.abs().mean(dim=3).mT.contiguous())
         self.b = nn.Parameter(weights.new_zeros(len(weights), units.shape[2]))
+
+    def forward(
+        self, x: Float[Tensor, "instances batch features"]
+    ) -> Float[Tensor, "instances batch units"]:
+        """Compute the outputs for a batch."""
+        return self.decode(self.encode(x))
 
     def target(
         self, x: Float[Tensor, "instances batch features"]
@@ -116,13 +124,13 @@ class Computation(NamedTuple):
         unit: Number of features of a unit.
         values: What an active feature is, as `FeatureDistribution` takes it.
         target: Takes units (..., unit) to targets (...).
-        alone: The smallest model of one unit that nothing improves on, or its start.
+        alone: The smallest model of one unit of the lowest loss: all are exact but that of x^2.
     """
 
     model: type[ToyModel]
     unit: int
     values: tuple | None
-    target: object
+    target: Callable[[Tensor], Tensor]
     alone: Alone
 
 
@@ -135,11 +143,9 @@ FIRST_AND_SURPLUS = ((1.0, 0.0), (-1.0, 1.0))  # x and the surplus of y: their s
 COMPUTATIONS = {
     "|x|": Computation(AbsoluteValueModel, 1, None, _size, Alone(SIDES, (1.0, 1.0), 0.0)),
     "x^2": Computation(
-        SquareModel, 1, None, SquareModel.computed, Alone(SIDES, (1.0, 1.0), -0.17)
+        SquareModel, 1, None, SquareModel.computed, Alone(SIDES, (1.28990, 1.28990), -0.37394)
     ),
-    "AND": Computation(
-        AndModel, 2, (1.0,), AndModel.computed, Alone(((1.0, 1.0),), (1.0,), -1.0)
-    ),
+    "AND": Computation(AndModel, 2, (1.0,), AndModel.computed, Alone(((1.0, 1.0),), (1.0,), -1.0)),
     "OR": Computation(
         MaxModel, 2, (1.0,), MaxModel.computed, Alone(FIRST_AND_SURPLUS, (1.0, 1.0), 0.0)
     ),
@@ -175,23 +181,35 @@ def active_units(computation) -> list[tuple[Tensor, Tensor]]:
 
     For a feature it is active or not; for a pair, the first alone, the second alone, both or none.
     """
-    t, weight = np.polynomial.legendre.leggauss(NODES)
-    t = torch.from_numpy(t + 1) / 2
-    weight = torch.from_numpy(weight) / 2
     one = torch.ones(1, dtype=torch.float64)
     none = (torch.zeros(1, computation.unit, dtype=torch.float64), one)
     if computation.unit == 1:
+        t, weight = _nodes(FEATURE_NODES)
         return [(torch.cat((-t, t))[:, None], weight.repeat(2) / 2), none]
-    if computation.values:
-        t = weight = one
+    t, weight = (one, one) if computation.values else _nodes(PAIR_NODES)
     zero = torch.zeros_like(t)
-    both = torch.cartesian_prod(t, t).reshape(-1, 2)
-    return [
-        (torch.stack((t, zero), dim=1), weight),
-        (torch.stack((zero, t), dim=1), weight),
-        (both, torch.outer(weight, weight).flatten()),
-        none,
-    ]
+    first = torch.stack((t, zero), dim=1)
+    return [(first, weight), (first.flip(1), weight), _both(t, weight, computation.values), none]
+
+
+def _nodes(count):
+    """Return nodes on [0, 1] and their weights."""
+    t, weight = np.polynomial.legendre.leggauss(count)
+    return torch.from_numpy(t + 1) / 2, torch.from_numpy(weight) / 2
+
+
+def _both(t, weight, binary):
+    """Return values of two active features, and their weights.
+
+    Values on [0, 1] are the larger one and the ratio of the smaller one to it, so that the larger
+    one, which has a bend where they are equal, is smooth in both.
+    """
+    if binary:
+        return torch.ones(1, 2, dtype=torch.float64), weight
+    larger, ratio = torch.cartesian_prod(t, t).T
+    ordered = torch.stack((larger, larger * ratio), dim=1)
+    weights = larger * torch.outer(weight, weight).flatten()  # of either order, half of both
+    return torch.cat((ordered, ordered.flip(1))), weights.repeat(2)
 
 
 def expected_units(

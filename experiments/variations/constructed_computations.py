@@ -27,12 +27,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from experiments.variations.computing_models import expected_units
+from experiments.variations.computing_models import COMPUTATIONS, active_units, expected_units
 
-STARTS = 24  # of the descent to the best neurons of one unit
-STEPS = 1000
+STARTS = 48  # of the descent to the best neurons of one unit
+STEPS = 400
 LR = 0.05
-REPULSION_STEPS = 500
+REPULSION_STEPS = 200
+BLOCK = 3  # neurons that take the place of one neuron of every unit
 
 
 class Unit(NamedTuple):
@@ -57,14 +58,20 @@ def best_unit(computation, densities, neurons) -> Unit:
     """
     x, probability = expected_units(computation, densities)
     target = computation.target(x)
-    weights = [part.requires_grad_() for part in _unit_starts(computation, densities, neurons)]
+    square = probability @ target.square()
+    starts = _unit_starts(computation, neurons)
+    weights = [part.expand(len(square), *part.shape).clone() for part in starts]
+    for part in weights:
+        part.requires_grad_()
     optimizer = torch.optim.Adam(weights, lr=LR)
 
     def losses():
+        """Return the losses (densities, starts), relative to an output of 0."""
         reads, writes, b = weights
         h = (x @ reads.mT).relu()  # (densities, starts, nodes, neurons)
         output = ((h @ writes[..., None])[..., 0] + b[..., None]).relu()
-        return ((output - target).square() * probability[:, None]).sum(dim=2)
+        errors = (output - target).square()
+        return (errors * probability[:, None]).sum(dim=2) / square[:, None]
 
     for step in range(STEPS):
         optimizer.param_groups[0]["lr"] = LR * (1 - step / STEPS)
@@ -73,25 +80,26 @@ def best_unit(computation, densities, neurons) -> Unit:
         optimizer.step()
     lowest, start = losses().detach().min(dim=1)
     every = torch.arange(len(lowest))
-    return Unit(*(part.detach()[every, start] for part in weights), lowest)
+    found = [part.detach()[every, start] for part in weights]
+    return Unit(*found, lowest * square)
 
 
-def _unit_starts(computation, densities, neurons):
-    """Return reads, writes and b of the starts, (densities, starts, ...)."""
-    shape = (len(densities), STARTS, neurons)
+def _unit_starts(computation, neurons):
+    """Return reads, writes and b of the starts (starts, ...)."""
     generator = torch.Generator().manual_seed(0)
 
     def noise(*shape):
-        return torch.randn(shape, generator=generator, dtype=torch.float64)
+        return torch.randn(STARTS, *shape, generator=generator, dtype=torch.float64)
 
-    reads = noise(*shape, computation.unit)
-    writes = noise(*shape)
-    b = 0.3 * noise(*shape[:2])
+    reads = noise(neurons, computation.unit)
+    writes = noise(neurons)
+    writes[::2] = writes[::2].abs()
+    b = 0.3 * noise()
     alone = computation.alone
     if len(alone.writes) == neurons:
-        reads[:, 0] = torch.tensor(alone.reads).double()
-        writes[:, 0] = torch.tensor(alone.writes).double()
-        b[:, 0] = alone.b
+        reads[0] = torch.tensor(alone.reads, dtype=torch.float64)
+        writes[0] = torch.tensor(alone.writes, dtype=torch.float64)
+        b[0] = alone.b
     return reads, writes, b
 
 
@@ -281,3 +289,57 @@ def allocated_weights(counts, found, k, neurons) -> Weights:
             b[u] = own.b[k]
             first += count
     return Weights(W1.flatten(1), W2, b)
+
+
+# What few neurons do on rows with at most one active unit
+
+
+def outputs(weights, rows: Float[Tensor, "*rows features"]) -> Float[Tensor, "*rows units"]:
+    """Return the outputs of one model.
+
+    Args:
+        weights: Its Weights.
+        rows: Inputs.
+    """
+    return ((rows @ weights.W1.T).relu() @ weights.W2.T + weights.b).relu()
+
+
+def single_rows(computation, units) -> Float[Tensor, "rows units unit"]:
+    """Return rows with at most one active unit, for each unit with each node of its quadrature.
+
+    Args:
+        computation: A Computation.
+        units: Number of units.
+    """
+    x = torch.cat([nodes for nodes, _ in active_units(computation)])
+    rows = x.new_zeros(units, len(x), units, computation.unit)
+    every = torch.arange(units)
+    rows[every, :, every] = x
+    return rows.flatten(0, 1)
+
+
+def code_error(computation, units):
+    """Return the largest error of BLOCK shared neurons in place of each neuron of a unit alone.
+
+    It is a difference of outputs, on rows with at most one active unit.
+
+    Args:
+        computation: A Computation.
+        units: Number of units.
+    """
+    rows = single_rows(computation, units)
+    weights = code_weights(computation.alone, units, BLOCK * len(computation.alone.writes))
+    expected = alone_output(computation.alone, rows)
+    return (outputs(weights, rows.flatten(1)) - expected).abs().max()
+
+
+def two_neuron_error(units):
+    """Return the largest error of two neurons that compute ANDs, on rows with one active pair.
+
+    Args:
+        units: Number of pairs.
+    """
+    computation = COMPUTATIONS["AND"]
+    rows = single_rows(computation, units)
+    error = outputs(two_neuron_ands(units), rows.flatten(1)) - computation.target(rows)
+    return error.abs().max()
