@@ -95,21 +95,17 @@ class Settings:
             )
 
 
-QUICK = Settings(densities=(0.5, 0.02), restarts=2, steps=150, rounds=1, more_steps=80, rows=2**11)
+QUICK = Settings(densities=(0.5, 0.02), restarts=2, steps=80, rounds=1, more_steps=40, rows=2**10)
 NOTEBOOK = Settings(
     densities=(0.5, 0.1, 0.02), restarts=2, steps=1500, rounds=1, more_steps=1000, rows=2**13
 )
 
 
 class Result(NamedTuple):
-    """The best models and the losses of all candidates, sums over units.
-
-    The losses of models are sampled on the same rows, those of ignored units are exact.
-    """
+    """The best models, and the losses of all candidates: sums over units, on the same rows."""
 
     density: Float[Tensor, " densities"]
     computation: Int[Tensor, " computations"]  # place in COMPUTATIONS
-    ignored_loss: Float[Tensor, "computations densities"]  # without any neuron
     alone_loss: Float[Tensor, "computations densities"]  # the best without shared neurons
     fresh_loss: Float[Tensor, "computations densities restarts"]
     trained_alone_loss: Float[Tensor, "computations densities"]  # from the best without sharing
@@ -147,7 +143,8 @@ def _run(name, settings, seed, device, progress):
     """Return the result of one computation."""
     computation = COMPUTATIONS[name]
     inputs = inputs_of(computation, settings.densities, settings.units).to(device)
-    losses, alone = _alone(computation, settings, inputs)
+    unit = alone_losses(computation, settings.densities)
+    alone = _alone(computation, settings, inputs, unit)
 
     def lossed(model):
         repeated = inputs.with_restarts(model.instances // inputs.instances)
@@ -176,17 +173,16 @@ def _run(name, settings, seed, device, progress):
         loss = trained(model, settings.more_steps, settings.lr)
         best.offer(model, loss)
         continued_loss.append(loss.amin(dim=1))
-    units = best.model.W1.detach().cpu().double().unflatten(2, (settings.units, -1))
+    W1 = best.model.W1.detach().cpu().double().unflatten(2, (settings.units, -1))
     found = {
         "computation": torch.tensor(list(COMPUTATIONS).index(name)),
-        "ignored_loss": settings.units * losses[:, 0],
         "alone_loss": alone_loss,
         "fresh_loss": fresh_loss,
         "trained_alone_loss": constructed_loss[0][:, 0],
         "trained_code_loss": constructed_loss[1][:, 0],
         "continued_loss": torch.stack(continued_loss, dim=1),
         "best_loss": best.loss,
-        "reads": units.norm(dim=3),
+        "reads": W1.norm(dim=3),
         "writes": best.model.W2.detach().cpu().double(),
         "code_error": code_error(computation, settings.units),
         "two_neuron_error": two_neuron_error(settings.units),
@@ -245,12 +241,11 @@ def _with_weights(computation, inputs, all_weights):
     return model
 
 
-def _alone(computation, settings, inputs):
-    """Return a unit's losses with 0, 1, 2 neurons, and the best models without sharing."""
-    found = alone_losses(computation, settings.densities)
-    _, counts = allocated(found.losses, settings.units, settings.hidden)
-    weights = [allocated_weights(counts[k], found, k, settings.hidden) for k in range(len(counts))]
-    return found.losses, _with_weights(computation, inputs, weights)
+def _alone(computation, settings, inputs, unit):
+    """Return the best models without shared neurons, from the AloneLosses of a unit."""
+    _, counts = allocated(unit.losses, settings.units, settings.hidden)
+    weights = [allocated_weights(counts[k], unit, k, settings.hidden) for k in range(len(counts))]
+    return _with_weights(computation, inputs, weights)
 
 
 def _code(computation, settings, inputs):
@@ -341,13 +336,16 @@ def figure(result):
     drawing.suptitle("Sparse units share neurons, whatever is computed; dense ones hardly gain")
     drawing.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
     lowest = zip(names(result), saved(result)[:, -1].tolist())
+    read = units_read(result)
     return described(
         drawing,
-        "Three panels over density, each with a curve for each computation. The lowest loss "
-        "relative to that of the best model without shared neurons ends at "
+        "Three panels over density, each with a curve for each computation. The lowest loss, "
+        "relative to that of the best model without shared neurons, ends at "
         f"{', '.join(f'{value:.2f} for {name}' for name, value in lowest)} at density "
-        f"{result.density[-1]:g}. A neuron reads one unit at the highest density and many at the "
-        "lowest. The last panel has the loss of the best fresh run relative to the lowest known.",
+        f"{result.density[-1]:g}. The number of units that a neuron reads is {read[:, 0].min():.1f} "
+        f"to {read[:, 0].max():.1f} at the highest density and {read[:, -1].min():.1f} to "
+        f"{read[:, -1].max():.1f} at the lowest. The last panel has the loss of the best fresh run "
+        "relative to the lowest known.",
     )
 
 

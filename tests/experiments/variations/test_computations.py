@@ -88,12 +88,17 @@ def test_importance_weighs_units():
 # Solutions made by hand
 
 
-def test_losses_of_a_unit_alone():
+@pytest.fixture(scope="module")
+def units_alone():
+    return {name: alone_losses(each, SHORT.densities) for name, each in COMPUTATIONS.items()}
+
+
+def test_losses_of_a_unit_alone(units_alone):
     """Formulas: |x| and OR with one neuron, x^2 with two, and all without any."""
-    p = torch.tensor([0.5, 0.1]).double()
+    p = torch.tensor(SHORT.densities).double()
 
     def losses(name):
-        return alone_losses(COMPUTATIONS[name], p.tolist()).losses
+        return units_alone[name].losses
 
     size = losses("|x|")
     torch.testing.assert_close(size[:, 0], p / 3 - p**2 / 4)
@@ -157,15 +162,15 @@ def test_models_of_a_unit_are_exact_but_for_the_square():
         assert error < (0.13 if name == "x^2" else 1e-12)
 
 
-def test_model_without_sharing_has_the_loss_of_its_formula():
+def test_model_without_sharing_has_the_loss_of_its_formula(units_alone):
     for name, computation in COMPUTATIONS.items():
-        settings = replace(SHORT, computations=(name,))
-        inputs = inputs_of(computation, settings.densities, settings.units)
-        losses, model = computations._alone(computation, settings, inputs)
-        expected, _ = allocated(losses, settings.units, settings.hidden)
+        inputs = inputs_of(computation, SHORT.densities, SHORT.units)
+        model = computations._alone(computation, SHORT, inputs, units_alone[name])
+        expected, _ = allocated(units_alone[name].losses, SHORT.units, SHORT.hidden)
         sampled = sampled_loss(model, inputs, rows=2**14)
         torch.testing.assert_close(sampled, expected, rtol=0.03, atol=0)
-        assert model.W1.unflatten(2, (settings.units, -1)).norm(dim=3).gt(0).sum(2).max() == 1
+        reads = model.W1.unflatten(2, (SHORT.units, -1)).norm(dim=3)
+        assert reads.gt(0).sum(dim=2).max() == 1
 
 
 # Runs
@@ -249,7 +254,6 @@ def made_up(curves, shared=(False, True, True, True, True), fresh=1.5, error=1e-
     return Result(
         density=torch.tensor(settings.densities, dtype=torch.float64),
         computation=torch.arange(5),
-        ignored_loss=1.5 * ones,
         alone_loss=ones,
         fresh_loss=fresh * best[..., None].expand(-1, -1, settings.restarts),
         trained_alone_loss=ones,
