@@ -342,9 +342,9 @@ def figure(result):
         "Three panels over density, each with a curve for each computation. The lowest loss, "
         "relative to that of the best model without shared neurons, ends at "
         f"{', '.join(f'{value:.2f} for {name}' for name, value in lowest)} at density "
-        f"{result.density[-1]:g}. The number of units that a neuron reads is {read[:, 0].min():.1f} "
-        f"to {read[:, 0].max():.1f} at the highest density and {read[:, -1].min():.1f} to "
-        f"{read[:, -1].max():.1f} at the lowest. The last panel has the loss of the best fresh run "
+        f"{result.density[-1]:g}. A neuron reads {read[:, 0].min():.1f} to {read[:, 0].max():.1f} "
+        f"units at the highest density and {read[:, -1].min():.1f} to {read[:, -1].max():.1f} at "
+        "the lowest. The last panel has the loss of the best fresh run "
         "relative to the lowest known.",
     )
 
