@@ -97,7 +97,7 @@ class Settings:
 
 QUICK = Settings(densities=(0.5, 0.02), restarts=2, steps=80, rounds=1, more_steps=40, rows=2**10)
 NOTEBOOK = Settings(
-    densities=(0.5, 0.1, 0.02), restarts=2, steps=1500, rounds=1, more_steps=1000, rows=2**13
+    densities=(0.5, 0.1, 0.02), restarts=2, steps=800, rounds=1, more_steps=500, rows=2**12
 )
 
 
