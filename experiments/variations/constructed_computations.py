@@ -12,9 +12,9 @@ normal of its plane. It gets the value of the neuron from its own unit, and a nu
 any other one, which the ReLU of the output removes. On a circle, with q = 3, there is room for any
 number of points.
 
-Two neurons compute any number of ANDs. There the codes are points on a quarter of a circle, and the
-plane of an output may cut at any place beyond half of the way from the origin to its code, since an
-active pair with AND gives twice its code.
+Two neurons compute any number of ANDs. There the codes are points on a quarter of a circle, and a
+pair with AND gives twice its code. The output is above zero beyond a line that cuts between the
+code and its double, so close to the double that twice the code of no other pair lies beyond it.
 """
 
 if __name__ == "__main__":
