@@ -28,7 +28,14 @@ from experiments.variations.constructed_computations import (
     two_neuron_error,
 )
 from features import FeatureDistribution
-from sweeps.claims import REPRODUCED, checked, seen_text, verdict
+from sweeps.claims import (
+    BEST_KNOWN,
+    REPRODUCED,
+    TRAINING_LIMITED,
+    checked,
+    seen_text,
+    verdict,
+)
 from training import sampled_loss
 
 SHORT = replace(QUICK, densities=(0.5, 0.1), steps=3, more_steps=2, rows=256, batch_size=16)
@@ -286,6 +293,9 @@ def test_claim_can_be_met():
     result = made_up(IDEAL)
     assert held(result) == [True] * 6
     assert verdict([claim(result)]) == REPRODUCED
+    assert claim(result).findings[2].evidence == TRAINING_LIMITED  # a lower loss of OR is known
+    lower = made_up(IDEAL | {"OR": [0.95, 0.8, 0.5, 0.3, 0.2]})
+    assert claim(lower).findings[2].evidence == BEST_KNOWN
 
 
 @pytest.mark.parametrize(
@@ -294,12 +304,22 @@ def test_claim_can_be_met():
         ({}, {"error": 0.1}, {1}),
         ({}, {"shared": (False,) * 5}, {2}),
         ({"OR": [1, 0.8, 0.5, 0.6, 0.6]}, {}, {2}),
-        ({"max": [0.9, 0.7, 0.4, 0.3, 0.1]}, {}, {3}),
+        ({"max": [0.89, 0.7, 0.4, 0.3, 0.1]}, {}, {3}),
+        ({}, {"shared": (True,) * 5}, {3}),
         ({"OR": [1, 0.97, 0.5, 0.3, 0.2]}, {}, {4}),
         ({"x^2": [1, 0.95, 0.7, 0.4, 0.02]}, {}, {5}),
         ({}, {"fresh": 1.1}, {6}),
     ],
-    ids=["inexact", "not shared", "little", "dense", "late", "another", "fresh"],
+    ids=[
+        "inexact",
+        "not shared",
+        "little",
+        "gain",
+        "shared when dense",
+        "late",
+        "another",
+        "fresh",
+    ],
 )
 def test_claim_can_fail(changes, arguments, missing):
     findings = held(made_up(IDEAL | changes, **arguments))
