@@ -20,6 +20,8 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_
 from experiments.variations import (
     ablations,
     ablations_claim,
+    computations,
+    computations_claim,
     dropout,
     dropout_claim,
     feature_values,
@@ -41,6 +43,7 @@ EXPERIMENTS = {
     "gelu": Experiment(gelu, gelu.Settings(), gelu.QUICK),
     "gelu_phases": Experiment(gelu_phases, gelu_phases.Settings(), gelu_phases.QUICK),
     "gelu_neurons": Experiment(gelu_neurons, gelu_neurons.Settings(), gelu_neurons.QUICK),
+    "computations": Experiment(computations, computations.Settings(), computations.QUICK),
     "unequal": Experiment(unequal_density, unequal_density.Settings(), unequal_density.QUICK),
     "ablations": Experiment(ablations, ablations.Settings(), ablations.QUICK),
     "graded": Experiment(
@@ -58,6 +61,7 @@ def figures(results):
         "variation-gelu": gelu.figure(results.gelu),
         "variation-gelu-phases": gelu_phases.figure(results.gelu_phases),
         "variation-gelu-neurons": gelu_neurons.figure(results.gelu_neurons),
+        "variation-computations": computations.figure(results.computations),
         "variation-unequal": unequal_density.figure(results.unequal),
         "variation-ablations": ablations.figure(results.ablations),
         "variation-graded": graded_correlation.figure(results.graded),
@@ -70,6 +74,7 @@ def claims(results):
         dropout_claim.claim(results.dropout),
         feature_values_claim.claim(results.values),
         gelu_claim.claim(results.gelu, results.gelu_phases, results.gelu_neurons),
+        computations_claim.claim(results.computations),
         unequal_density_claim.claim(results.unequal),
         ablations_claim.claim(results.ablations),
         graded_correlation_claim.claim(results.graded),

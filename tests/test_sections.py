@@ -34,7 +34,7 @@ CLAIMS = {  # section -> its claims
     section7: ["7.1", "7.2"],
     section8: ["8.1", "8.2", "8.3"],
     Autoencodersmain: [f"A.{k}" for k in range(1, 7)],
-    Variationsmain: ["V.1", "V.2", "V.3", "V.5", "V.6", "V.7"],
+    Variationsmain: ["V.1", "V.2", "V.3", "V.4", "V.5", "V.6", "V.7"],
 }
 FIGURES = {
     section2: "first introduction n20 n80 pentagon represented",
@@ -45,8 +45,8 @@ FIGURES = {
     section7: "alignment neurons steps",
     section8: "motif neurons sides",
     Autoencodersmain: "found preferred",
-    Variationsmain: "ablations dropout dropout-polytopes gelu gelu-neurons gelu-phases "
-    "graded unequal values",
+    Variationsmain: "ablations computations dropout dropout-polytopes gelu gelu-neurons "
+    "gelu-phases graded unequal values",
 }
 each_section = pytest.mark.parametrize("section", CLAIMS, ids=lambda section: section.__name__)
 

@@ -68,6 +68,7 @@ LEGEND = (  # title of the figure's legend
     "Irregular groups match\nnone of the known polytopes to 0.1 in each cosine: they are pyramids, "
     "larger groups, or unfinished polytopes."
 )
+ROOM = 1.1  # ratio of the densities of a window from which on there is room for its name
 SHOWN = (0.67, 0.62, 0.34, 0.23, 0.217)  # densities of the models that are drawn as graphs
 
 
@@ -441,14 +442,15 @@ def _draw_windows(windows, density, ax):
         )
         # The paper's polytopes have a line of their own in the scatter, which bears their name.
         outside = window.densest <= sparsest or window.sparsest >= densest
-        if window.name in PAPER_POLYTOPES or outside:
+        short = window.densest < ROOM * window.sparsest
+        if window.name in PAPER_POLYTOPES or outside or short:
             continue
         near_the_end = window.densest < sparsest / 0.8
         x = max(window.sparsest, sparsest) if near_the_end else min(window.densest, densest)
         ax.annotate(
             window.name,
             (x, window.dimensionality),
-            xytext=(0, -15 if k % 2 else 7),  # the names of neighbours would overlap
+            xytext=(0, 7),
             ha="right" if near_the_end else "left",
             annotation_clip=True,
             **NOTE,
