@@ -16,6 +16,7 @@ import matplotlib.pyplot as plt
 import torch
 from jaxtyping import Float, Float64
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from torch import Tensor
 
 from checks import check_settings
@@ -37,6 +38,7 @@ from visualization import (
 FEATURES = 5
 ARRANGEMENTS = ("two features alone", "two antipodal pairs", "a pentagon")
 COLOURS = (DEDICATED, SHARED, POLYTOPE_COLOURS["pentagon"])
+TARGET = {"markersize": 22, "markeredgewidth": 1.5}
 SHOWN_DENSITIES = (1, 0.5, 0.2, 0.1, 0.05, 0.02)
 
 
@@ -163,6 +165,7 @@ def response_figure(
         ax.set_title(step)
     for ax in axes[-1]:
         ax.set_xlabel("output of feature")
+    drawn.legend(handles=_response_key(axes[0, 0]), loc="outside lower center", ncols=3)
     return described(
         drawn,
         f"Bars of the outputs for the inputs {', '.join(inputs)}: the product with the weights, "
@@ -174,6 +177,13 @@ def _draw_response(value, x, ax):
     """Draw one bar for each output, in blue where its feature is present, beside its true value."""
     colours = [DEDICATED if present else SHARED for present in (x > 0).tolist()]
     ax.bar(range(len(value)), value.tolist(), color=colours, width=0.6)
-    ax.plot(range(len(x)), x.tolist(), "_", color=INK, markersize=22, markeredgewidth=1.5)
+    ax.plot(range(len(x)), x.tolist(), "_", color=INK, label="what it should be", **TARGET)
     ax.axhline(0, color=INK, linewidth=0.8)
     plain_ticks(ax.xaxis, range(len(value)))
+
+
+def _response_key(ax):
+    """Return what the legend explains: the colours of bars, and the marks of a panel."""
+    bars = {"the feature is there": DEDICATED, "it is not": SHARED}
+    patches = [Patch(color=colour, label=label) for label, colour in bars.items()]
+    return [*patches, *ax.get_legend_handles_labels()[0]]
