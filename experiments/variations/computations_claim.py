@@ -3,7 +3,7 @@
 if __name__ == "__main__":
     raise SystemExit("This file does not run by itself: run python Variationsmain.py instead.")
 
-from experiments.variations import computations
+from experiments.variations import computations, reciprocal_units
 from sweeps import Claim, ours
 from sweeps.claims import BEST_KNOWN, EXACT, TRAINED, strength
 
@@ -43,6 +43,10 @@ def claim(result):
        without sharing.
     6. At the lowest density the best fresh run of AND or of OR has less than 1.2 times the lowest
        loss known.
+    7. The best models of absolute values, or of another computation, have the asymmetric motif at
+       no density. A model has it if some place meets the whole rule of `reciprocal_units`, and if
+       outputs that the neuron does not disturb are inhibited at most half as often as those that
+       it disturbs.
 
     Findings 2 to 5 look at the lowest losses of all candidates, constructed, continued and trained.
     The third is training-limited where the lowest loss of dense OR is above DENSE_OR.
@@ -60,6 +64,7 @@ def claim(result):
             _pairs_finding(result),
             _most_finding(result),
             _fresh_finding(result),
+            _motif_finding(result),
         ),
         "At the lowest density the lowest loss is {AND, saved when sparse} of the best without "
         "shared neurons for AND, {absolute values, saved when sparse} for absolute values, "
@@ -183,4 +188,23 @@ def _fresh_finding(result):
             "fresh runs over the lowest loss when dense, highest": dense.max().item(),
         },
         TRAINED,
+    )
+
+
+def _motif_finding(result):
+    """Return the finding on the asymmetric motif of Section 8."""
+    found = reciprocal_units.has_motif(result)
+    counts = _by_name(result, found.sum(dim=1))
+    shares = reciprocal_units.inhibition(result)
+    each = {f"densities at which {name} have the motif": value for name, value in counts.items()}
+    return ours(
+        "The best models of every computation have the asymmetric motif of Section 8 at some "
+        "density, as those of absolute values do.",
+        min(counts.values()) > 0,
+        {
+            **each,
+            "disturbed outputs inhibited, share, highest": shares.disturbed.max().item(),
+            "other outputs by the same rule there, highest": shares.others.max().item(),
+        },
+        BEST_KNOWN,
     )
