@@ -6,7 +6,7 @@ another neuron that a drives, too, inhibits this output. The rule here is that o
 `experiments.section8.asymmetric_motif` with two changes:
 
 - A neuron that serves many units counts with each pair (a, b) of them, as few neurons here read two
-  units only. `among_two` tells which places have such a neuron.
+  units only.
 - Drive is measured by the norm of a neuron's in-weights from a unit, which is all that a
   `computations.Result` has. It does not say on which side of a feature, or for which features of a
   pair, a neuron responds. An inhibiting neuron may therefore be silent while the disturbed output
@@ -51,11 +51,17 @@ def served_alone(computation) -> float:
     return (reads * writes).min().item()
 
 
-def places(result) -> Places:
-    """Find the motif in the best models, and the stages that lead to it."""
+def places(result, *, held=HELD) -> Places:
+    """Find the motif in the best models, and the stages that lead to it.
+
+    Args:
+        result: A computations.Result.
+        held: A neuron serves a unit if it gives the output at least so many times what a neuron of
+            the unit alone does.
+    """
     reads = result.reads
     writes = result.writes.mT  # (computations, densities, hidden, units)
-    serves = _serves(result)
+    serves = _serves(result, held)
     different = ~torch.eye(reads.shape[3], dtype=torch.bool)
     holds = serves[..., :, None] & serves[..., None, :] & different
     reads_more = reads[..., :, None] >= UNEQUAL * reads[..., None, :]
@@ -64,11 +70,11 @@ def places(result) -> Places:
     return Places(holds, reciprocal, reciprocal & _is_inhibited(result, _added(result)))
 
 
-def _serves(result):
+def _serves(result, held):
     """Return which neurons serve which units (computations, densities, hidden, units)."""
     every = list(COMPUTATIONS.values())
     alone = [served_alone(every[place]) for place in result.computation.tolist()]
-    least = HELD * torch.tensor(alone, dtype=torch.float64)[:, None, None, None]
+    least = held * torch.tensor(alone, dtype=torch.float64)[:, None, None, None]
     reads = result.reads
     noticed = reads > SMALL * reads.amax(dim=3, keepdim=True)
     return noticed & (reads * result.writes.mT >= least)
@@ -90,13 +96,6 @@ def _is_inhibited(result, disturbance):
     return taken_away >= INHIBITED * disturbance
 
 
-def among_two(result) -> Bool[Tensor, "computations densities hidden"]:
-    """Return which neurons serve two units and notice no other, as the motif of 8.3 asks for."""
-    reads = result.reads
-    noticed = reads > SMALL * reads.amax(dim=3, keepdim=True)
-    return (noticed.sum(dim=3) == 2) & (_serves(result).sum(dim=3) == 2)
-
-
 class Inhibition(NamedTuple):
     """How often outputs are inhibited while a is active, over all reciprocal places of a model.
 
@@ -107,13 +106,17 @@ class Inhibition(NamedTuple):
     others: Float[Tensor, "computations densities"]  # of those that the neuron does not disturb
 
 
-def inhibition(result) -> Inhibition:
+def inhibition(result, *, held=HELD) -> Inhibition:
     """Count inhibited outputs wherever a neuron serves a and b as the motif does.
 
     An output is one of the others if the neuron adds no more than LEFT to it while a is active. It
     counts as inhibited if some neuron takes away from it what counts for the output of b.
+
+    Args:
+        result: A computations.Result.
+        held: As in `places`.
     """
-    found = places(result)
+    found = places(result, held=held)
     added = _added(result)
     taken_away = -added.amin(dim=2, keepdim=True)[..., None, :]  # [..., 1, a, 1, output]
     is_inhibited = taken_away >= INHIBITED * added[..., None]  # [..., neuron, a, b, output]
@@ -132,11 +135,15 @@ def _share(part, whole):
     return part.double() / whole.clamp(min=1)
 
 
-def has_motif(result) -> Bool[Tensor, "computations densities"]:
+def has_motif(result, *, held=HELD) -> Bool[Tensor, "computations densities"]:
     """Return which of the best models have the motif.
 
     A model has it if some place meets the whole rule, and if other outputs are inhibited at most
     CHANCE times as often as the disturbed ones.
+
+    Args:
+        result: A computations.Result.
+        held: As in `places`.
     """
-    shares = inhibition(result)
+    shares = inhibition(result, held=held)
     return (shares.disturbed > 0) & (shares.others <= CHANCE * shares.disturbed)
