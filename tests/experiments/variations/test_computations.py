@@ -250,13 +250,36 @@ def layer(shared):
     return reads, reads.T
 
 
-def made_up(curves, shared=(False, True, True, True, True), fresh=1.5, error=1e-14):
+def with_motif(reads, writes, inhibits=True):
+    """Norms of in-weights, and W2, with the motif of units 0 and 1 in neurons 0 and 1."""
+    reads = reads.clone()
+    writes = writes.clone()
+    reads[:2, :] = 0
+    writes[:, :2] = 0
+    reads[0, :2] = torch.tensor([2.0, 0.5])
+    writes[:2, 0] = torch.tensor([0.5, 2.0])
+    reads[1, 0] = 1
+    writes[2, 1] = 1
+    writes[1, 1] = -4.0 if inhibits else 0.0
+    return reads, writes
+
+
+def made_up(
+    curves,
+    shared=(False, True, True, True, True),
+    fresh=1.5,
+    error=1e-14,
+    motifs=((0, 1), (1, 1)),
+    inhibits=True,
+):
     """A result of the full settings' shapes with these losses relative to no sharing."""
     settings = Settings()
     points = len(settings.densities)
     best = torch.tensor([curves[name] for name in settings.computations], dtype=torch.float64)
     layers = [layer(each) for each in shared]
-    reads, writes = (torch.stack(parts).expand(5, -1, -1, -1) for parts in zip(*layers))
+    reads, writes = (torch.stack(parts).repeat(5, 1, 1, 1) for parts in zip(*layers))
+    for place in motifs:
+        reads[place], writes[place] = with_motif(reads[place], writes[place], inhibits)
     ones = torch.ones(5, points, dtype=torch.float64)
     return Result(
         density=torch.tensor(settings.densities, dtype=torch.float64),
@@ -291,7 +314,7 @@ def held(result):
 
 def test_claim_can_be_met():
     result = made_up(IDEAL)
-    assert held(result) == [True] * 6
+    assert held(result) == [True] * 7
     assert verdict([claim(result)]) == REPRODUCED
     assert claim(result).findings[2].evidence == TRAINING_LIMITED  # a lower loss of OR is known
     lower = made_up(IDEAL | {"OR": [0.95, 0.8, 0.5, 0.3, 0.2]})
@@ -309,6 +332,9 @@ def test_claim_can_be_met():
         ({"OR": [1, 0.97, 0.5, 0.3, 0.2]}, {}, {4}),
         ({"x^2": [1, 0.95, 0.7, 0.4, 0.02]}, {}, {5}),
         ({}, {"fresh": 1.1}, {6}),
+        ({}, {"motifs": ((0, 1),)}, {7}),
+        ({}, {"inhibits": False}, {7}),
+        ({}, {"motifs": ((0, 1), (1, 1), (3, 1))}, {7}),
     ],
     ids=[
         "inexact",
@@ -319,6 +345,9 @@ def test_claim_can_be_met():
         "late",
         "another",
         "fresh",
+        "no motif of squares",
+        "no inhibition",
+        "motif of OR",
     ],
 )
 def test_claim_can_fail(changes, arguments, missing):
@@ -327,7 +356,7 @@ def test_claim_can_fail(changes, arguments, missing):
 
 
 def test_measures():
-    result = made_up(IDEAL)
+    result = made_up(IDEAL, motifs=())
     assert polysemantic(result)[0].tolist() == [0, 1, 1, 1, 1]
     assert units_read(result)[0].tolist() == pytest.approx([1, 5, 5, 5, 5])
     silent = result._replace(writes=0.05 * result.writes)  # no neuron is in use
