@@ -46,8 +46,8 @@ def claim(result):
         "V.5",
         "features win a hidden dimension by what they and their partner cost together, not by "
         "density times importance: however rare, a feature keeps its place if its importance is "
-        "above s/(2-s) of its partner's, of density s, and the densest feature takes the rarest as "
-        "its partner (ours)",
+        "above about s/(2-s) of its partner's, of density s, and the densest feature takes the "
+        "rarest as its partner (ours)",
         NOT_THE_PAPER,
         (
             _joining(result),
