@@ -73,8 +73,8 @@ def claim(output, phases, neurons):
         "At the sparsest density a dimension stores {GELU, sparsest} features' worth with GELU, "
         "{ReLU, sparsest} with ReLU and {sharper GELU, sparsest} with the sharper GELU; close to "
         "density 0, a feature of less than {by algebra, least relative importance} of the other's "
-        "importance is still not stored with GELU; and the hidden GELU's loss is "
-        "{GELU over ReLU, sparsest} of the hidden ReLU's.",
+        "importance is still not stored with GELU; and with GELU in the hidden layer the loss of "
+        "the sparsest features is {GELU over ReLU, sparsest} of that with ReLU.",
     )
 
 
