@@ -9,7 +9,7 @@ are at most 1. So the output of a sparse feature, whose bias is near zero, does 
 interference comes and goes: GELU passes half of it on. A sharper GELU,
 gelu(8 y) / 8, which is GELU for features of values up to 8, tells whether this is the cause. The
 antipodal pairs of moderate densities give way to about three features in each dimension, which are
-less than opposite, and store no more than evenly spread pairs would.
+less than opposite, and which store about as much as evenly spread pairs would.
 
 Restarts compete with solutions that were constructed or continued: the weights of the other model,
 those of the neighbours in density, one antipodal pair in each hidden dimension, and antipodal pairs
