@@ -87,11 +87,11 @@ def claim(result):
             _weight_decay(result),
             _pairs(result),
         ),
-        "without a bias D* at the lowest density is {D* without a bias, lowest density} in place "
-        "of {D* of the paper's model, lowest density} and the loss {loss without a bias over the "
-        "paper's, lowest density} times as high; trained on active features alone, the linear "
-        "model has {lowest loss of the linear model over that of zero outputs} times the loss of "
-        "zero outputs or more at densities up to 0.25; a weight decay of 1 multiplies the loss by "
+        "Without a bias, at the lowest density, D* is {D* without a bias, lowest density} in place "
+        "of {D* of the paper's model, lowest density}, and the loss is {loss without a bias over "
+        "the paper's, lowest density} times as high. Trained on active features alone, the linear "
+        "model has at least {lowest loss of the linear model over that of zero outputs} times the "
+        "loss of zero outputs at densities up to 0.25. A weight decay of 1 multiplies the loss by "
         "{loss with a weight decay of 1 over the paper's, lowest density} at the lowest density.",
     )
 

@@ -3,9 +3,10 @@
 Dropout sets each hidden dimension of the ReLU output model to zero with a probability, the *rate*.
 It acts on single dimensions, so that a rotation of W is no longer free. It makes a privileged basis
 in two opposite ways. Sparse features are spread over more hidden dimensions than after any random
-rotation, and dense ones lie along single dimensions. The sign of the bias decides which, and
-`dropped_dimensions.py` says why. The antipodal pairs stay at every rate up to 1/2. Pentagon and
-square antiprism stay at low rates, and at a rate of 1/2 give way to pairs along hidden dimensions.
+rotation, at rates up to 0.3, and dense ones lie along single dimensions. The sign of the
+bias decides which, and `dropped_dimensions.py` says why. Five antipodal pairs stay at every rate up
+to 1/2. Pentagon and square antiprism stay at low rates, and at a rate of 1/2 give way to pairs
+along hidden dimensions.
 
 Models are compared by their exact loss with dropout. Beside random weights, training starts from
 antipodal pairs along the hidden dimensions, from pairs that are spread over them, and from the
@@ -305,6 +306,7 @@ def polytope_figure(results) -> Figure:
         for name in {name for count in counts for name in count}:
             every[name] = torch.ones(1)
         texts.append(f"n={features}, m={hidden}: {_in_words(counts[0])} to {_in_words(counts[-1])}")
+    drawing.suptitle("Dropout leaves the polytopes in place, up to a high rate")
     polytope_legend(drawing, every, "the represented features form")
     return described(
         drawing,

@@ -47,8 +47,8 @@ def claim(results):
     return Claim(
         "V.1",
         "dropout on the hidden layer makes a privileged basis: it spreads sparse features over the "
-        "hidden dimensions and lays dense ones along them, as the sign of the bias decides, and "
-        "leaves the polytopes in place at rates up to 0.2 (ours)",
+        "hidden dimensions (at rates up to 0.3), lays dense ones along them, as the sign of the "
+        "bias decides, and leaves the polytopes in place at rates up to 0.2 (ours)",
         NOT_THE_PAPER,
         (
             _sparse(pairs),
@@ -59,12 +59,14 @@ def claim(results):
             _stay_pairs(pairs),
             _give_way([pentagon, antiprism]),
         ),
-        "With dropout sparse features are spread over at least {lowest spread, sparse} of five "
-        "hidden dimensions, and dense ones over at most {highest spread, dense}; random rotations "
-        "spread them over {highest after rotations, sparse} at most and over {lowest after "
-        "rotations, dense} at least. At the rate 0.5 five features in the plane and eight in "
-        "space, which form a pentagon and a square antiprism without dropout, are spread over at "
-        "most {highest spread at the rate 0.5}.",
+        "At rates from 0.1 to 0.3 sparse features are spread over at least {lowest spread, sparse} "
+        "of five hidden dimensions, and over at most {highest after rotations, sparse} after "
+        "random rotations; at the rate 0.5 it is {spread at the rate 0.5, sparse}. At rates from "
+        "0.1 on dense features are spread over at most {highest spread, dense}, and over at least "
+        "{lowest after rotations, dense} after random rotations. Without dropout five features in "
+        "the plane form a pentagon and eight in space a square antiprism; at the rate 0.5 those "
+        "that are represented are spread over at most {highest spread at the rate 0.5} hidden "
+        "dimensions.",
     )
 
 

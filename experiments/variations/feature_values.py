@@ -5,7 +5,7 @@ Four kinds of values are compared: uniform on [0, 1]; 1, 2 or 3 with equal proba
 begins as features get sparser. In the end it is the other way round: features that are always 1 fit
 into two dimensions in any number without loss. A ReLU with a negative bias is a threshold, and
 takes away any interference that is smaller than the highest value. It returns a value that is alone
-at the top, and nothing else. So the paper's polygons of few vertices owe to the spread of values.
+at the top, and nothing else. So the paper's polygons have few vertices because values spread.
 
 Three things are computed, all of equally important features.
 
@@ -328,14 +328,15 @@ def figure(result) -> Figure:
     right.plot(result.vertices, result.vertices, color=FAINT, zorder=0, label="all features")
     right.legend(loc="upper left")
     over_density(left, result.pair_density, ticks=(0.7, 0.6, 0.5, 0.4, 0.3))
-    left.set(title="narrow values begin later\n($n=2$, $m=1$)")
-    left.set(ylabel="loss saved, of that of a second feature")
+    left.set(title="pairs of narrow values begin later\n($n=2$, $m=1$)")
+    left.set(ylabel="saved share of a second feature's loss")
     over_density(middle, result.density, ticks=(0.1, 0.01, 0.001, 0.0001))
     features = result.W.shape[-1]
-    middle.set(title=f"and end with more\n($n={features}$, $m={PLANE}$)")
+    middle.set(title=f"rare narrow values save more\n($n={features}$, $m={PLANE}$)")
     middle.set(ylabel="features' worth of loss saved", ylim=(0, 1.35 * features))
     right.set(title="polygons of rare features\n(limit of density 0)")
     right.set(xlabel="vertices", ylabel="features' worth of loss saved")
+    right.set(xlim=(0, None), ylim=(0, None))
     drawn.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=len(KINDS))
     return described(drawn, _text(result))
 

@@ -4,9 +4,12 @@ The paper's models have ReLU, and many networks have GELU. This file has both to
 and trains the one with GELU at the output beside the paper's ReLU output model, for equally
 important features from dense to sparse. `figure` draws what is stored and D* of both over density.
 
-GELU bends smoothly within about 1 of zero, and feature values are at most 1. So an output can never
-rest at zero while small interference comes and goes: GELU passes half of it on. A sharper GELU,
-gelu(8 y) / 8, which is GELU for features of values up to 8, tells whether this is the cause.
+GELU bends smoothly. It differs most from ReLU at 0.75 on either side of zero, and feature values
+are at most 1. So the output of a sparse feature, whose bias is near zero, does not rest while small
+interference comes and goes: GELU passes half of it on. A sharper GELU,
+gelu(8 y) / 8, which is GELU for features of values up to 8, tells whether this is the cause. The
+antipodal pairs of moderate densities give way to about three features in each dimension, which are
+less than opposite, and which store about as much as evenly spread pairs would.
 
 Restarts compete with solutions that were constructed or continued: the weights of the other model,
 those of the neighbours in density, one antipodal pair in each hidden dimension, and antipodal pairs

@@ -56,9 +56,10 @@ def claim(output, phases, neurons):
     """
     return Claim(
         "V.3",
-        "with GELU in place of ReLU at the output, the three phases and the antipodal pairs "
-        "remain, but a hidden dimension never stores much more than two features' worth, however "
-        "sparse, because GELU passes half of a small interference on (ours)",
+        "with GELU in place of ReLU at the output, the three phases remain, and so do antipodal "
+        "pairs from density 0.5 to 0.2, but a hidden dimension never stores much more than two "
+        "features' worth, however sparse, because GELU passes half of a small interference on "
+        "(ours)",
         NOT_THE_PAPER,
         (
             _stored(output),
@@ -71,10 +72,13 @@ def claim(output, phases, neurons):
             _steps(neurons),
         ),
         "At the sparsest density a dimension stores {GELU, sparsest} features' worth with GELU, "
-        "{ReLU, sparsest} with ReLU and {sharper GELU, sparsest} with the sharper GELU; close to "
-        "density 0, a feature of less than {by algebra, least relative importance} of the other's "
-        "importance is still not stored with GELU; and the hidden GELU's loss is "
-        "{GELU over ReLU, sparsest} of the hidden ReLU's.",
+        "{ReLU, sparsest} with ReLU and {sharper GELU, sparsest} with the sharper GELU. By "
+        "algebra, evenly spread antipodal pairs store {by algebra, evenly spread pairs} with GELU; "
+        "the share of the model's features that have an antipode there is {share with an antipode, "
+        "GELU, sparsest}. Close to density 0, a feature of less than {by algebra, least relative "
+        "importance} of the other's importance is still not stored with GELU. With GELU in the "
+        "hidden layer the loss of the sparsest features is {GELU over ReLU, sparsest} of that with "
+        "ReLU.",
     )
 
 
@@ -131,6 +135,9 @@ def _algebra(output):
             "by algebra, evenly spread pairs": best.benefit,
             "by algebra, one pair in each dimension": gelu_algebra.pair_benefit(),
             "by algebra, features per dimension": best.features_per_dimension,
+            "share with an antipode, GELU, sparsest": gelu.with_antipode(output.gelu.W)[
+                _sparsest(output)
+            ].item(),
         },
         _output_evidence(output, "gelu"),
     )

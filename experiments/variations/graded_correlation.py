@@ -9,7 +9,7 @@ points of the grid as well.
 Members of a pair are never antipodal in the best solution as soon as they are correlated at all:
 two pairs make two local orthogonal bases, and three sparse pairs lie side by side. Pairs collapse
 into their principal components only where they are dense enough: at density 0.3 a small correlation
-does, at density 0.03 the full one does not.
+suffices, and at density 0.03 not even the full one does.
 """
 
 if __name__ == "__main__":

@@ -183,11 +183,12 @@ def _seen(collapses):
     """Say from which correlation on pairs collapse."""
     known = [density for density, value in collapses.items() if value < torch.inf]
     if not known:
-        return "{most collapsed pairs} of three pairs have collapsed, at any correlation."
+        return "Of three pairs {most collapsed pairs} have collapsed, at any correlation."
     places = ", ".join(
         f"{{correlation at density {density:g}}} at density {density:g}" for density in known
     )
     return (
-        "Antipodal members cost up to {largest ratio} times as much. Pairs collapse from "
-        f"correlation {places} on, and elsewhere never."
+        "Antipodal members cost up to {largest ratio} times as much as antipodal features of "
+        f"different pairs. Of three pairs some have collapsed from correlation {places} on, and at "
+        "no correlation at the other densities."
     )

@@ -20,7 +20,7 @@ from features import Uniform
 from theory.descents import maximize
 from theory.vertices import polygon
 
-SMALLEST = 4  # vertices; smaller polygons need a positive bias, and so disturb the empty row
+SMALLEST = 4  # vertices; a triangle loses nothing either, and its threshold would be a b above 0
 SAME = 1e-11  # difference of two losses of a polygon, of which that of the smaller norm is kept
 SCANNED = 40  # scales of a grid, and biases for each
 DESCENTS = 4  # from the best points of the grid

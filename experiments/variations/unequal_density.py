@@ -6,6 +6,8 @@ feature's density times its importance. The other is the exact loss of Section 3
 dimension holds a lone feature or an antipodal pair, and the lowest loss of all such arrangements
 tells who is stored, and who shares a dimension with whom. A pair of unit norms costs
 (I_i + I_j) s_i s_j / 6, so that what a rare feature pays is set by how often its partner is active.
+With random densities and importances the exact loss is right far more often. With equal importance
+density times importance names the stored features about as well, if it is told how many they are.
 """
 
 if __name__ == "__main__":
@@ -395,5 +397,5 @@ def _draw_shares(result, ax):
         texts.append(f"{label} {listed}")
     ax.set_xticks(range(len(families)), labels=list(families))
     ax.set(xlabel="settings", ylabel="share of the settings", ylim=(0, 1.05))
-    ax.set(title="stored features named rightly")
+    ax.set(title="rules right, best model found")
     return "; ".join(texts)

@@ -46,8 +46,8 @@ def claim(result):
         "V.5",
         "features win a hidden dimension by what they and their partner cost together, not by "
         "density times importance: however rare, a feature keeps its place if its importance is "
-        "above s/(2-s) of its partner's, of density s, and the densest feature takes the rarest as "
-        "its partner (ours)",
+        "above about s/(2-s) of its partner's, of density s, and the densest feature takes the "
+        "rarest as its partner (ours)",
         NOT_THE_PAPER,
         (
             _joining(result),
@@ -61,7 +61,10 @@ def claim(result):
         "even beside a partner that is always active it needs only {importance needed beside the "
         "densest partner} of the partner's importance. In {random settings named by the exact loss}"
         " of {random settings} random settings the exact loss names the stored features, and "
-        "density times importance in {random settings named by density times importance}. With "
+        "density times importance in {random settings named by density times importance}; with "
+        "two densities and equal importance these are {settings of two densities named by the "
+        "exact loss} and {settings of two densities named by density times importance} of "
+        "{settings of two densities}. With "
         "Zipf's law {Zipf settings that leave out the densest feature} of {Zipf settings} settings "
         "leave out the densest feature of all.",
     )
@@ -105,6 +108,13 @@ def _two_classes(result):
             "smallest norm of the rarest features": feature_norms(models.W)[rarest, half:]
             .min()
             .item(),
+            "settings of two densities named by the exact loss": int(
+                by_the_rule(models).stored.sum()
+            ),
+            "settings of two densities named by density times importance": int(
+                product_agrees(models).sum()
+            ),
+            "settings of two densities": len(mixed),
         },
         BEST_KNOWN,
     )
