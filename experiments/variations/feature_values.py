@@ -351,8 +351,7 @@ def _text(result):
         for name, count in zip(KINDS, saved(result, result.loss)[:, -1].tolist())
     )
     return (
-        "Three panels of loss saved by superposition, for four kinds of feature values: two "
-        f"features in one dimension are an antipodal pair from density {onsets}; models in two "
-        f"dimensions save at the lowest density as much as this many features cost: {most}; and "
-        "what regular polygons of rare features save, over their vertices."
+        f"Curves of loss saved, for four kinds of values: two features are a pair from density "
+        f"{onsets}; models in two dimensions save at the lowest density as much as this many "
+        f"features cost: {most}; last, what polygons of rare features save, over their vertices."
     )

@@ -331,10 +331,9 @@ def figure(result) -> Figure:
     drawn.suptitle("A rare feature keeps its place: how often its partner is active decides")
     return described(
         drawn,
-        "On the left, curves of the importance that a feature needs to join a denser one, which "
-        "hardly differ with its own density; in the middle, arcs between partners of the best "
-        "model, nested from the densest with the rarest inwards, above those of the best random "
-        f"start; on the right, bars of how often rules name the stored features: {text}.",
+        "Curves of the importance that a feature needs to join a denser one, which hardly differ "
+        "with its own density; arcs between partners in the best model, the densest with the "
+        f"rarest; bars of how often rules name the stored features: {text}.",
     )
 
 
