@@ -64,9 +64,11 @@ def claim(result):
         "density times importance in {random settings named by density times importance}; with "
         "two densities and equal importance these are {settings of two densities named by the "
         "exact loss} and {settings of two densities named by density times importance} of "
-        "{settings of two densities}. With "
-        "Zipf's law {Zipf settings that leave out the densest feature} of {Zipf settings} settings "
-        "leave out the densest feature of all.",
+        "{settings of two densities}. With Zipf's law the densest feature of all is left out in "
+        "{Zipf settings that leave out the densest feature} of {Zipf settings} settings.",
+        "Most candidates begin as the arrangements of the lowest exact losses. With 48 random "
+        "starts in place of six, 3 of the 40 random settings of seed 0 reach a loss that is lower "
+        "by up to 2.5 %; the exact loss then names 31 of them, and density times importance 20.",
     )
 
 
@@ -171,8 +173,8 @@ def _training(result):
         models.fresh_loss.amin(dim=1) / models.loss - 1 for models in (result.zipf, result.drawn)
     ]
     return ours(
-        "The best of the random starts finds the best model in at most a third of the settings "
-        "with Zipf's law and with random features.",
+        f"The best of {result.drawn.fresh_loss.shape[1]} random starts finds the best model in at "
+        "most a third of the settings with Zipf's law and with random features.",
         count / total <= FOUND,
         {
             "settings whose best model a random start finds": count,
