@@ -45,8 +45,8 @@ FIGURES = {
     section7: "alignment neurons steps",
     section8: "motif neurons sides",
     Autoencodersmain: "found preferred",
-    Variationsmain: "ablations computations dropout dropout-polytopes gelu gelu-neurons "
-    "gelu-phases graded unequal values",
+    Variationsmain: "ablations computations dropout-polytopes dropout gelu-neurons gelu-phases "
+    "gelu graded unequal values",
 }
 each_section = pytest.mark.parametrize("section", CLAIMS, ids=lambda section: section.__name__)
 
