@@ -328,7 +328,7 @@ def figure(result) -> Figure:
     axes[1].set(ylabel=r"$D^* = m\,/\,\|W\|_F^2$", title="dimensions per feature", ylim=(0, 1.3))
     axes[2].set(ylabel="share of represented features", title="with an antipode", ylim=(0, 1.05))
     for ax in axes:
-        over_density(ax, result.density)
+        over_density(ax, result.density, ticks=(0.5, 0.2, 0.1, 0.05, 0.02, 0.01))
     drawing.suptitle(
         "With GELU at the output a dimension stores about two features' worth, however sparse"
     )
