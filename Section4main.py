@@ -4,7 +4,7 @@
     python Section4main.py --quick      # the same path, small, in seconds
     python Section4main.py --seed 3 --out /tmp/section4
     python Section4main.py --table      # the committed periodic table, 21 minutes on 2 cores
-    python Section4main.py --settled --seeds 6      # the committed settled models
+    python Section4main.py --settled --seeds 10     # the committed settled models
 
 Uniform superposition: models are trained over density at the paper's size and at others; each of
 the paper's polytopes is searched for; and the best polytope at each density is predicted.

@@ -6,9 +6,9 @@ gradient has nearly vanished. Other models settle from products of smaller model
 candidates that training has to beat.
 
 The full settings take up to two minutes for each model, so the models are committed. FILE holds
-those of six seeds and of products, of 100 features; LARGE_FILE holds products of the paper's size,
+those of ten seeds and of products, of 100 features; LARGE_FILE holds products of the paper's size,
 400 features in 30 dimensions. `committed` reads them, and
-`python Section4main.py --settled --seeds 6` computes them again.
+`python Section4main.py --settled --seeds 10` computes them again.
 """
 
 if __name__ == "__main__":

@@ -450,7 +450,7 @@ def _draw_windows(windows, density, ax):
         ax.annotate(
             window.name,
             (x, window.dimensionality),
-            xytext=(0, 7),
+            xytext=(0, -15),
             ha="right" if near_the_end else "left",
             annotation_clip=True,
             **NOTE,
