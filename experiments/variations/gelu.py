@@ -30,6 +30,7 @@ from torch import Tensor
 from torch.nn.functional import gelu
 
 from checks import check_settings
+from experiments.variations.competition import compete, rows_loss
 from experiments.variations.gelu_algebra import (
     best_even_pairs,
     even_pairs,
@@ -39,7 +40,6 @@ from features import FeatureDistribution
 from geometry import dimensions_per_feature, represented, unit_directions
 from models import ReLUHiddenModel, ReLUOutputModel
 from theory.descents import ignored_loss
-from training import best_restart, sampled_loss, train, train_best
 from visualization import (
     DEDICATED,
     FAINT,
@@ -145,7 +145,6 @@ class Curve(NamedTuple):
     b: Float[Tensor, "points features"]
     loss: Float[Tensor, "points candidates"]  # after the last round
     earlier_loss: Float[Tensor, " points"]  # of the best before the last round
-    fresh_loss: Float[Tensor, " points"]  # of the best restart
 
 
 class Result(NamedTuple):
@@ -172,37 +171,20 @@ def run(settings, *, seed=0, device="cpu", progress=True) -> Result:
     """
     density = torch.tensor(settings.densities, dtype=torch.float64)
     inputs = FeatureDistribution(density[:, None], features=settings.features).to(device)
-    shared = {"batch_size": settings.batch_size, "seed": seed, "progress": progress}
+    how = {"batch_size": settings.batch_size, "seed": seed, "progress": progress}
     sizes = settings.features, settings.hidden
-    constructed = pair_in_each_dimension(*sizes), even_pairs(*sizes)
-    best, losses = {}, {}
-    for kind, model_class in MODELS.items():
-        best[kind], _ = train_best(
-            model_class,
-            inputs,
-            settings.hidden,
-            restarts=settings.restarts,
-            steps=settings.steps,
-            lr=settings.lr,
-            **shared,
-        )
-        losses[kind] = [_loss(best[kind], inputs, settings, seed)[:, None]]
-    for _ in range(settings.rounds):
-        before = dict(best)
-        for kind in MODELS:
-            model = candidates(before[kind], before[OTHER[kind]], constructed)
-            repeated = inputs.with_restarts(model.instances // len(density))
-            train(model, repeated, steps=settings.more_steps, lr=settings.more_lr, **shared)
-            loss = _loss(model, repeated, settings, seed)
-            best[kind] = model.select(best_restart(loss, model.instances // len(density)))
-            losses[kind].append(loss.unflatten(0, (len(density), -1)))
-    curves = {kind: _curve(best[kind], losses[kind]) for kind in MODELS}
-    return Result(density, _loss(_nothing(best["relu"], inputs), inputs, settings, seed), **curves)
-
-
-def _loss(model, inputs, settings, seed):
-    """Return the loss of each instance on the rows that serve all comparisons, on the CPU."""
-    return sampled_loss(model, inputs, rows=settings.rows, seed=seed).cpu()
+    competitors = compete(
+        MODELS,
+        OTHER,
+        inputs,
+        settings,
+        fresh={"restarts": settings.restarts, "steps": settings.steps, "lr": settings.lr} | how,
+        more={"steps": settings.more_steps, "lr": settings.more_lr} | how,
+        constructed=(pair_in_each_dimension(*sizes), even_pairs(*sizes)),
+    )
+    nothing = _nothing(competitors["relu"].model, inputs)
+    curves = {kind: _curve(competitor) for kind, competitor in competitors.items()}
+    return Result(density, rows_loss(nothing, inputs, settings.rows, seed), **curves)
 
 
 def _nothing(like, inputs):
@@ -211,40 +193,13 @@ def _nothing(like, inputs):
     return ReLUOutputModel.from_weights(W, (inputs.density / 2).to(W))
 
 
-def candidates(own, other, constructed=()):
-    """Make the models to train on from, those of a density in a row.
-
-    At each density these are the best so far, the best of another kind, the best of both neighbours
-    in density, and constructed ones.
-
-    Args:
-        own: The best models of a kind so far, one for each density.
-        other: The best models of another kind.
-        constructed: Weights (hidden, features) of constructed models, whose biases start at 0.
-    """
-    W = own.W.detach()
-    b = own.b.detach()
-    place = torch.arange(len(b), device=b.device)
-    denser = (place - 1).clamp(min=0)
-    sparser = (place + 1).clamp(max=len(b) - 1)
-    every_W = [W, other.W.detach(), W[denser], W[sparser]]
-    every_b = [b, other.b.detach(), b[denser], b[sparser]]
-    for weights in constructed:
-        every_W.append(weights.to(W).expand_as(W))
-        every_b.append(torch.zeros_like(b))
-    return type(own).from_weights(
-        torch.stack(every_W, dim=1).flatten(0, 1), torch.stack(every_b, dim=1).flatten(0, 1)
-    )
-
-
-def _curve(best, losses):
-    """Return the curve of a kind from its losses: fresh ones, then those of each round."""
+def _curve(competitor):
+    """Return the curve of a kind."""
     return Curve(
-        W=best.W.detach().cpu(),
-        b=best.b.detach().cpu(),
-        loss=losses[-1],
-        earlier_loss=losses[-2].amin(dim=1),
-        fresh_loss=losses[0][:, 0],
+        W=competitor.model.W.detach().cpu(),
+        b=competitor.model.b.detach().cpu(),
+        loss=competitor.losses[-1],
+        earlier_loss=competitor.earlier_loss,
     )
 
 

@@ -26,11 +26,11 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from checks import check_settings
-from experiments.variations.gelu import GELUHiddenModel, candidates
+from experiments.variations.competition import compete
+from experiments.variations.gelu import GELUHiddenModel
 from features import FeatureDistribution
 from geometry import neuron_pattern, ordered_neurons
 from models import ReLUHiddenModel
-from training import best_restart, sampled_loss, train, train_best
 from visualization import (
     DEDICATED,
     FAINT,
@@ -120,52 +120,24 @@ def run(settings, *, seed=0, device="cpu", progress=True) -> Result:
     density = torch.tensor(settings.densities, dtype=torch.float64)
     importance = settings.decay ** torch.arange(settings.features, dtype=torch.float64)
     inputs = FeatureDistribution(density[:, None], importance).to(device)
-    best, losses = {}, {}
-    for kind, model_class in MODELS.items():
-        best[kind], _ = train_best(
-            model_class,
-            inputs,
-            settings.hidden,
-            restarts=settings.restarts,
-            steps=settings.steps,
-            batch_size=settings.batch_size,
-            lr=settings.lr,
-            seed=seed,
-            progress=progress,
-        )
-        losses[kind] = [_loss(best[kind], inputs, settings, seed)[:, None]]
-    for _ in range(settings.rounds):
-        before = dict(best)
-        for kind in MODELS:
-            model = candidates(before[kind], before[OTHER[kind]])
-            loss = _train_on(model, inputs, settings, seed, progress)
-            best[kind] = model.select(best_restart(loss.flatten(), loss.shape[1]))
-            losses[kind].append(loss)
-    curves = {
-        kind: Curve(best[kind].W.detach().cpu(), losses[kind][-1], losses[kind][-2].amin(dim=1))
-        for kind in MODELS
-    }
-    return Result(density, **curves)
-
-
-def _train_on(model, inputs, settings, seed, progress) -> Float[Tensor, "points candidates"]:
-    """Train candidates on at their densities, and return their losses."""
-    repeated = inputs.with_restarts(model.instances // inputs.instances)
-    train(
-        model,
-        repeated,
-        steps=settings.more_steps,
-        batch_size=settings.more_batch_size,
-        lr=settings.more_lr,
-        seed=seed,
-        progress=progress,
+    how = {"seed": seed, "progress": progress}
+    fresh = {"restarts": settings.restarts, "steps": settings.steps, "lr": settings.lr}
+    more = {"steps": settings.more_steps, "lr": settings.more_lr}
+    competitors = compete(
+        MODELS,
+        OTHER,
+        inputs,
+        settings,
+        fresh=fresh | {"batch_size": settings.batch_size} | how,
+        more=more | {"batch_size": settings.more_batch_size} | how,
     )
-    return _loss(model, repeated, settings, seed).unflatten(0, (inputs.instances, -1))
+    return Result(density, **{kind: _curve(each) for kind, each in competitors.items()})
 
 
-def _loss(model, inputs, settings, seed):
-    """Return the loss of each instance on the rows that serve all comparisons, on the CPU."""
-    return sampled_loss(model, inputs, rows=settings.rows, seed=seed).cpu()
+def _curve(competitor):
+    """Return the curve of a kind."""
+    W = competitor.model.W.detach().cpu()
+    return Curve(W, competitor.losses[-1], competitor.earlier_loss)
 
 
 # Measures

@@ -8,6 +8,7 @@ import torch
 from drawing import drawn
 
 from experiments.variations import gelu, gelu_algebra
+from experiments.variations.competition import candidates
 from experiments.variations.gelu import (
     QUICK,
     GELUHiddenModel,
@@ -124,7 +125,7 @@ def test_even_pairs_are_a_tight_frame_of_antipodes():
 def test_candidates_stand_in_their_places():
     own = GELUOutputModel(3, 6, 2, seed=0)
     other = ReLUOutputModel(3, 6, 2, seed=1)
-    made = gelu.candidates(own, other, (gelu_algebra.pair_in_each_dimension(6, 2),))
+    made = candidates(own, other, (gelu_algebra.pair_in_each_dimension(6, 2),))
     W = made.W.unflatten(0, (3, 5))
     assert type(made) is GELUOutputModel
     torch.testing.assert_close(W[:, 0], own.W)
@@ -132,9 +133,7 @@ def test_candidates_stand_in_their_places():
     torch.testing.assert_close(W[:, 2], own.W[[0, 0, 1]])
     torch.testing.assert_close(W[:, 3], own.W[[1, 2, 2]])
     torch.testing.assert_close(W[2, 4], gelu_algebra.pair_in_each_dimension(6, 2).float())
-    assert type(gelu.candidates(GELUHiddenModel(1, 4, 2), ReLUHiddenModel(1, 4, 2))) is (
-        GELUHiddenModel
-    )
+    assert type(candidates(GELUHiddenModel(1, 4, 2), ReLUHiddenModel(1, 4, 2))) is (GELUHiddenModel)
 
 
 def test_run_is_reproducible_and_depends_on_the_seed(result):

@@ -24,9 +24,7 @@ def output(gelu_stores=1.95, relu_stores=6.0, sharp=1.0, paired_until=0.1, gain=
         W[:, 0] = 0.6  # alike, without antipodes
         W[paired] = gelu_algebra.pair_in_each_dimension(settings.features, settings.hidden).float()
         loss = nothing - stores * unit
-        return gelu.Curve(
-            W, torch.zeros_like(W[:, 0]), loss[:, None], loss + gain * unit, loss + gain * unit
-        )
+        return gelu.Curve(W, torch.zeros_like(W[:, 0]), loss[:, None], loss + gain * unit)
 
     both = (density <= 0.7) & (density >= 0.3)
     relu = 1 + (relu_stores - 1) * sparse
