@@ -42,6 +42,8 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
+from experiments.variations.pair_arrangements import antipodal_pairs
+
 LAST_SUPERPOSITION = 1 / 3  # density from which on the linear model has dedicated dimensions
 DESCENT_STEPS = 1500
 DEMICUBE_DIMENSIONS = 5
@@ -177,19 +179,6 @@ def demicube(features) -> Float64[Tensor, "5 features"]:
     vertices = torch.tensor(signs, dtype=torch.float64).T / math.sqrt(5)
     W = torch.zeros(DEMICUBE_DIMENSIONS, features, dtype=torch.float64)
     W[:, :DEMICUBE_FEATURES] = math.sqrt(5 / 7) * vertices
-    return W
-
-
-def antipodal_pairs(features, hidden) -> Float64[Tensor, "hidden features"]:
-    """Return pairs of opposite features, one in each dimension; further features have no weights.
-
-    Args:
-        features: Number of features, at least 2m.
-        hidden: Number of hidden dimensions m.
-    """
-    W = torch.zeros(hidden, features, dtype=torch.float64)
-    W[:, : 2 * hidden] = torch.eye(hidden).repeat_interleave(2, dim=1)
-    W[:, 1 : 2 * hidden : 2] *= -1
     return W
 
 

@@ -227,7 +227,7 @@ def noise(result) -> Float[Tensor, "models densities"]:
     return 1 - result.active_loss / result.loss
 
 
-def antipodal_pairs(W: Float[Tensor, "densities hidden features"]) -> list[int]:
+def count_of_pairs(W: Float[Tensor, "densities hidden features"]) -> list[int]:
     """Count the antipodal pairs of the model of each density."""
     return [sum(factor.polytope == "digon" for factor in tegum_factors(weights)) for weights in W]
 

@@ -18,7 +18,7 @@ from experiments.variations.ablations import (
     LINEAR,
     NO_BIAS,
     PAPER,
-    antipodal_pairs,
+    count_of_pairs,
     dimensions,
     noise,
     off_demicube,
@@ -247,7 +247,7 @@ def _pairs(result):
     chosen = _between(result, *PAIRS)
     hidden = result.W.shape[2]
     models = {"paper": PAPER, "decayed": _place(result, STRONG), "no bias": NO_BIAS}
-    counts = {name: antipodal_pairs(result.W[place, chosen]) for name, place in models.items()}
+    counts = {name: count_of_pairs(result.W[place, chosen]) for name, place in models.items()}
     return ours(
         "At densities from 0.25 to 0.5 the paper's model has an antipodal pair in each dimension, "
         "with a weight decay of 1 as without; without a bias it has fewer.",

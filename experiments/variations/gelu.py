@@ -34,8 +34,8 @@ from experiments.variations.competition import compete, rows_loss
 from experiments.variations.gelu_algebra import (
     best_even_pairs,
     even_pairs,
-    pair_in_each_dimension,
 )
+from experiments.variations.pair_arrangements import antipodal_pairs
 from features import FeatureDistribution
 from geometry import dimensions_per_feature, represented, unit_directions
 from models import ReLUHiddenModel, ReLUOutputModel
@@ -180,7 +180,7 @@ def run(settings, *, seed=0, device="cpu", progress=True) -> Result:
         settings,
         fresh={"restarts": settings.restarts, "steps": settings.steps, "lr": settings.lr} | how,
         more={"steps": settings.more_steps, "lr": settings.more_lr} | how,
-        constructed=(pair_in_each_dimension(*sizes), even_pairs(*sizes)),
+        constructed=(antipodal_pairs(*sizes), even_pairs(*sizes)),
     )
     nothing = _nothing(competitors["relu"].model, inputs)
     curves = {kind: _curve(competitor) for kind, competitor in competitors.items()}

@@ -21,15 +21,6 @@ NODES = 40  # of the quadrature over a feature's value
 NORMS = torch.linspace(0.5, 1.6, 221, dtype=torch.float64)  # squared norms that are tried
 
 
-def pair_in_each_dimension(features, hidden) -> Float64[Tensor, "hidden features"]:
-    """Return weights with one antipodal pair in each hidden dimension; other features have none."""
-    W = torch.zeros(hidden, features, dtype=torch.float64)
-    dimension = torch.arange(hidden)
-    W[dimension, 2 * dimension] = 1
-    W[dimension, 2 * dimension + 1] = -1
-    return W
-
-
 def even_pairs(features, hidden) -> Float64[Tensor, "hidden features"]:
     """Return weights with the best number of antipodal pairs, spread evenly; see `even_benefit`.
 

@@ -10,7 +10,7 @@ if __name__ == "__main__":
 from functools import lru_cache
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
 from geometry import REPRESENTED_NORM, feature_norms
@@ -111,3 +111,16 @@ def pattern(
     near = (W.mT @ W).abs() > OVERLAP
     near.diagonal(dim1=1, dim2=2).fill_(True)
     return near & represented[:, :, None] & represented[:, None, :]
+
+
+def antipodal_pairs(features, hidden) -> Float64[Tensor, "hidden features"]:
+    """Return pairs of opposite features, one in each dimension; further features have no weights.
+
+    Args:
+        features: Number of features, at least 2m.
+        hidden: Number of hidden dimensions m.
+    """
+    W = torch.zeros(hidden, features, dtype=torch.float64)
+    W[:, : 2 * hidden] = torch.eye(hidden).repeat_interleave(2, dim=1)
+    W[:, 1 : 2 * hidden : 2] *= -1
+    return W

@@ -29,6 +29,7 @@ from experiments.variations.ablations import (
     trained_loss,
 )
 from experiments.variations.ablations_claim import claim
+from experiments.variations.pair_arrangements import antipodal_pairs
 from features import FeatureDistribution
 from losses import expected_loss, many_features_loss
 from models import LinearModel, ReLUOutputModel
@@ -229,7 +230,7 @@ def ideal():
     linear, bias = map(torch.stack, zip(*optimum))
     shape = linear.shape
     decayed = theory.lines(FEATURES, HIDDEN).repeat(len(density), 1, 1)
-    decayed[1:3] = theory.antipodal_pairs(FEATURES, HIDDEN)
+    decayed[1:3] = antipodal_pairs(FEATURES, HIDDEN)
     paper = 1.2 * decayed
     models = {
         PAPER: paper,
@@ -281,7 +282,7 @@ def turned(model):
 def replaced_by_pairs(model):
     result = ideal()
     W = result.W.clone()
-    W[model] = theory.antipodal_pairs(FEATURES, HIDDEN)
+    W[model] = antipodal_pairs(FEATURES, HIDDEN)
     return result._replace(W=W)
 
 

@@ -19,6 +19,7 @@ from experiments.variations.gelu import (
     run,
 )
 from experiments.variations.gelu_algebra import NORMS
+from experiments.variations.pair_arrangements import antipodal_pairs
 from features import FeatureDistribution
 from models import ReLUHiddenModel, ReLUOutputModel, base_class
 from training import sampled_loss
@@ -100,7 +101,7 @@ def test_the_algebra_of_pairs():
 def test_a_pair_in_each_dimension_stores_what_the_algebra_says():
     """The loss of samples at a very low density, for the best norm."""
     costs = gelu_algebra.lone_cost(NORMS) + gelu_algebra.passed_on(-NORMS)
-    W = gelu_algebra.pair_in_each_dimension(8, 4) * NORMS[costs.argmin()].sqrt()
+    W = antipodal_pairs(8, 4) * NORMS[costs.argmin()].sqrt()
     model = GELUOutputModel.from_weights(W[None], torch.zeros(1, 8, dtype=torch.float64))
     density = 1e-5
     loss = sampled_loss(model, FeatureDistribution(density, features=8, instances=1), rows=2**16)
@@ -125,14 +126,14 @@ def test_even_pairs_are_a_tight_frame_of_antipodes():
 def test_candidates_stand_in_their_places():
     own = GELUOutputModel(3, 6, 2, seed=0)
     other = ReLUOutputModel(3, 6, 2, seed=1)
-    made = candidates(own, other, (gelu_algebra.pair_in_each_dimension(6, 2),))
+    made = candidates(own, other, (antipodal_pairs(6, 2),))
     W = made.W.unflatten(0, (3, 5))
     assert type(made) is GELUOutputModel
     torch.testing.assert_close(W[:, 0], own.W)
     torch.testing.assert_close(W[:, 1], other.W)
     torch.testing.assert_close(W[:, 2], own.W[[0, 0, 1]])
     torch.testing.assert_close(W[:, 3], own.W[[1, 2, 2]])
-    torch.testing.assert_close(W[2, 4], gelu_algebra.pair_in_each_dimension(6, 2).float())
+    torch.testing.assert_close(W[2, 4], antipodal_pairs(6, 2).float())
     assert type(candidates(GELUHiddenModel(1, 4, 2), ReLUHiddenModel(1, 4, 2))) is (GELUHiddenModel)
 
 

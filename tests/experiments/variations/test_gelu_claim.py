@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from experiments.variations import gelu, gelu_algebra, gelu_neurons, gelu_phases
+from experiments.variations import gelu, gelu_neurons, gelu_phases
 from experiments.variations.gelu_claim import claim
+from experiments.variations.pair_arrangements import antipodal_pairs
 from sweeps.claims import BEST_KNOWN, TRAINING_LIMITED, checked, seen_text
 from theory import phases
 
@@ -22,7 +23,7 @@ def output(gelu_stores=1.95, relu_stores=6.0, sharp=1.0, paired_until=0.1, gain=
     def curve(stores, paired):
         W = torch.zeros(len(density), settings.hidden, settings.features)
         W[:, 0] = 0.6  # alike, without antipodes
-        W[paired] = gelu_algebra.pair_in_each_dimension(settings.features, settings.hidden).float()
+        W[paired] = antipodal_pairs(settings.features, settings.hidden).float()
         loss = nothing - stores * unit
         return gelu.Curve(W, torch.zeros_like(W[:, 0]), loss[:, None], loss + gain * unit)
 
