@@ -1,6 +1,6 @@
 """Variations of the paper's models: what people ask of them, answered with numbers (ours).
 
-    python Variationsmain.py            # the full settings, four minutes on 2 cores
+    python Variationsmain.py            # the full settings, three minutes on 2 cores
     python Variationsmain.py --quick    # the same path, small, in seconds
     python Variationsmain.py --seeds 3 --out /tmp/variations
 

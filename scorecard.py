@@ -37,7 +37,7 @@ from sweeps.sections import claims_over_seeds
 from sweeps.tables import github_table, markdown_claim
 
 # Minutes that one seed of a section takes on 2 cores.
-MINUTES = {"2": 1, "3": 1.5, "4": 5.5, "5": 2, "6": 0.5, "7": 0.5, "8": 2, "A": 1.5, "V": 4}
+MINUTES = {"2": 1, "3": 1.5, "4": 5.5, "5": 2, "6": 0.5, "7": 0.5, "8": 2, "A": 1.5, "V": 3}
 
 
 def sections():
