@@ -3,7 +3,7 @@
     python scorecard.py                 # all sections, from cached results where there are any
     python scorecard.py --quick         # small settings: shows that all runs, not that claims hold
     python scorecard.py --seeds 10      # each number as median [lowest, highest] over ten seeds
-    python scorecard.py --sections 5 A  # some sections alone; A and V are the last two
+    python scorecard.py --sections 5 A  # some alone; A: Autoencodersmain.py, V: Variationsmain.py
 
 This makes the files that are committed:
 

@@ -10,9 +10,8 @@ from typing import NamedTuple
 import torch
 
 LINE = 8.0  # real part of the line
-STEP = (
-    1.0  # between its points; an alias of z, 2 pi / STEP away, is damped by e^(-LINE 2 pi / STEP)
-)
+# Between its points. An alias of z, 2 pi / STEP away, is damped by e^(-LINE 2 pi / STEP).
+STEP = 2.0
 SMALL = 0.03  # |z| below which averages are a power series
 SERIES = 7  # its number of terms
 

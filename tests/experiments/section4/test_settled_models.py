@@ -1,4 +1,4 @@
-"""Settled models: their starts, the quick run, and the certificates of the committed models."""
+"""Settled models: their starts, the quick run, the committed models, and how they are made."""
 
 from dataclasses import replace
 
