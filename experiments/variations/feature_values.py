@@ -108,7 +108,6 @@ class Result(NamedTuple):
     vertices: Int[Tensor, " polygons"]
     polygon_loss: Float[Tensor, "kinds polygons"]  # the lowest in the limit of rare features
     polygon_norm: Float[Tensor, "kinds polygons"]  # of every feature
-    polygon_bias: Float[Tensor, "kinds polygons"]
     pair_density: Float[Tensor, " points"]
     pair_W: Float[Tensor, "kinds points 2"]  # of the best two features in one dimension
     pair_loss: Float[Tensor, "kinds points"]
@@ -135,16 +134,17 @@ def run(settings, *, seed=0, device="cpu", progress=True) -> Result:
     kinds = []
     for values in KINDS.values():
         limits = [polygon_limit(count, values) for count in range(SMALLEST, _most(settings) + 1)]
-        kept = [torch.stack(column) for column in zip(*limits[: len(vertices)])]
+        drawn = limits[: len(vertices)]
+        losses = torch.stack([limit.loss for limit in drawn])
+        norms = torch.stack([limit.norm for limit in drawn])
         pairs = _best_pairs(settings, values, progress)
         models = _best_models(settings, values, limits, seed, device, progress)
-        kinds.append((*kept, *pairs, *models))
-    loss, norm, bias, *others = (torch.stack(column) for column in zip(*kinds))
+        kinds.append((losses, norms, *pairs, *models))
+    loss, norm, *others = (torch.stack(column) for column in zip(*kinds))
     return Result(
         torch.tensor(vertices),
         loss,
         norm,
-        bias,
         torch.tensor(settings.pair_densities, dtype=torch.float64),
         *others[:2],
         torch.tensor(settings.densities, dtype=torch.float64),

@@ -91,7 +91,6 @@ class Result(NamedTuple):
     ratio: Float64[Tensor, " grid"]  # relative importance of the last feature
     gelu: Solutions
     relu_W: Float64[Tensor, "grid hidden features"]
-    relu_loss: Float64[Tensor, " grid"]
     line_ratio: Float64[Tensor, " line"]
     line: Solutions  # with GELU
     line_relu_W: Float64[Tensor, "line hidden features"]
@@ -123,7 +122,6 @@ def run(settings, *, seed=0, device="cpu", progress=True) -> Result:
         ratio=ratio,
         gelu=_solved(density, ratio, relu, shape, settings),
         relu_W=relu.W,
-        relu_loss=relu.loss,
         line_ratio=line_ratio,
         line=_solved(line_density, line_ratio, line_relu, (1, settings.line_points), settings),
         line_relu_W=line_relu.W,

@@ -201,7 +201,6 @@ def ideal(settings):
         vertices,
         polygon_loss,
         torch.ones_like(polygon_loss),
-        -torch.ones_like(polygon_loss),
         density,
         pair_W,
         torch.full(pair.shape, 0.1, dtype=torch.float64) * density,

@@ -74,7 +74,6 @@ def diagram(onset=None, swap=False, flat=False):
         ratio,
         gelu=solutions(W),
         relu_W=papers,
-        relu_loss=torch.zeros_like(ratio),
         line_ratio=line_ratio,
         line=solutions(line_gelu),
         line_relu_W=line,
